@@ -1,0 +1,27 @@
+"""Fixtures every room shares: where the real datasets and the published results are."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _folder(variable: str, default: Path, what: str) -> Path:
+    folder = Path(os.environ.get(variable, default))
+    if not folder.is_dir():
+        pytest.skip(f"{what} not found in {folder}; set {variable}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """A folder with the prepared real datasets."""
+    return _folder("SWEEP_DATA_DIR", ROOT.parent / "shared" / "data", "real datasets")
+
+
+@pytest.fixture(scope="session")
+def reference_dir() -> Path:
+    """A folder with the published trials and teacher weights."""
+    return _folder("SWEEP_REFERENCE_DIR", ROOT.parent / "shared" / "reference", "published results")
