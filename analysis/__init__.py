@@ -1,0 +1,87 @@
+"""From result tables to answers: statistics over seeds, paired differences, figures, a report.
+
+Every table is a pandas frame and every figure a plotly figure, in one line each::
+
+    import analysis
+    analysis.summarise(cells)
+    analysis.paired(cells)
+    analysis.guidance_heatmaps(cells, dataset="cifar10").show()
+
+The input is one frame with a row per requested cell (`analysis.columns` describes it). Nothing is
+imported until it is used, so `import analysis` is cheap; torch and Ray are never imported at all.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from analysis import reference
+    from analysis.attacks import robustness, robustness_averages
+    from analysis.cells import summarise, variants
+    from analysis.comparison import compare, describe_comparison
+    from analysis.curves import loss_curves
+    from analysis.figures.fgsm import fgsm_summary
+    from analysis.figures.heatmap import guidance_heatmaps
+    from analysis.figures.losses import training_losses
+    from analysis.figures.seeds import seed_boxplots
+    from analysis.figures.switch_epoch import metric_over_switch_epoch
+    from analysis.figures.teachers import teacher_boxplots
+    from analysis.findings import study_findings
+    from analysis.pairs import paired
+    from analysis.report import ReportInfo, write_report
+    from analysis.teachers import teacher_table
+
+__all__ = [
+    "ReportInfo",
+    "compare",
+    "describe_comparison",
+    "fgsm_summary",
+    "guidance_heatmaps",
+    "loss_curves",
+    "metric_over_switch_epoch",
+    "paired",
+    "reference",
+    "robustness",
+    "robustness_averages",
+    "seed_boxplots",
+    "study_findings",
+    "summarise",
+    "teacher_boxplots",
+    "teacher_table",
+    "training_losses",
+    "variants",
+    "write_report",
+]
+
+_MODULE_OF = {
+    "ReportInfo": "report",
+    "compare": "comparison",
+    "describe_comparison": "comparison",
+    "fgsm_summary": "figures.fgsm",
+    "guidance_heatmaps": "figures.heatmap",
+    "loss_curves": "curves",
+    "metric_over_switch_epoch": "figures.switch_epoch",
+    "paired": "pairs",
+    "robustness": "attacks",
+    "robustness_averages": "attacks",
+    "seed_boxplots": "figures.seeds",
+    "study_findings": "findings",
+    "summarise": "cells",
+    "teacher_boxplots": "figures.teachers",
+    "teacher_table": "teachers",
+    "training_losses": "figures.losses",
+    "variants": "cells",
+    "write_report": "report",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "reference":
+        return import_module("analysis.reference")
+    if name in _MODULE_OF:
+        return getattr(import_module(f"analysis.{_MODULE_OF[name]}"), name)
+    raise AttributeError(f"module 'analysis' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,220 @@
+"""Alpha by switch epoch, one heatmap per teacher, coloured around the baseline.
+
+White is the baseline's mean, blue better, orange worse, for an MSE too, where lower is better. One
+disastrous cell would leave all others white, so the colours end at the 80th percentile of the
+distances from the baseline (rounded up to one digit); what lies beyond has the end colour, and its
+number is written in the cell.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from analysis import words
+from analysis.cells import only_variant, summarise
+from analysis.columns import direction
+from analysis.figures import style
+from analysis.figures.baseline import Baseline, baseline_of
+from analysis.pairs import paired
+
+_PERCENTILE = 80
+
+
+@dataclass(frozen=True)
+class HeatmapNumbers:
+    """What the figure shows.
+
+    Attributes:
+        dataset: Name of the dataset.
+        metric_name: Name of its metric.
+        teachers: One heatmap each.
+        alphas: Rows.
+        switch_epochs: Columns.
+        means: Teacher to means over seeds, shape (alphas, switch epochs), NaN without a result.
+        verdicts: Teacher to verdicts of `analysis.pairs.paired`, same shape, "" without a result.
+        midpoint: The baseline's mean: the neutral colour. Without a baseline the mean of the cells.
+        limit: Distance from the midpoint at which the colours end.
+        baseline: The baseline; None without one.
+    """
+
+    dataset: str
+    metric_name: str
+    teachers: tuple[str, ...]
+    alphas: tuple[float, ...]
+    switch_epochs: tuple[int, ...]
+    means: dict[str, NDArray[np.float64]]
+    verdicts: dict[str, NDArray[np.str_]]
+    midpoint: float
+    limit: float
+    baseline: Baseline | None
+
+    @property
+    def title(self) -> str:
+        """What is seen, in one sentence."""
+        name = words.dataset_title(self.dataset)
+        if self.baseline is None:
+            return f"{name}: means by alpha and switch epoch; there is no baseline to compare with"
+        verdicts = np.concatenate([table.ravel() for table in self.verdicts.values()])
+        better, worse = (int((verdicts == word).sum()) for word in ("better", "worse"))
+        total = int((verdicts != "").sum())
+        return (
+            f"{name}: of {words.counted(total, 'configuration')} {words.none_or(better)} better "
+            f"and {words.none_or(worse)} worse than the baseline (paired 95 % interval excludes zero)"
+        )
+
+
+def heatmap_numbers(cells: pd.DataFrame, dataset: str | None = None) -> HeatmapNumbers | None:
+    """The numbers of the figure; None without a student's result.
+
+    Raises:
+        ValueError: See `analysis.cells.only_variant`.
+    """
+    variant = only_variant(cells, dataset)
+    table = summarise(variant.cells)
+    points = table[(table["role"] == "student") & (table["n"] > 0)]
+    if points.empty:
+        return None
+    verdicts = paired(variant.cells)
+    teachers = words.by_size(points["teacher"])
+    alphas = sorted(points["alpha"].unique())
+    epochs = sorted(int(epoch) for epoch in points["switch_epoch"].unique())
+    means = {t: np.full((len(alphas), len(epochs)), np.nan) for t in teachers}
+    words_of = {t: np.full((len(alphas), len(epochs)), "", dtype="<U20") for t in teachers}
+    row, column = ({value: i for i, value in enumerate(v)} for v in (alphas, epochs))
+    where = ["teacher", "alpha", "switch_epoch"]
+    for teacher, alpha, epoch, mean in points[[*where, "mean"]].itertuples(index=False):
+        means[teacher][row[alpha], column[int(epoch)]] = mean
+    for teacher, alpha, epoch, verdict in verdicts[[*where, "verdict"]].itertuples(index=False):
+        if teacher in means and alpha in row and epoch in column:
+            known = not np.isnan(means[teacher][row[alpha], column[int(epoch)]])
+            words_of[teacher][row[alpha], column[int(epoch)]] = verdict if known else ""
+    base = baseline_of(table)
+    midpoint = base.mean if base is not None else float(points["mean"].mean())
+    return HeatmapNumbers(
+        dataset=variant.dataset,
+        metric_name=str(points["metric_name"].iloc[0]),
+        teachers=tuple(teachers),
+        alphas=tuple(alphas),
+        switch_epochs=tuple(epochs),
+        means=means,
+        verdicts=words_of,
+        midpoint=midpoint,
+        limit=_colour_limit(points["mean"].to_numpy() - midpoint),
+        baseline=base,
+    )
+
+
+def draw(numbers: HeatmapNumbers, narrow: bool = False) -> go.Figure:
+    """Draws the numbers."""
+    metric, mid, limit = numbers.metric_name, numbers.midpoint, numbers.limit
+    figure = style.panels(
+        [f"{teacher} teacher" for teacher in numbers.teachers],
+        columns=1,
+        row_px=36 * len(numbers.alphas) + 8,
+        x_title="switch epoch (guidance ends)",
+        y_title="alpha",
+        shared_y=False,
+    )
+    for index, teacher in enumerate(numbers.teachers):
+        means = numbers.means[teacher]
+        # A dot says that the paired interval excludes zero.
+        marks = np.isin(numbers.verdicts[teacher], ("better", "worse"))
+        text = [
+            [_label(mean - mid, metric, bool(marked)) for mean, marked in zip(*pair, strict=True)]
+            for pair in zip(means, marks, strict=True)
+        ]
+        figure.add_trace(
+            go.Heatmap(
+                z=means,
+                x=[str(epoch) for epoch in numbers.switch_epochs],
+                y=[f"{alpha:g}" for alpha in numbers.alphas],
+                text=text,
+                texttemplate="%{text}",
+                customdata=numbers.verdicts[teacher].tolist(),
+                coloraxis="coloraxis",
+                xgap=2,
+                ygap=2,
+                hoverongaps=False,
+                hovertemplate=(
+                    f"{teacher} teacher, alpha %{{y}}, switch %{{x}}<br>%{{z:.5g}} (%{{text}})<br>"
+                    "%{customdata}<extra></extra>"
+                ),
+            ),
+            row=index + 1,
+            col=1,
+        )
+    ticks = [mid - limit, mid - limit / 2, mid, mid + limit / 2, mid + limit]
+    labels = [_tick(value - mid, metric) for value in ticks]
+    labels[0], labels[-1] = f"≤ {labels[0]}", f"≥ {labels[-1]}"
+    labels[2] = f"{words.metric_value(mid, metric)}"
+    if narrow:
+        ticks, labels = ticks[::2], labels[::2]
+    figure.update_layout(
+        coloraxis={
+            "colorscale": [list(stop) for stop in _scale(direction(metric))],
+            "cmin": mid - limit,
+            "cmid": mid,
+            "cmax": mid + limit,
+            "colorbar": {
+                "orientation": "h",
+                "thickness": 12,
+                "len": 0.8 if narrow else 0.6,
+                "x": 0.5,
+                "yref": "container",
+                "y": 0.0,
+                "yanchor": "bottom",
+                "tickvals": ticks,
+                "ticktext": labels,
+                "outlinewidth": 0,
+            },
+        }
+    )
+    figure.update_xaxes(type="category", showgrid=False)
+    figure.update_yaxes(type="category", showgrid=False)
+    style.title(figure, numbers.title)
+    return figure
+
+
+def guidance_heatmaps(cells: pd.DataFrame, dataset: str | None = None) -> go.Figure:
+    """Heatmaps of alpha by switch epoch, ready to show.
+
+    Raises:
+        ValueError: See `analysis.cells.only_variant`; or no student has a result.
+    """
+    numbers = heatmap_numbers(cells, dataset)
+    if numbers is None:
+        raise ValueError("cells: no student has a result")
+    return draw(numbers)
+
+
+def _colour_limit(distances: NDArray[np.float64]) -> float:
+    far = float(np.percentile(np.abs(distances), _PERCENTILE)) or float(np.abs(distances).max())
+    if far == 0:
+        return 1e-6
+    digit = 10.0 ** math.floor(math.log10(far))
+    return math.ceil(far / digit * (1 - 1e-12)) * digit
+
+
+def _scale(sign: int) -> tuple[tuple[float, str], ...]:
+    if sign > 0:
+        return style.DIVERGING
+    return tuple((1 - at, colour) for at, colour in reversed(style.DIVERGING))
+
+
+def _label(difference: float, metric: str, marked: bool) -> str:
+    if np.isnan(difference):
+        return ""
+    if metric == "accuracy":
+        text = words.signed(difference, 1 if abs(difference) >= 10 else 2)
+    else:
+        # In thousandths, so that a cell has room for it.
+        text = words.signed(difference * 1000, 1)
+    return text + ("•" if marked else "")
+
+
+def _tick(difference: float, metric: str) -> str:
+    return words.metric_difference(difference, metric, unit=False)

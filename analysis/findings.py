@@ -1,0 +1,211 @@
+"""What a study found, per dataset: first as numbers, then in plain words made from them.
+
+The words are careful where the numbers are: the intervals behind "better" and "worse" are not
+corrected for looking at many configurations, and the best of many was picked for its luck, too.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from analysis import words
+from analysis.cells import configuration_keys, summarise, tidy
+from analysis.columns import KEY, direction
+from analysis.figures.baseline import Baseline, baseline_of
+from analysis.intervals import LEVEL
+from analysis.pairs import VERDICTS, paired
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One configuration: its mean with a 95 % interval, and its paired difference likewise.
+
+    `n` counts seeds, `n_pairs` seeds that the baseline has too; NaN stands for what is not known.
+    """
+
+    label: str
+    mean: float
+    ci_low: float
+    ci_high: float
+    n: int
+    difference: float
+    difference_ci_low: float
+    difference_ci_high: float
+    n_pairs: int
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found on one dataset.
+
+    Attributes:
+        dataset: Name of the dataset.
+        metric_name: Name of its metric; "" where nothing is finished.
+        baseline: The baseline; None without a result or where there are several.
+        best: The student configuration with the best mean (among those with at least two seeds, if
+            there are any); None without students.
+        worst: The one with the worst mean.
+        counts: Student configurations by verdict (see `analysis.pairs.VERDICTS`).
+        configurations: Student configurations with a result.
+        seeds: Smallest and largest number of seeds behind a student configuration's mean.
+        unfinished: Cells that were asked for and have no result.
+    """
+
+    dataset: str
+    metric_name: str
+    baseline: Baseline | None
+    best: Standing | None
+    worst: Standing | None
+    counts: dict[str, int]
+    configurations: int
+    seeds: tuple[int, int]
+    unfinished: int
+
+    @property
+    def tested(self) -> int:
+        """Configurations with an interval of the paired difference."""
+        return sum(self.counts[v] for v in ("better", "worse", "no clear difference"))
+
+    def sentences(self) -> list[str]:
+        """The findings in plain words, most important first."""
+        said = [self._best_sentence()]
+        if self.tested:
+            said += [self._count_sentence(), self._chance_sentence()]
+        if self.counts["cannot say"]:
+            said.append(
+                f"For {words.counted(self.counts['cannot say'], 'configuration')} nothing can be "
+                "said yet: fewer than two seeds are finished for both it and the baseline."
+            )
+        if self.counts["same trial"]:
+            said.append(
+                f"{words.counted(self.counts['same trial'], 'configuration')} (alpha 1 or switch "
+                "epoch 0) are the baseline by definition and not counted."
+            )
+        if self.unfinished:
+            cells = words.counted(self.unfinished, "requested cell")
+            said.append(f"{cells} of this dataset have no result; all numbers here lack them.")
+        return said
+
+    def _best_sentence(self) -> str:
+        metric = self.metric_name
+        if self.best is None:
+            if self.baseline is None:
+                return "No student and no baseline is finished."
+            base = self.baseline
+            around = _around(base.ci_low, base.ci_high, metric)
+            mean = words.metric_value(base.mean, metric)
+            return (
+                f"The baseline reaches {mean}{around} over {words.counted(base.n, 'seed')}; "
+                "no student is finished."
+            )
+        best = self.best
+        text = (
+            f"Best: {best.label} with {words.metric_value(best.mean, metric)}"
+            f"{_around(best.ci_low, best.ci_high, metric)} over {words.counted(best.n, 'seed')}"
+        )
+        if best.n_pairs == 0:
+            return f"{text}; there is no baseline of the same seeds to compare it with."
+        text += f", {words.metric_difference(best.difference, metric)} against the baseline"
+        if self.baseline is not None:
+            text += f"'s {words.metric_value(self.baseline.mean, metric)}"
+        return f"{text}{_around(best.difference_ci_low, best.difference_ci_high, metric, True)}."
+
+    def _count_sentence(self) -> str:
+        better, worse, unclear = (
+            words.none_or(self.counts[v]) for v in ("better", "worse", "no clear difference")
+        )
+        return (
+            f"Of {words.counted(self.tested, 'configuration')} {better} came out better and {worse} "
+            "worse than the baseline of the same seeds (95 % interval of the paired difference "
+            f"excludes zero); {unclear} {'shows' if unclear in ('1', 'none') else 'show'} no clear "
+            "difference."
+        )
+
+    def _chance_sentence(self) -> str:
+        text = "These intervals are not corrected for the number of configurations"
+        if self.tested >= 20:
+            expected = round(self.tested * (1 - LEVEL))
+            text += (
+                f": if guidance did nothing, about {expected} of {self.tested} would still exclude "
+                "zero by chance"
+            )
+        if self.configurations > 1:
+            text += (
+                f". The best of {self.configurations} was picked for coming out on top, so its "
+                "lead is probably overstated"
+            )
+        return f"{text}."
+
+
+def study_findings(cells: pd.DataFrame) -> list[Findings]:
+    """The findings of a study, one per dataset, by name.
+
+    Raises:
+        ValueError: See `analysis.pairs.paired`.
+    """
+    frame = tidy(cells)
+    keys = configuration_keys(frame)
+    summary, pairs = summarise(frame), paired(frame)
+    return [
+        _of_dataset(
+            str(dataset),
+            summary[summary["dataset"] == dataset],
+            pairs[pairs["dataset"] == dataset],
+            keys,
+            int((~part["done"]).sum()),
+        )
+        for dataset, part in frame.groupby("dataset", sort=True)
+    ]
+
+
+def _of_dataset(
+    dataset: str, summary: pd.DataFrame, pairs: pd.DataFrame, keys: list[str], unfinished: int
+) -> Findings:
+    columns = [*keys, "n_pairs", "difference", "ci_low", "ci_high", "verdict"]
+    students = summary[(summary["role"] == "student") & (summary["n"] > 0)].merge(
+        pairs[columns], on=keys, how="left", suffixes=("", "_difference")
+    )
+    metrics = summary["metric_name"].dropna()
+    metric = str(metrics.iloc[0]) if len(metrics) else ""
+    best = worst = None
+    if len(students):
+        ranked = students[students["n"] >= 2] if (students["n"] >= 2).any() else students
+        order = (ranked["mean"] * direction(metric)).to_numpy()
+        own = ["model", "temperature", *(k for k in keys if k not in KEY)]
+        extra = [k for k in own if students[k].nunique(dropna=False) > 1]
+        best = _standing(ranked.iloc[int(order.argmax())], extra)
+        worst = _standing(ranked.iloc[int(order.argmin())], extra)
+    verdicts: dict[Any, int] = students["verdict"].value_counts().to_dict()
+    return Findings(
+        dataset=dataset,
+        metric_name=metric,
+        baseline=baseline_of(summary),
+        best=best,
+        worst=worst,
+        counts={verdict: int(verdicts.get(verdict, 0)) for verdict in VERDICTS},
+        configurations=len(students),
+        seeds=(int(students["n"].min()), int(students["n"].max())) if len(students) else (0, 0),
+        unfinished=unfinished,
+    )
+
+
+def _standing(row: "pd.Series[float]", extra: list[str]) -> Standing:
+    return Standing(
+        label=words.configuration(row.to_dict(), extra),
+        mean=float(row["mean"]),
+        ci_low=float(row["ci_low"]),
+        ci_high=float(row["ci_high"]),
+        n=int(row["n"]),
+        difference=float(row["difference"]),
+        difference_ci_low=float(row["ci_low_difference"]),
+        difference_ci_high=float(row["ci_high_difference"]),
+        n_pairs=int(row["n_pairs"]),
+        verdict=str(row["verdict"]),
+    )
+
+
+def _around(low: float, high: float, metric_name: str, difference: bool = False) -> str:
+    text = words.interval(low, high, metric_name, difference)
+    return "" if text == "–" else f" (95 % interval {text})"

@@ -1,0 +1,361 @@
+"""One self-contained HTML page that answers a study: words, figures, tables, provenance.
+
+Everything is in the file, the plotting library too, and its security policy forbids the page to
+load anything. Names and messages come from users and from machines; the template escapes them all.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from analysis import tables, words
+from analysis.cells import Variant, tidy, variants
+from analysis.figures import fgsm, heatmap, losses, seeds, style, switch_epoch
+from analysis.figures import teachers as teacher_figure
+from analysis.findings import Findings, study_findings
+from analysis.teachers import selection_splits
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+VARIANTS_AT_MOST = 6
+TRACEBACKS_AT_MOST = 5
+_HEADLINE_PX = 46
+
+
+@dataclass(frozen=True)
+class ReportInfo:
+    """What the report says about the study beside its results.
+
+    Attributes:
+        study: The study's name.
+        title: Headline; the name where it is empty.
+        question: What the study asks.
+        study_toml: The study file as it was run.
+        generated_at: When the report was made.
+        code_version: Version of this package.
+        command: The command that made the results or the report.
+        saved_epochs: Epochs if each trial were trained alone, and epochs planned after sharing.
+    """
+
+    study: str
+    title: str = ""
+    question: str = ""
+    study_toml: str = ""
+    generated_at: datetime | None = None
+    code_version: str = ""
+    command: str = ""
+    saved_epochs: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class FigureBlock:
+    """A figure on the page: its id, headline, explanation and data for the plotting library."""
+
+    name: str
+    headline: str
+    note: str
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class VariantBlock:
+    """The figures of one variant of a dataset."""
+
+    label: str
+    figures: tuple[FigureBlock, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """Everything the page says about one dataset."""
+
+    name: str
+    title: str
+    findings: Findings
+    splits: tuple[str, ...]
+    variants: tuple[VariantBlock, ...]
+    variants_left_out: int
+    teacher_figure: FigureBlock | None
+    configurations: tables.Table | None
+    attacks: tables.Table | None
+    attacks_full: tables.Table | None
+    teachers: tables.Table | None
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the results come from: label and values, in the order they are shown."""
+
+    facts: tuple[tuple[str, tuple[str, ...]], ...] = field(default=())
+
+
+def write_report(
+    cells: pd.DataFrame, attempts: pd.DataFrame | None, info: ReportInfo, path: Path | str
+) -> None:
+    """Writes the report; a reader of the old file never sees half of the new one.
+
+    Args:
+        cells: One row per requested cell (see `analysis.columns`).
+        attempts: One row per attempt with `trial_id` and, where known, `kind`, `message`,
+            `traceback`, `node`, `finished_at`; or None.
+        info: What to say about the study.
+        path: The HTML file; its folder is made where it is missing.
+
+    Raises:
+        ValueError: See `analysis.cells.tidy`; or the table has no rows.
+    """
+    page = render_report(cells, attempts, info)
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.{os.getpid()}")
+    aside.write_text(page, encoding="utf-8")
+    aside.replace(target)
+
+
+def render_report(cells: pd.DataFrame, attempts: pd.DataFrame | None, info: ReportInfo) -> str:
+    """The report as text; see `write_report`."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from plotly.offline import get_plotlyjs
+
+    if cells.empty:
+        raise ValueError("cells: the table has no rows, so there is nothing to report")
+    frame = tidy(cells)
+    found = study_findings(frame)
+    parts = variants(frame)
+    splits = selection_splits(frame)
+    sections = tuple(
+        _section(
+            frame,
+            findings,
+            [part for part in parts if part.dataset == findings.dataset],
+            splits.get(findings.dataset, ()),
+            position,
+        )
+        for position, findings in enumerate(found)
+    )
+    environment = Environment(
+        loader=PackageLoader("analysis"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    payloads = {figure.name: figure.payload for section in sections for figure in _figures(section)}
+    return environment.get_template("report.html.j2").render(
+        info=info,
+        title=info.title or info.study,
+        generated=f"{info.generated_at:%Y-%m-%d %H:%M}" if info.generated_at else "",
+        sections=sections,
+        progress=_progress(frame, info),
+        on_test=[s.title for s in sections if "test" in s.splits],
+        unfinished=tables.unfinished(frame, attempts),
+        tracebacks=_tracebacks(attempts),
+        provenance=_provenance(frame, info),
+        figures_json=_script_json(payloads),
+        plotly_js=get_plotlyjs(),
+        words=words,
+    )
+
+
+def _section(
+    frame: pd.DataFrame,
+    findings: Findings,
+    parts: list[Variant],
+    splits: tuple[str, ...],
+    position: int,
+) -> Section:
+    name = findings.dataset
+    blocks = []
+    for number, part in enumerate(parts[:VARIANTS_AT_MOST]):
+        drawn = tuple(_drawn(part, f"f{position}-{number}"))
+        if drawn:
+            blocks.append(VariantBlock(part.label, drawn))
+    own = frame[frame["dataset"] == name]
+    seen = teacher_figure.teacher_numbers(own)
+    teacher_block = None
+    if seen is not None:
+        teacher_block = _block(
+            f"f{position}-teachers",
+            "Every point is a teacher; each panel has its own scale.",
+            lambda narrow: teacher_figure.draw(seen, narrow),
+        )
+    return Section(
+        name=name,
+        title=words.dataset_title(name),
+        findings=findings,
+        splits=splits,
+        variants=tuple(blocks),
+        variants_left_out=max(0, len(parts) - VARIANTS_AT_MOST),
+        teacher_figure=teacher_block,
+        configurations=tables.configurations(own, name),
+        attacks=tables.attacks_summary(own, name),
+        attacks_full=tables.attacks_full(own, name),
+        teachers=tables.teachers(own, name),
+    )
+
+
+def _drawn(part: Variant, prefix: str) -> Iterator[FigureBlock]:
+    cells = part.cells
+    over = switch_epoch.switch_epoch_numbers(cells)
+    if over is not None:
+        yield _block(
+            f"{prefix}-switch",
+            "Mean over seeds with its 95 % interval. The dashed line is the baseline, the band its "
+            "interval. Arrows name means that lie outside the range shown.",
+            lambda narrow: switch_epoch.draw(over, narrow),
+        )
+    heat = heatmap.heatmap_numbers(cells)
+    if heat is not None:
+        unit = "points" if heat.metric_name == "accuracy" else "thousandths of MSE"
+        neutral = "the baseline's mean" if heat.baseline else "the mean of all cells"
+        yield _block(
+            f"{prefix}-heat",
+            f"The number is the difference of means to {neutral}, in {unit}; blue is better, orange "
+            "worse, and a dot marks a paired 95 % interval that excludes zero. Beyond the ends of "
+            "the scale the colour stays the same.",
+            lambda narrow: heatmap.draw(heat, narrow),
+        )
+    spread = seeds.seed_numbers(cells)
+    if spread is not None:
+        yield _block(
+            f"{prefix}-seeds",
+            "Every point is a seed; boxes show quartiles, whiskers reach the last point within 1.5 "
+            "box lengths. Each panel has its own scale.",
+            lambda narrow: seeds.draw(spread, narrow),
+        )
+    curves = losses.loss_numbers(cells)
+    if curves is not None:
+        note = (
+            "Mean over seeds of the loss that was minimised: the mix of hard and soft loss while "
+            "the teacher guides, the hard loss afterwards, so a curve may jump at its switch."
+        )
+        if curves.left_out:
+            note += f" {curves.left_out} further switch epochs are not drawn."
+        yield _block(f"{prefix}-loss", note, lambda narrow: losses.draw(curves, narrow))
+    under = fgsm.fgsm_numbers(cells)
+    if under is not None:
+        yield _block(
+            f"{prefix}-fgsm",
+            "Every mark is the mean of one configuration over its seeds, switch epochs from left to "
+            "right; each panel has its own scale. A single gradient step is a weak attack: these "
+            "values are an upper bound of robustness.",
+            lambda narrow: fgsm.draw(under, narrow),
+        )
+
+
+def _block(name: str, note: str, draw: "Callable[[bool], go.Figure]") -> FigureBlock:
+    wide, narrow = draw(False), draw(True)
+    # The section names the dataset already.
+    headline = str(wide.layout.title.text).split(": ", 1)[-1]
+    headline = headline[:1].upper() + headline[1:]
+    data = json.loads(wide.to_json())["data"]
+    layouts = {"wide": _page_layout(wide), "narrow": _page_layout(narrow)}
+    return FigureBlock(name, headline, note, {"data": data, **layouts})
+
+
+def _page_layout(figure: "go.Figure") -> dict[str, Any]:
+    """A figure's layout without the headline, which the page writes itself, and its room."""
+    layout: dict[str, Any] = json.loads(figure.to_json())["layout"]
+    layout.pop("title", None)
+    layout.pop("template", None)
+    titled = any(note.get("text") for note in layout.get("annotations", []))
+    room = _HEADLINE_PX if titled else _HEADLINE_PX + 18
+    layout["height"] -= room
+    layout["margin"]["t"] -= room
+    layout["font"] = {"family": style.FONT, "size": 12}
+    return layout
+
+
+def _figures(section: Section) -> Iterator[FigureBlock]:
+    for variant in section.variants:
+        yield from variant.figures
+    if section.teacher_figure is not None:
+        yield section.teacher_figure
+
+
+def _script_json(value: object) -> str:
+    """JSON that can stand in a script element: nothing in it can close the element."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _progress(frame: pd.DataFrame, info: ReportInfo) -> list[tuple[str, str, str]]:
+    """The tiles of the header: number, what it counts, a remark."""
+    done = frame[frame["done"]]
+    trials = done["trial_id"].nunique() or len(done)
+    roles = done.drop_duplicates("trial_id") if done["trial_id"].notna().all() else done
+    by_role = roles["role"].value_counts()
+    order = ("student", "baseline", "teacher")
+    remark = words.listed(
+        words.counted(int(by_role[role]), role) for role in order if role in by_role
+    )
+    tiles = [(f"{trials:,}", "trial finished" if trials == 1 else "trials finished", remark)]
+    states = frame.loc[~frame["done"], "status"].replace("done", "no finite figure").value_counts()
+    said = words.listed(f"{count:,} {state}" for state, count in states.items())
+    tiles.append(
+        (
+            f"{len(done):,} of {len(frame):,}",
+            "requested cells have a result",
+            said or "none is missing",
+        )
+    )
+    counts = frame.groupby("role")["seed"].nunique()
+    pool = counts.drop("teacher", errors="ignore")
+    seeds_asked = int(pool.max()) if len(pool) else int(counts.max())
+    tiles.append((f"{seeds_asked}", "seed" if seeds_asked == 1 else "seeds", ""))
+    if info.saved_epochs is not None and info.saved_epochs[0] > 0:
+        naive, planned = info.saved_epochs
+        remark = f"{planned:,} epochs trained in place of {naive:,}"
+        tiles.append((f"{1 - planned / naive:.0%}", "of the epochs saved by sharing", remark))
+    return tiles
+
+
+def _tracebacks(attempts: pd.DataFrame | None) -> list[tuple[str, int]]:
+    """The most frequent different tracebacks with how often each was seen."""
+    if attempts is None or "traceback" not in attempts:
+        return []
+    texts = attempts["traceback"].dropna()
+    counts = texts[texts.astype(str).str.strip() != ""].value_counts()
+    return [(str(text)[-6000:], int(count)) for text, count in counts[:TRACEBACKS_AT_MOST].items()]
+
+
+def _provenance(frame: pd.DataFrame, info: ReportInfo) -> Provenance:
+    done = frame[frame["done"]]
+    trials = done.drop_duplicates("trial_id") if done["trial_id"].notna().all() else done
+    facts: list[tuple[str, tuple[str, ...]]] = [("Study", (info.study,))]
+    if info.command:
+        facts.append(("Command", (info.command,)))
+    if info.code_version:
+        facts.append(("This report's code", (info.code_version,)))
+    for column, label in (("code_version", "Results' code"), ("device_name", "Devices")):
+        if column in trials and trials[column].notna().any():
+            counts = trials[column].value_counts()
+            listed = tuple(f"{name} ({words.counted(n, 'trial')})" for name, n in counts.items())
+            facts.append((label, listed))
+    if "data_fingerprint" in trials and trials["data_fingerprint"].notna().any():
+        prints = trials.groupby("dataset")["data_fingerprint"].unique()
+        listed = tuple(
+            f"{words.dataset_title(str(dataset))}: {', '.join(str(p) for p in values)}"
+            for dataset, values in prints.items()
+        )
+        facts.append(("Data fingerprints", listed))
+    seeds_used = sorted(frame.loc[frame["role"] != "teacher", "seed"].unique())
+    if len(seeds_used):
+        shown = " ".join(str(seed) for seed in seeds_used[:60])
+        facts.append(("Seeds", (shown + (" …" if len(seeds_used) > 60 else ""),)))
+    for column, label in (("wall_s", "Wall time, all trials"), ("device_s", "Device time")):
+        if column in trials and trials[column].notna().any():
+            total = float(pd.to_numeric(trials[column]).sum())
+            facts.append((label, (words.duration(total),)))
+    if "finished_at" in trials and trials["finished_at"].notna().any():
+        times = trials["finished_at"].dropna()
+        first, last = str(times.min())[:19], str(times.max())[:19]
+        facts.append(("Finished", (f"first {first}, last {last}",)))
+    return Provenance(tuple(facts))

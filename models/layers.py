@@ -1,0 +1,99 @@
+"""Dropout whose randomness is handed in, and that costs little on a CPU.
+
+Masks come from the raw bits of one small generator (SFC64), four 16-bit numbers to a draw, instead
+of one Bernoulli sample per unit from PyTorch's global generator. The generator is an explicit
+stream that the caller reseeds, for example each epoch, so masks are a function of its key.
+"""
+
+import math
+from typing import cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 (torch's own convention)
+from torch import Tensor, nn
+
+_LEVELS = 1 << 16
+
+
+class DropoutStream:
+    """A stream of random bits that all dropout layers of a network draw from, in turn."""
+
+    def __init__(self, key: int = 0) -> None:
+        self.reseed(key)
+
+    def reseed(self, key: int) -> None:
+        """Starts the stream again; equal keys give equal bits.
+
+        Args:
+            key: a non-negative integer of any size; all of its bits count.
+
+        Raises:
+            ValueError: a negative key.
+        """
+        if key < 0:
+            raise ValueError(f"key = {key}: must be 0 or more")
+        self._bits = np.random.SFC64(np.random.SeedSequence(key))
+
+    def keep(self, units: int, threshold: int) -> Tensor:
+        """Which units to keep, each with probability `1 - threshold / 65536`.
+
+        Returns:
+            Zeros and ones, int8, shape `(units,)`.
+        """
+        raw = cast(
+            "np.ndarray[tuple[int], np.dtype[np.uint64]]", self._bits.random_raw(-(-units // 4))
+        )
+        kept = raw.view(np.uint16)[:units] >= threshold
+        return torch.from_numpy(kept.view(np.int8))
+
+
+class Dropout(nn.Module):
+    """Zeroes units with probability `p` and scales the others up (Srivastava et al., 2014).
+
+    Input and output have the same shape; in eval mode nothing changes. With a stream, on a CPU, `p`
+    is rounded to a multiple of 1/65536 and the scale is the exact inverse of what is kept. Without
+    one, and on other devices, this is PyTorch's dropout: the caller then seeds PyTorch's generator
+    of that device.
+
+    Attributes:
+        p: probability that a unit is dropped.
+        stream: where masks come from; shared between layers, not part of the state dict.
+    """
+
+    def __init__(self, p: float) -> None:
+        """Makes the layer.
+
+        Args:
+            p: probability that a unit is dropped, at least 0, below 1.
+
+        Raises:
+            ValueError: `p` out of range.
+        """
+        super().__init__()
+        if not (math.isfinite(p) and p >= 0 and round(p * _LEVELS) < _LEVELS):
+            raise ValueError(f"p = {p}: must be at least 0 and below 1")
+        self.p = p
+        self.stream: DropoutStream | None = None
+        self._threshold = round(p * _LEVELS)
+        self._scale = _LEVELS / (_LEVELS - self._threshold)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drops units of `x`, of any shape."""
+        if not self.training or self._threshold == 0:
+            return x
+        if self.stream is None or x.device.type != "cpu":
+            return F.dropout(x, self.p)
+        mask = torch.mul(self.stream.keep(x.numel(), self._threshold), self._scale)
+        return x * mask.to(x.dtype).view(x.shape)
+
+    def extra_repr(self) -> str:
+        """The probability, for `repr`."""
+        return f"p={self.p}"
+
+
+def attach_streams(module: nn.Module, stream: DropoutStream | None) -> None:
+    """Sets the one stream that all `Dropout` layers of a network draw from as they run."""
+    for layer in module.modules():
+        if isinstance(layer, Dropout):
+            layer.stream = stream

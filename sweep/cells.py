@@ -1,0 +1,177 @@
+"""What a run wants: the cells that were asked for, and what the store holds of them."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from sweep.errors import StudyError
+from sweep.expand import Cell, Role, cells
+from sweep.filters import Condition, matches
+from sweep.selection import SELECTION_COLUMNS, Candidate
+from sweep.store import Store
+from sweep.study import Study
+from trials.task import Measures
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be measured and kept of a trial."""
+
+    measures: Measures
+    keep_weights: bool
+
+
+@dataclass(frozen=True)
+class Demand:
+    """The trials a run has to do, and what it needs to know of the others.
+
+    Attributes:
+        study: what was asked.
+        chosen: the requested cells, teachers that they need included.
+        todo: for each trial to train, the cell whose words its record takes.
+        done: how many requested trials the store holds.
+        failed_before: how many failed earlier and are left alone.
+        candidates: trained trials, for choosing teachers.
+    """
+
+    study: Study
+    chosen: tuple[Cell, ...]
+    todo: Mapping[str, Cell]
+    done: int
+    failed_before: int
+    candidates: Mapping[str, Candidate]
+    by_id: Mapping[str, Cell]
+    teacher_ids: frozenset[str]
+
+    def cell(self, trial_id: str) -> Cell:
+        """A requested cell of a trial."""
+        return self.by_id[trial_id]
+
+    def measures(self, trial_id: str) -> Wanted:
+        """What to measure and keep of a trial; teachers' weights are always kept."""
+        section = self.study.datasets[self.by_id[trial_id].dataset].evaluation
+        return Wanted(
+            Measures(section.fgsm_epsilons, section.every_epochs),
+            section.keep != "none" or trial_id in self.teacher_ids,
+        )
+
+
+def choose(
+    all_cells: Iterable[Cell], only: Iterable[Condition] = (), seeds: int | None = None
+) -> tuple[Cell, ...]:
+    """The cells that a filter and a number of seeds select.
+
+    Both choose students and baselines. The teachers are all those from which the chosen students'
+    are selected: a pool is never shrunk.
+
+    Args:
+        all_cells: of a study.
+        only: conditions that all must hold; one on a column that a cell leaves empty holds.
+        seeds: the first so many seeds of the study.
+
+    Raises:
+        StudyError: where nothing is left.
+    """
+    all_cells, only = list(all_cells), list(only)
+    kept_seeds: set[int] | None = None
+    if seeds is not None:
+        if seeds < 1:
+            raise StudyError(f"--seeds {seeds}: must be 1 or more")
+        order = dict.fromkeys(c.seed for c in all_cells if c.role is not Role.TEACHER)
+        kept_seeds = set(list(order)[:seeds])
+    learners = [
+        cell
+        for cell in all_cells
+        if cell.role is not Role.TEACHER
+        and (kept_seeds is None or cell.seed in kept_seeds)
+        and matches(cell, only)
+    ]
+    needed = {trial_id for cell in learners for rule in cell.spec.rules for trial_id in rule.pool}
+    asked_for = any(condition.key == "role" for condition in only)
+    teachers = [
+        cell
+        for cell in all_cells
+        if cell.role is Role.TEACHER
+        and (
+            cell.trial_id in needed
+            or (not only and kept_seeds is None)
+            or (asked_for and matches(cell, only))
+        )
+    ]
+    if not learners and not teachers:
+        raise StudyError("nothing is left to run: no cell matches --only and --seeds")
+    return tuple(teachers + learners)
+
+
+def demand(
+    study: Study,
+    store: Store,
+    only: Iterable[Condition] = (),
+    seeds: int | None = None,
+    retry: Callable[[str], bool] = lambda kind: False,
+) -> Demand:
+    """Study minus store.
+
+    Args:
+        study: what is asked.
+        store: what is there.
+        only: see `choose`.
+        seeds: see `choose`.
+        retry: for a trial that failed earlier, whether to try it again, by the kind of failure.
+    """
+    chosen = choose(cells(study), only, seeds)
+    by_id: dict[str, Cell] = {}
+    for cell in chosen:
+        by_id.setdefault(cell.trial_id, cell)
+    records, _ = store.trials.read(SELECTION_COLUMNS)
+    rows = {row["trial_id"]: row for row in records.to_pylist() if row["trial_id"] in by_id}
+    pools = frozenset(
+        trial_id for cell in chosen for rule in cell.spec.rules for trial_id in rule.pool
+    ) | {cell.trial_id for cell in chosen if cell.role is Role.TEACHER}
+    finished = {
+        trial_id: row
+        for trial_id, row in rows.items()
+        if trial_id not in pools
+        or row["status"] == "diverged"
+        or store.layout.weights(trial_id).is_file()
+    }
+    again = {
+        trial_id
+        for trial_id, row in finished.items()
+        if row["status"] == "diverged" and retry("diverged")
+    }
+    failed = {
+        trial_id: kind
+        for trial_id, kind in last_failures(store).items()
+        if trial_id in by_id and trial_id not in finished
+    }
+    left_alone = {trial_id for trial_id, kind in failed.items() if not retry(kind)}
+    todo = {
+        trial_id: cell
+        for trial_id, cell in by_id.items()
+        if (trial_id not in finished or trial_id in again) and trial_id not in left_alone
+    }
+    return Demand(
+        study=study,
+        chosen=chosen,
+        todo=todo,
+        done=len(finished) - len(again),
+        failed_before=len(left_alone),
+        candidates={
+            trial_id: Candidate.of(row)
+            for trial_id, row in finished.items()
+            if trial_id not in again
+        },
+        by_id=by_id,
+        teacher_ids=pools,
+    )
+
+
+def last_failures(store: Store) -> dict[str, str]:
+    """For each trial whose last attempt failed, why."""
+    attempts, _ = store.attempts.read(["trial_id", "status", "kind", "finished_at"])
+    last: dict[str, tuple[object, str, str]] = {}
+    for row in attempts.to_pylist():
+        entry = (row["finished_at"], row["status"], row["kind"])
+        if row["trial_id"] not in last or entry[0] >= last[row["trial_id"]][0]:  # type: ignore[operator]
+            last[row["trial_id"]] = entry
+    return {trial_id: kind for trial_id, (_, status, kind) in last.items() if status == "failed"}

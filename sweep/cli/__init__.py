@@ -1,0 +1,31 @@
+"""The command line. Each command imports what it needs when it runs, so `--help` is quick."""
+
+import sys
+
+import typer
+
+from sweep.cli.options import fail
+
+app = typer.Typer(
+    name="sweep",
+    help="Distillation studies: plan a grid, train it once on Ray, keep it in Parquet, ask it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Runs the command line; mistakes of the user are one message and exit status 2."""
+    from sweep.cli import ask, datasets, plan, run  # noqa: F401 (they register their commands)
+    from sweep.errors import SweepError
+
+    try:
+        app()
+    except SweepError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)

@@ -1,0 +1,239 @@
+"""Commands that read results: status, trials, show, query, report, compare, export, evaluate."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from sweep.cli import app
+from sweep.cli.options import (
+    RESULTS,
+    Directory,
+    Json,
+    MaybeStudy,
+    Only,
+    fail,
+    print_json,
+    print_table,
+    text,
+)
+
+Name = Annotated[str, typer.Argument(metavar="STUDY", help="a study that was run here")]
+Format = Literal["table", "csv", "json"]
+
+SHOWN = (
+    "trial_id", "status", "role", "dataset", "model", "teacher", "alpha", "switch_epoch", "seed",
+    "metric_name", "test_metric",
+)  # fmt: skip
+
+
+def _study_name(source: str) -> str:
+    """The name under which a study's results are kept: of a file, the name in it."""
+    if Path(source).suffix == ".toml" or len(Path(source).parts) > 1:
+        from sweep.study import load_study
+
+        return load_study(source).name
+    return source
+
+
+@app.command()
+def status(study: MaybeStudy = None, results: Directory = RESULTS, as_json: Json = False) -> None:
+    """Show how many trials are done, running, failed and missing."""
+    from sweep.results import Results
+
+    found = Results(results)
+    names = [_study_name(study)] if study else found.studies()
+    live = found.store.read_live()
+    rows = []
+    for name in names:
+        counts = found.counts(name)
+        wanted = set(found.cell_table(name)["trial_id"].to_pylist())
+        running = sum(tid in wanted for tid in (live or {}).get("running_trials", ()))
+        rows.append({"study": name, **counts, "running": running})
+    if as_json:
+        print_json({"studies": rows, "live": live})
+        return
+    columns = ("study", "total", "done", "running", "failed", "blocked", "missing")
+    print_table([[row[c] for c in columns] for row in rows], columns)
+    if live:
+        from sweep.progress import duration
+
+        print(f"\na run is active: {live.get('epochs_done')} of {live.get('epochs_total')} epochs, "
+              f"ETA {duration(live.get('eta_s'))}")  # fmt: skip
+        for line in live.get("running", ()):
+            print(f"  {line}")
+    failures = _failures_by_kind(found)
+    if failures:
+        print("\nfailed attempts: " + ", ".join(f"{n} {kind}" for kind, n in failures.items()))
+
+
+def _failures_by_kind(found: Any) -> dict[str, int]:
+    from collections import Counter
+
+    attempts = found.attempts()
+    return dict(Counter(attempts["kind"].dropna()))
+
+
+@app.command()
+def trials(
+    study: MaybeStudy = None,
+    results: Directory = RESULTS,
+    only: Only = None,
+    status: Annotated[
+        str | None, typer.Option(help="done, failed, blocked or missing (with a study)")
+    ] = None,
+    limit: Annotated[int, typer.Option(help="rows to show; 0 for all")] = 50,
+    as_json: Json = False,
+) -> None:
+    """List trials, or the cells of a study, with filters."""
+    from sweep.filters import parse
+    from sweep.results import Results
+
+    found = Results(results)
+    frame = found.cells(_study_name(study)) if study else found.trials()
+    conditions = parse(only or ())
+    rows = [
+        row
+        for row in frame[list(SHOWN)].astype(object).where(frame[list(SHOWN)].notna(), None)
+        .to_dict("records")
+        if (status is None or row["status"] == status)
+    ]  # fmt: skip
+    if conditions:
+        full = frame.astype(object).where(frame.notna(), None).to_dict("records")
+        keep = {
+            (row["trial_id"], row["role"], row["alpha"], row["switch_epoch"])
+            for row in full
+            if all(condition.holds(row[condition.key]) for condition in conditions)
+        }
+        rows = [
+            r for r in rows if (r["trial_id"], r["role"], r["alpha"], r["switch_epoch"]) in keep
+        ]
+    if as_json:
+        print_json(rows if limit == 0 else rows[:limit])
+        return
+    shown = rows if limit == 0 else rows[:limit]
+    print_table([[row[c] for c in SHOWN] for row in shown], SHOWN)
+    if len(shown) < len(rows):
+        print(f"{len(rows) - len(shown):,} more; --limit 0 shows all")
+
+
+@app.command()
+def show(
+    trial: Annotated[str, typer.Argument(metavar="ID", help="a trial id, or how it begins")],
+    results: Directory = RESULTS,
+    as_json: Json = False,
+) -> None:
+    """Show one trial whole, with its attempts and tracebacks."""
+    from sweep.results import Results
+
+    record = Results(results).trial(trial)
+    if as_json:
+        print_json(record)
+        return
+    attempts = record.pop("attempts")
+    for key, value in record.items():
+        if isinstance(value, list) and len(value) > 12 and not isinstance(value[0], dict | list):
+            head = ", ".join(text(v) for v in value[:4])
+            value = f"[{head}, ... {text(value[-1])}] ({len(value)} values)"
+        elif isinstance(value, list) and value and isinstance(value[0], dict | list):
+            print(f"{key}:")
+            for item in value:
+                print(f"    {item}")
+            continue
+        print(f"{key:22} {text(value) if not isinstance(value, list) else value}")
+    for attempt in attempts:
+        print(
+            f"\nattempt {text(attempt['started_at'])} on {attempt['node']} ({attempt['worker']}): "
+            f"{attempt['status']}, {attempt['wall_s']:.2f} s"
+        )
+        if attempt["kind"]:
+            print(f"  {attempt['kind']}: {attempt['message']}")
+        if attempt["traceback"]:
+            print(attempt["traceback"])
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(metavar="SQL", help="one SELECT statement")],
+    results: Directory = RESULTS,
+    format: Annotated[Format, typer.Option(help="table, csv or json")] = "table",  # noqa: A002
+    as_json: Json = False,
+) -> None:
+    """Ask in SQL: views trials, cells, curves, robustness, attempts."""
+    import sweep.query
+    from sweep.results import Results
+
+    answer = sweep.query.query(Results(results), sql)
+    if as_json or format == "json":
+        print_json(answer.to_pylist())
+    elif format == "csv":
+        answer.to_pandas().to_csv(sys.stdout, index=False)
+    else:
+        print_table([list(row.values()) for row in answer.to_pylist()], answer.column_names)
+
+
+@app.command()
+def report(
+    study: Name,
+    results: Directory = RESULTS,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="HTML file")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write one self-contained HTML page with tables and figures."""
+    from sweep import reporting
+    from sweep.results import Results
+
+    found = Results(results)
+    name = _study_name(study)
+    path = output or found.store.layout.report(name)
+    reporting.write(found, name, path)
+    if as_json:
+        print_json({"study": name, "report": str(path), "bytes": path.stat().st_size})
+    else:
+        print(f"report: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+@app.command()
+def compare(
+    study: Name,
+    reference: Annotated[Path, typer.Argument(metavar="REFERENCE", help="a Parquet file")],
+    results: Directory = RESULTS,
+    as_json: Json = False,
+) -> None:
+    """Compare cell by cell against other results: what is reproduced."""
+    import analysis
+    from sweep.results import Results
+
+    if not reference.is_file():
+        fail(f"reference file {str(reference)!r} does not exist")
+    ours = Results(results).cells(_study_name(study))
+    try:
+        theirs = analysis.reference.read(reference)
+    except ValueError as error:
+        fail(str(error))
+    table = analysis.compare(ours, theirs)
+    if as_json:
+        print_json(table.astype(object).where(table.notna(), None).to_dict("records"))
+        return
+    print_table(table.astype(object).to_numpy().tolist(), list(table.columns))
+    print()
+    print(analysis.describe_comparison(table))
+
+
+@app.command()
+def export(
+    study: Name,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="a .parquet or .csv file")],
+    results: Directory = RESULTS,
+    as_json: Json = False,
+) -> None:
+    """Write one tidy Parquet or CSV file: a row per cell, a column per measure."""
+    from sweep import reporting
+    from sweep.results import Results
+
+    rows = reporting.export(Results(results), _study_name(study), file)
+    if as_json:
+        print_json({"file": str(file), "rows": rows})
+    else:
+        print(f"{rows} rows in {file}")

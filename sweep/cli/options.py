@@ -1,0 +1,84 @@
+"""Options that several commands share, and how they print."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+Study = Annotated[str, typer.Argument(metavar="STUDY", help="a built-in study or a TOML file")]
+MaybeStudy = Annotated[str | None, typer.Argument(metavar="[STUDY]", help="all, if left out")]
+Directory = Annotated[Path, typer.Option("--results", metavar="DIR", help="results directory")]
+Json = Annotated[bool, typer.Option("--json", help="print JSON")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="override a study key, e.g. recipe.epochs=2"),
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILTER",
+        help="students and baselines to choose, e.g. 'dataset=cifar10 alpha=0.1|0.6 seed<100'",
+    ),
+]
+Seeds = Annotated[int | None, typer.Option(metavar="N", help="only the first N seeds")]
+
+RESULTS = Path("results")
+
+
+def fail(message: str) -> NoReturn:
+    """Ends the program with a message about a mistake of the user."""
+    print(f"sweep: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def print_json(value: Any) -> None:
+    """Prints a value as JSON; times in ISO format, what is not finite as null."""
+    print(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not (value == value and abs(value) != float("inf")):
+        return None
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+def print_table(
+    rows: Iterable[Sequence[object]], columns: Sequence[str], title: str | None = None
+) -> None:
+    """Prints rows as a table; numbers to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = [list(row) for row in rows]
+    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for position, column in enumerate(columns):
+        numbers = all(isinstance(row[position], int | float | None) for row in rows)
+        table.add_column(column, justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(text(cell) for cell in row))
+    wide = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "160"))
+    Console(width=wide, highlight=False).print(table, markup=False)
+
+
+def text(value: object) -> str:
+    """A value as a person reads it."""
+    if value is None or value != value:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1 else f"{value:.2f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}" if abs(value) >= 100_000 else str(value)
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%S")
+    return str(value)

@@ -1,0 +1,138 @@
+"""`sweep studies` and `sweep plan`: what there is to run, and what it costs."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sweep.cli import app
+from sweep.cli.options import (
+    RESULTS,
+    Directory,
+    Json,
+    Only,
+    Seeds,
+    Settings,
+    Study,
+    print_json,
+    print_table,
+)
+
+
+@app.command()
+def studies(as_json: Json = False) -> None:
+    """List the built-in studies with their size."""
+    from sweep.estimate import overview
+    from sweep.cells import demand
+    from sweep.store import Store
+    from sweep.study import builtin_names, load_study
+
+    rows = []
+    for name in builtin_names():
+        study = load_study(name)
+        size = overview(demand(study, Store("/nonexistent")), Store("/nonexistent"), 1)
+        rows.append(
+            {
+                "study": name,
+                "title": study.title,
+                "datasets": list(study.datasets),
+                "seeds": len(study.seeds),
+                "trials": size.trials,
+                "epochs_naive": size.epochs_naive,
+                "epochs_planned": size.epochs_planned,
+            }
+        )
+    if as_json:
+        print_json(rows)
+        return
+    columns = ("study", "trials", "seeds", "epochs alone", "epochs planned", "title")
+    print_table(
+        (
+            (r["study"], r["trials"], r["seeds"], r["epochs_naive"], r["epochs_planned"], r["title"])
+            for r in rows
+        ),
+        columns,
+    )
+
+
+@app.command()
+def plan(
+    study: Study,
+    results: Directory = RESULTS,
+    settings: Settings = None,
+    only: Only = None,
+    seeds: Seeds = None,
+    workers: Annotated[
+        int | None, typer.Option(help="trials at a time, for the estimate; default: CPUs here")
+    ] = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="measure a few steps of every network first")
+    ] = False,
+    no_sharing: Annotated[
+        bool, typer.Option("--no-sharing", help="every trial alone, for comparison")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Count what a study asks for, what is done, what sharing saves, and estimate the rest."""
+    from sweep import estimate
+    from sweep.cells import demand
+    from sweep.filters import parse
+    from sweep.store import Store
+    from sweep.study import load_study
+
+    store = Store(results)
+    wanted = demand(load_study(study, settings or ()), store, parse(only or ()), seeds)
+    pace = estimate.calibrate(wanted.todo.values()) if calibrate else None
+    found = estimate.overview(
+        wanted, store, workers or os.cpu_count() or 1, pace, share=not no_sharing
+    )
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        _show(found, results)
+
+
+def _show(found: Any, results: Path) -> None:
+    from sweep.progress import duration
+
+    saved = found.epochs_naive / found.epochs_planned if found.epochs_planned else 1.0
+    print(f"study {found.study}: {found.cells:,} cells, {found.trials:,} trials")
+    print_table(
+        [
+            (role, n, found.epochs_naive_by_role[role], found.epochs_planned_by_role[role])
+            for role, n in found.by_role.items()
+        ],
+        ("role", "trials", "epochs alone", "epochs planned"),
+    )
+    print()
+    print_table(
+        [
+            (name, n, found.epochs_naive_by_dataset[name], found.epochs_planned_by_dataset[name])
+            for name, n in found.by_dataset.items()
+        ],
+        ("dataset", "trials", "epochs alone", "epochs planned"),
+    )
+    print()
+    print(
+        f"epochs: {found.epochs_naive:,} if every trial ran alone, {found.epochs_planned:,} planned "
+        f"({saved:.2f} times fewer, {found.stages:,} stages)"
+    )
+    failed = f", {found.failed:,} failed (`sweep retry` runs them again)" if found.failed else ""
+    print(f"in {results}: {found.done:,} done, {found.todo:,} to do{failed}")
+    estimate = found.estimate
+    if not found.todo:
+        return
+    if estimate["seconds"] is not None:
+        print(
+            f"estimated time on {estimate['slots']} workers: {duration(estimate['seconds'])}; "
+            f"records: {estimate['disk_bytes'] / 1e6:.1f} MB"
+        )
+    else:
+        names = ", ".join(estimate["unknown"][:4])
+        more = " and others" if len(estimate["unknown"]) > 4 else ""
+        print(
+            f"no estimate of time: nothing here has trained {names}{more} yet; --calibrate "
+            f"measures a few steps; records: {estimate['disk_bytes'] / 1e6:.1f} MB"
+        )
+

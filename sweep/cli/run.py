@@ -1,0 +1,190 @@
+"""`sweep run` and `sweep retry`: train what is missing, or what failed."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sweep.cli import app
+from sweep.cli.options import (
+    RESULTS,
+    Directory,
+    Json,
+    Only,
+    Seeds,
+    Settings,
+    Study,
+    fail,
+    print_json,
+)
+
+Address = Annotated[
+    str | None, typer.Option(help="an existing Ray cluster; without it, one is started here")
+]
+Local = Annotated[bool, typer.Option("--local", help="in this process, one trial at a time")]
+Workers = Annotated[int | None, typer.Option(help="trials at a time; default: as many as fit")]
+GpusPerTrial = Annotated[
+    float | None,
+    typer.Option(help="share of a GPU for each trial, 0 for the CPU; default 0.25 with GPUs"),
+]
+TrialsPerGpu = Annotated[int | None, typer.Option(help="the same, as a number of trials")]
+DataDir = Annotated[Path | None, typer.Option("--data", help="data directory; SWEEP_DATA_DIR")]
+NoSharing = Annotated[
+    bool, typer.Option("--no-sharing", help="train every trial alone, for comparison")
+]
+
+
+@app.command()
+def run(
+    study: Study,
+    results: Directory = RESULTS,
+    settings: Settings = None,
+    only: Only = None,
+    seeds: Seeds = None,
+    address: Address = None,
+    local: Local = False,
+    workers: Workers = None,
+    gpus_per_trial: GpusPerTrial = None,
+    trials_per_gpu: TrialsPerGpu = None,
+    data_dir: DataDir = None,
+    no_sharing: NoSharing = False,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="one short trial per configuration first")
+    ] = False,
+    smoke_only: Annotated[
+        bool, typer.Option("--smoke-only", help="one short trial per configuration, then stop")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Start or continue a study: train what is missing."""
+    _run(
+        study, results, settings, only, seeds, address, local, workers, gpus_per_trial,
+        trials_per_gpu, data_dir, no_sharing, smoke, smoke_only, None, as_json,
+    )  # fmt: skip
+
+
+@app.command()
+def retry(
+    study: Study,
+    kind: Annotated[
+        list[str] | None, typer.Option(metavar="KIND", help="only failures of this kind")
+    ] = None,
+    results: Directory = RESULTS,
+    settings: Settings = None,
+    only: Only = None,
+    seeds: Seeds = None,
+    address: Address = None,
+    local: Local = False,
+    workers: Workers = None,
+    gpus_per_trial: GpusPerTrial = None,
+    trials_per_gpu: TrialsPerGpu = None,
+    data_dir: DataDir = None,
+    no_sharing: NoSharing = False,
+    as_json: Json = False,
+) -> None:
+    """Run failed trials of a study again, along with what is missing."""
+    from sweep.records import FailureKind
+
+    allowed = [str(k) for k in FailureKind]
+    for given in kind or ():
+        if given not in allowed:
+            fail(f"--kind {given!r}: must be one of {', '.join(allowed)}")
+    _run(
+        study, results, settings, only, seeds, address, local, workers, gpus_per_trial,
+        trials_per_gpu, data_dir, no_sharing, False, False, kind or (), as_json,
+    )  # fmt: skip
+
+
+def _run(
+    study: str,
+    results: Path,
+    settings: list[str] | None,
+    only: list[str] | None,
+    seeds: int | None,
+    address: str | None,
+    local: bool,
+    workers: int | None,
+    gpus_per_trial: float | None,
+    trials_per_gpu: int | None,
+    data_dir: Path | None,
+    no_sharing: bool,
+    smoke: bool,
+    smoke_only: bool,
+    retry: list[str] | tuple[str, ...] | None,
+    as_json: bool,
+) -> None:
+    gpus = _gpus(gpus_per_trial, trials_per_gpu)
+    if workers is not None and workers < 1:
+        fail(f"--workers {workers}: must be 1 or more")
+    if local and address:
+        fail("--local and --address exclude each other")
+
+    from sweep import progress, service
+    from sweep.filters import parse
+    from sweep.study import load_study
+
+    chosen = load_study(study, settings or ())
+    conditions = parse(only or ())
+    where = service.Where(local, address, workers, gpus, data_dir)
+    out = sys.stderr if as_json else sys.stdout
+    if smoke or smoke_only:
+        print("smoke: one short trial per configuration", file=out, flush=True)
+        tried = service.smoke(chosen, where, progress.choose(out))
+        _conclude(tried, "smoke run", out)
+        if smoke_only or tried.exit_status:
+            if as_json:
+                print_json(tried.__dict__)
+            sys.exit(tried.exit_status)
+    summary = service.run_study(
+        chosen,
+        results,
+        where,
+        only=conditions,
+        seeds=seeds,
+        share=not no_sharing,
+        retry=retry,
+        progress=progress.choose(out),
+    )
+    _conclude(summary, f"study {chosen.name} in {results}", out)
+    if as_json:
+        print_json(summary.__dict__)
+    sys.exit(summary.exit_status)
+
+
+def _gpus(per_trial: float | None, per_gpu: int | None) -> float | None:
+    if per_trial is not None and per_gpu is not None:
+        fail("--gpus-per-trial and --trials-per-gpu say the same thing; give one")
+    if per_gpu is not None:
+        if per_gpu < 1:
+            fail(f"--trials-per-gpu {per_gpu}: must be 1 or more")
+        return 1 / per_gpu
+    if per_trial is not None and not 0 <= per_trial <= 1:
+        fail(f"--gpus-per-trial {per_trial:g}: must be from 0 (the CPU) to 1")
+    return per_trial
+
+
+def _conclude(summary: object, what: str, out: object) -> None:
+    from sweep.progress import duration
+    from sweep.run import RunSummary
+
+    assert isinstance(summary, RunSummary)
+    parts = [f"{summary.done} trained"]
+    if summary.already_done:
+        parts.append(f"{summary.already_done} were done")
+    for count, word in (
+        (summary.diverged, "diverged"), (summary.failed, "failed"), (summary.blocked, "blocked"),
+    ):  # fmt: skip
+        if count:
+            parts.append(f"{count} {word}")
+    left = summary.total - summary.done - summary.diverged - summary.failed - summary.blocked
+    if summary.interrupted and left > 0:
+        parts.append(f"{left} left for the next run")
+    lines = [f"{what}: {', '.join(parts)} in {duration(summary.elapsed_s)}"]
+    if summary.slots and summary.elapsed_s:
+        used = summary.busy_s / summary.elapsed_s / summary.slots
+        lines[0] += f" on {summary.slots} workers, {100 * min(1.0, used):.0f} % busy"
+    lines += [f"  {failure}" for failure in summary.failures[:10]]
+    if len(summary.failures) > 10:
+        lines.append(f"  and {len(summary.failures) - 10} more; `sweep trials --status failed`")
+    print("\n".join(lines), file=out, flush=True)  # type: ignore[call-overload]

@@ -1,0 +1,21 @@
+"""Errors that a user can cause. Each message names the key, the value and what is allowed."""
+
+
+class SweepError(Exception):
+    """Base of the errors that are shown as one message, without a traceback."""
+
+
+class StudyError(SweepError, ValueError):
+    """A study that cannot be run as written."""
+
+
+class FilterError(SweepError, ValueError):
+    """A filter that cannot be read."""
+
+
+class StoreError(SweepError):
+    """A results directory that cannot be used."""
+
+
+class QueryError(SweepError, ValueError):
+    """A query that cannot be answered."""

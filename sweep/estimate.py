@@ -1,0 +1,204 @@
+"""What a study costs: counts and epochs exactly, time and disk from earlier results."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sweep.cells import Demand
+from sweep.expand import Cell, Role
+from sweep.plan import Plan, Stage, plan
+from sweep.store import Store
+
+BYTES_PER_RECORD_BASE = 600
+"""What a record takes in a folded file besides its curve; measured on the quickstart study."""
+
+ROLES = (Role.STUDENT, Role.BASELINE, Role.TEACHER)
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The counts of a plan, as `sweep plan` shows them."""
+
+    study: str
+    trials: int
+    cells: int
+    by_role: Mapping[str, int]
+    by_dataset: Mapping[str, int]
+    done: int
+    todo: int
+    failed: int
+    epochs_naive: int
+    epochs_planned: int
+    epochs_naive_by_role: Mapping[str, int]
+    epochs_planned_by_role: Mapping[str, int]
+    epochs_naive_by_dataset: Mapping[str, int]
+    epochs_planned_by_dataset: Mapping[str, int]
+    stages: int
+    todo_epochs: int
+    estimate: Mapping[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The overview as JSON types."""
+        return {**self.__dict__}
+
+
+def overview(
+    demand: Demand,
+    store: Store,
+    slots: int,
+    seconds_per_epoch: Mapping[tuple[str, str], float] | None = None,
+    share: bool = True,
+) -> Overview:
+    """Counts what a demand asks for and what sharing saves.
+
+    Args:
+        demand: see `sweep.cells.demand`.
+        store: for what earlier results cost.
+        slots: trials that run at a time, for the estimate of time.
+        seconds_per_epoch: measured just now, by dataset and network; None takes earlier results.
+        share: whether equal prefixes are merged.
+    """
+    distinct: dict[str, Cell] = {}
+    for cell in demand.chosen:
+        distinct.setdefault(cell.trial_id, cell)
+    whole = plan((cell.spec for cell in distinct.values()), share)
+    owners = _owners(whole, distinct)
+    naive_by_role: Counter[str] = Counter(dict.fromkeys(ROLES, 0))
+    planned_by_role: Counter[str] = Counter(dict.fromkeys(ROLES, 0))
+    naive_by_dataset: Counter[str] = Counter()
+    planned_by_dataset: Counter[str] = Counter()
+    for cell in distinct.values():
+        naive_by_role[cell.role] += cell.spec.epochs
+        naive_by_dataset[cell.dataset] += cell.spec.epochs
+    for stage in whole.stages.values():
+        planned_by_role[owners[stage.key].role] += stage.epochs
+        planned_by_dataset[owners[stage.key].dataset] += stage.epochs
+    todo = plan((cell.spec for cell in demand.todo.values()), share)
+    roles = Counter(cell.role for cell in distinct.values())
+    return Overview(
+        study=demand.study.name,
+        trials=len(distinct),
+        cells=len(demand.chosen),
+        by_role={role: roles[role] for role in ROLES},
+        by_dataset=Counter(cell.dataset for cell in distinct.values()),
+        done=demand.done,
+        todo=len(demand.todo),
+        failed=demand.failed_before,
+        epochs_naive=naive_by_role.total(),
+        epochs_planned=planned_by_role.total(),
+        epochs_naive_by_role=naive_by_role,
+        epochs_planned_by_role=planned_by_role,
+        epochs_naive_by_dataset=naive_by_dataset,
+        epochs_planned_by_dataset=planned_by_dataset,
+        stages=len(whole.stages),
+        todo_epochs=todo.epochs,
+        estimate=_estimate(demand, todo, slots, seconds_per_epoch or pace_of_results(store)),
+    )
+
+
+def _owners(whole: Plan, distinct: Mapping[str, Cell]) -> dict[str, Cell]:
+    """For each stage, a cell whose trial passes through it: the one that ends it, or the first."""
+    owners: dict[str, Cell] = {}
+    for stage in reversed(list(whole.stages.values())):
+        if stage.ends_trial:
+            owners[stage.key] = distinct[stage.key]
+        if stage.parent is not None:
+            owners[stage.parent] = owners[stage.key]
+    for stage in whole.stages.values():
+        if stage.ends_trial:
+            owners[stage.key] = distinct[stage.key]
+    return owners
+
+
+def _estimate(
+    demand: Demand, todo: Plan, slots: int, pace: Mapping[tuple[str, str], float]
+) -> dict[str, Any]:
+    needed = {_kind(stage) for stage in todo.stages.values()}
+    unknown = sorted("/".join(kind) for kind in needed - set(pace))
+    known_s = sum(stage.epochs * pace.get(_kind(stage), 0.0) for stage in todo.stages.values())
+    return {
+        "slots": slots,
+        "seconds": None if unknown or not needed else known_s / max(1, slots),
+        "seconds_per_epoch": {"/".join(k): v for k, v in sorted(pace.items()) if k in needed},
+        "unknown": unknown,
+        "disk_bytes": _disk_bytes(demand),
+    }
+
+
+def _kind(stage: Stage) -> tuple[str, str]:
+    return stage.spec.data.name, stage.spec.recipe.model
+
+
+def pace_of_results(store: Store) -> dict[tuple[str, str], float]:
+    """Seconds per epoch by dataset and network, from the trials a store holds."""
+    rows, _ = store.trials.read(["dataset", "model", "train_s", "epochs_run"])
+    seconds: dict[tuple[str, str], float] = defaultdict(float)
+    epochs: dict[tuple[str, str], int] = defaultdict(int)
+    for row in rows.to_pylist():
+        if row["train_s"] and row["epochs_run"]:
+            seconds[row["dataset"], row["model"]] += row["train_s"]
+            epochs[row["dataset"], row["model"]] += row["epochs_run"]
+    return {kind: seconds[kind] / epochs[kind] for kind in epochs}
+
+
+def _disk_bytes(demand: Demand) -> int:
+    """Records (a curve point takes about 9 bytes with its step); weights are not counted."""
+    total = 0
+    for cell in demand.todo.values():
+        total += BYTES_PER_RECORD_BASE + 9 * _points(cell)
+    return total
+
+
+def _points(cell: Cell) -> int:
+    import data
+
+    rows = data.DataSpec.rows(cell.spec.data)
+    if cell.spec.recipe.batch_size is None or rows is None:
+        return cell.spec.epochs
+    steps = -(-rows[0] // cell.spec.recipe.batch_size)
+    return cell.spec.epochs * max(1, steps // min(100, steps))
+
+
+def calibrate(cells: Iterable[Cell], steps: int = 12) -> dict[tuple[str, str], float]:
+    """Measures seconds per epoch by training a few steps of every network, in this process.
+
+    Args:
+        cells: of which every distinct dataset and network is measured.
+        steps: minibatches to train; a full batch trains this many epochs.
+    """
+    import dataclasses
+    import time
+
+    from trials.device import choose, configure
+    from trials.spec import Segment
+    from trials.stage import Workshop
+    from trials.train import steps_per_epoch, train
+
+    configure()
+    workshop = Workshop(choose(1.0))
+    pace: dict[tuple[str, str], float] = {}
+    for cell in cells:
+        kind = (cell.dataset, cell.model)
+        if kind in pace:
+            continue
+        loaded = workshop.dataset(cell.spec.data)
+        size = cell.spec.recipe.batch_size
+        rows = len(loaded.train.y)
+        if size is None:
+            short, per_epoch, done = loaded, 1.0, steps
+        else:
+            head = slice(0, min(rows, size * steps))
+            part = dataclasses.replace(
+                loaded.train, x=loaded.train.x[head], y=loaded.train.y[head]
+            )
+            short = dataclasses.replace(loaded, train=part)
+            done = steps_per_epoch(cell.spec.recipe, len(part.y))
+            per_epoch = float(steps_per_epoch(cell.spec.recipe, rows))
+        epochs = steps if size is None else 1
+        spec = dataclasses.replace(cell.spec, schedule=(Segment(epochs),))
+        train(spec, short, {}, device=workshop.device)  # warms up
+        began = time.perf_counter()
+        train(spec, short, {}, device=workshop.device)
+        pace[kind] = (time.perf_counter() - began) / done * per_epoch
+    return pace

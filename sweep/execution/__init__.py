@@ -1,0 +1,1 @@
+"""Where stages run: in this process, or on a Ray cluster, behind one small interface."""

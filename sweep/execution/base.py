@@ -1,0 +1,117 @@
+"""The interface between the run and whatever executes its stages."""
+
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sweep.records import FailureKind
+from trials.task import ChosenTeacher, StageOutcome, StageTask
+
+if TYPE_CHECKING:
+    from trials.stage import Workshop
+
+Handle = Any
+"""Something an executor holds for the run: an object, or a reference to one elsewhere."""
+
+Runner = Callable[[StageTask, bytes | None, Sequence[ChosenTeacher], "Workshop"], StageOutcome]
+"""What a worker does with a stage; `trials.stage.run_stage`, or a stand-in that measures cost."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An attempt that did not end well."""
+
+    kind: FailureKind
+    message: str
+    traceback: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The end of one attempt at a stage.
+
+    Attributes:
+        task_id: what `submit` was given.
+        outcome: None where it failed.
+        snapshot: a handle on the state after the stage, where one was asked for.
+        failure: None where it succeeded.
+        node, worker: where it ran.
+    """
+
+    task_id: str
+    outcome: StageOutcome | None
+    snapshot: Handle | None
+    failure: Failure | None
+    node: str
+    worker: str
+    started_at: datetime
+    finished_at: datetime
+
+
+@dataclass(frozen=True)
+class WorkerSetup:
+    """What every worker process needs to know.
+
+    Attributes:
+        gpus: share of a GPU for each trial; 0 trains on the CPU.
+        data_dir: where datasets lie on each node; None is the default place.
+        extensions: datasets and networks registered outside this package.
+        runner: what to do with a stage; None trains it.
+    """
+
+    gpus: float = 0.0
+    data_dir: Path | None = None
+    extensions: tuple[Any, ...] = ()
+    runner: Runner | None = field(default=None, repr=False)
+
+
+class Executor(Protocol):
+    """Runs stages. Used by one run, from one thread.
+
+    `submit` is called while `free` is above 0; `wait` returns what has ended since. A failing
+    stage is an answer, never an exception. `stop` may be called at any time and twice.
+    """
+
+    @property
+    def slots(self) -> int:
+        """How many stages can run at a time."""
+        ...
+
+    @property
+    def free(self) -> int:
+        """How many more stages may be submitted now."""
+        ...
+
+    def put(self, value: ChosenTeacher) -> Handle:
+        """Makes a value available to all workers."""
+        ...
+
+    def submit(
+        self, task_id: str, task: StageTask, start: Handle | None, teachers: Sequence[Handle]
+    ) -> None:
+        """Starts a stage."""
+        ...
+
+    def wait(self, timeout_s: float) -> list[Finished]:
+        """What has ended, waiting for at most `timeout_s` seconds for something to."""
+        ...
+
+    def stop(self) -> None:
+        """Ends all workers, without waiting for what they do."""
+        ...
+
+
+def describe_failure(error: BaseException) -> Failure:
+    """The failure that an exception means."""
+    name = type(error).__name__
+    if name == "OutOfMemoryError" or "CUDA out of memory" in str(error):
+        kind = FailureKind.CUDA_OUT_OF_MEMORY
+    elif isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        kind = FailureKind.HOST_OUT_OF_MEMORY
+    else:
+        kind = FailureKind.BUG
+    text = "".join(traceback.format_exception(error))
+    return Failure(kind, f"{name}: {error}", text)

@@ -1,0 +1,70 @@
+"""Runs stages in this process, one after the other: for tests, and to debug with a breakpoint."""
+
+import os
+import platform
+from collections import deque
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import torch
+
+from sweep.execution.base import Finished, Handle, WorkerSetup, describe_failure
+from trials.device import choose, configure
+from trials.stage import Workshop, run_stage
+from trials.task import ChosenTeacher, StageTask
+
+
+class LocalExecutor:
+    """One worker that is this process."""
+
+    def __init__(self, setup: WorkerSetup) -> None:
+        """Sets the process up like a worker; `stop` restores its number of threads."""
+        self._threads = torch.get_num_threads()
+        configure()
+        self._workshop = Workshop(choose(setup.gpus), setup.data_dir)
+        self._runner = setup.runner or run_stage
+        self._queue: deque[tuple[str, StageTask, Handle | None, Sequence[Handle]]] = deque()
+
+    @property
+    def slots(self) -> int:
+        """Always 1."""
+        return 1
+
+    @property
+    def free(self) -> int:
+        """1 while nothing waits to be run."""
+        return 1 - len(self._queue)
+
+    def put(self, value: ChosenTeacher) -> Handle:
+        """The value itself."""
+        return value
+
+    def submit(
+        self, task_id: str, task: StageTask, start: Handle | None, teachers: Sequence[Handle]
+    ) -> None:
+        """Queues a stage; `wait` runs it."""
+        self._queue.append((task_id, task, start, teachers))
+
+    def wait(self, timeout_s: float) -> list[Finished]:
+        """Runs what is queued, however long it takes."""
+        finished = []
+        while self._queue:
+            task_id, task, start, teachers = self._queue.popleft()
+            began = datetime.now(UTC)
+            outcome = failure = None
+            try:
+                outcome = self._runner(task, start, teachers, self._workshop)
+            except Exception as error:
+                failure = describe_failure(error)
+            finished.append(
+                Finished(
+                    task_id, outcome, outcome.snapshot if outcome else None, failure,
+                    platform.node(), f"process {os.getpid()}", began, datetime.now(UTC),
+                )  # fmt: skip
+            )
+        return finished
+
+    def stop(self) -> None:
+        """Forgets what is queued."""
+        self._queue.clear()
+        torch.set_num_threads(self._threads)

@@ -1,0 +1,67 @@
+"""SQL over the results: one SELECT, on data handed to it, in a database in memory.
+
+Views: `trials` (one row per trial), `cells` (one row per requested cell, with `study` and the
+measures of its trial), `curves` (one row per recorded training loss), `robustness` (one row per
+trial, attack and epsilon), `attempts`.
+"""
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from sweep.errors import QueryError
+from sweep.results import Results
+
+if TYPE_CHECKING:
+    import duckdb
+
+VIEWS = ("trials", "cells", "curves", "robustness", "attempts")
+
+
+def query(results: Results, sql: str) -> pa.Table:
+    """Answers one SELECT statement.
+
+    Raises:
+        QueryError: for anything but one SELECT, and for what the database says is wrong.
+    """
+    import duckdb
+
+    try:
+        statements = duckdb.extract_statements(sql)
+    except duckdb.Error as error:
+        raise QueryError(str(error)) from None
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        raise QueryError("a query must be one SELECT statement")
+    with duckdb.connect(
+        config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+    ) as database:
+        _views(database, results)
+        database.execute("SET enable_external_access = false")
+        database.execute("SET lock_configuration = true")
+        try:
+            return database.execute(statements[0]).to_arrow_table()
+        except duckdb.Error as error:
+            raise QueryError(str(error)) from None
+
+
+def _views(database: "duckdb.DuckDBPyConnection", results: Results) -> None:
+    trials = results._trials()
+    attempts, _ = results.store.attempts.read()
+    tables = [
+        results.cell_table(name).add_column(0, "study", pa.array([name] * len_))
+        for name in results.studies()
+        if (len_ := results.cell_table(name).num_rows)
+    ]
+    database.register("trials", trials)
+    database.register("attempts", attempts)
+    database.register("cells", pa.concat_tables(tables) if tables else pa.table({"study": []}))
+    database.execute(
+        "CREATE VIEW curves AS SELECT trial_id, unnest(train_loss_step) AS step, "
+        "unnest(train_loss_step) / steps_per_epoch AS epoch, "
+        "unnest(train_loss) AS train_loss FROM trials"
+    )
+    database.execute(
+        "CREATE VIEW robustness AS SELECT trial_id, point.attack AS attack, "
+        "point.epsilon AS epsilon, point.value AS value "
+        "FROM (SELECT trial_id, unnest(robustness) AS point FROM trials)"
+    )

@@ -1,0 +1,288 @@
+"""The tables of a results directory: their columns, and rows for them.
+
+Columns are only ever added; a file of an earlier version is read with nulls where it has no
+column. `tests/sweep/data` keeps a file of every version.
+"""
+
+import dataclasses
+import functools
+import importlib.metadata
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import pyarrow as pa
+
+from sweep.expand import CELL_COLUMNS, Cell
+from trials.identity import NUMERICS_VERSION, canonical
+from trials.spec import TrialSpec
+
+SCHEMA_VERSION = 1
+
+_POINT = pa.struct([("attack", pa.string()), ("epsilon", pa.float64()), ("value", pa.float64())])
+_CLASS = pa.struct(
+    [
+        ("label", pa.int64()),
+        ("precision", pa.float64()),
+        ("recall", pa.float64()),
+        ("f1", pa.float64()),
+        ("support", pa.int64()),
+    ]
+)
+_CURVE = pa.struct(
+    [
+        ("epoch", pa.int64()),
+        ("split", pa.string()),
+        ("metric", pa.float64()),
+        ("loss", pa.float64()),
+    ]
+)
+
+_WORDS = [
+    pa.field("role", pa.string()),
+    pa.field("dataset", pa.string()),
+    pa.field("model", pa.string()),
+    pa.field("teacher", pa.string()),
+    pa.field("alpha", pa.float64()),
+    pa.field("switch_epoch", pa.int64()),
+    pa.field("temperature", pa.float64()),
+    pa.field("seed", pa.int64()),
+    pa.field("epochs", pa.int64()),
+    pa.field("batch_size", pa.int64()),
+    pa.field("optimizer", pa.string()),
+    pa.field("learning_rate", pa.float64()),
+    pa.field("weight_decay", pa.float64()),
+    pa.field("momentum", pa.float64()),
+    pa.field("init", pa.string()),
+    pa.field("soft_loss", pa.string()),
+    pa.field("precision", pa.string()),
+    pa.field("train_size", pa.int64()),
+    pa.field("validation", pa.float64()),
+    pa.field("split_seed", pa.int64()),
+]
+
+
+def _versioned(fields: Sequence[pa.Field]) -> pa.Schema:
+    return pa.schema(fields, metadata={"sweep_schema_version": str(SCHEMA_VERSION)})
+
+
+CELLS = _versioned([pa.field("trial_id", pa.string(), nullable=False), *_WORDS])
+"""`studies/NAME.parquet`: one row per requested cell, in the words of the study."""
+
+TRIALS = _versioned(
+    [
+        pa.field("trial_id", pa.string(), nullable=False),
+        *_WORDS,
+        pa.field("status", pa.string()),
+        pa.field("metric_name", pa.string()),
+        pa.field("test_metric", pa.float64()),
+        pa.field("test_loss", pa.float64()),
+        pa.field("validation_metric", pa.float64()),
+        pa.field("validation_loss", pa.float64()),
+        pa.field("mae", pa.float64()),
+        pa.field("r2", pa.float64()),
+        pa.field("train_loss", pa.list_(pa.float64())),
+        pa.field("train_loss_step", pa.list_(pa.int64())),
+        pa.field("steps_per_epoch", pa.int64()),
+        pa.field("curve", pa.list_(_CURVE)),
+        pa.field("robustness", pa.list_(_POINT)),
+        pa.field("per_class", pa.list_(_CLASS)),
+        pa.field("confusion", pa.list_(pa.list_(pa.int64()))),
+        pa.field("epochs_run", pa.int64()),
+        pa.field("diverged_epoch", pa.int64()),
+        pa.field("selected_on", pa.string()),
+        pa.field("teacher_trial_ids", pa.list_(pa.string())),
+        pa.field("wall_s", pa.float64()),
+        pa.field("train_s", pa.float64()),
+        pa.field("evaluate_s", pa.float64()),
+        pa.field("stage_s", pa.float64()),
+        pa.field("device_s", pa.float64()),
+        pa.field("peak_memory_bytes", pa.int64()),
+        pa.field("device_name", pa.string()),
+        pa.field("numerics_class", pa.string()),
+        pa.field("numerics_version", pa.int64()),
+        pa.field("code_version", pa.string()),
+        pa.field("data_fingerprint", pa.string()),
+        pa.field("schedule", pa.string()),
+        pa.field("finished_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+"""`trials/*.parquet`: one row per trial, the whole record of it."""
+
+ATTEMPTS = _versioned(
+    [
+        pa.field("attempt_id", pa.string(), nullable=False),
+        pa.field("trial_id", pa.string(), nullable=False),
+        pa.field("stage_key", pa.string()),
+        pa.field("status", pa.string()),
+        pa.field("kind", pa.string()),
+        pa.field("message", pa.string()),
+        pa.field("traceback", pa.string()),
+        pa.field("node", pa.string()),
+        pa.field("worker", pa.string()),
+        pa.field("code_version", pa.string()),
+        pa.field("started_at", pa.timestamp("us", tz="UTC")),
+        pa.field("finished_at", pa.timestamp("us", tz="UTC")),
+        pa.field("wall_s", pa.float64()),
+    ]
+)
+"""`attempts/*.parquet`: one row per execution of a trial."""
+
+EVALUATIONS = _versioned(
+    [
+        pa.field("evaluation_id", pa.string(), nullable=False),
+        pa.field("trial_id", pa.string(), nullable=False),
+        pa.field("attack", pa.string()),
+        pa.field("epsilon", pa.float64()),
+        pa.field("value", pa.float64()),
+        pa.field("split", pa.string()),
+        pa.field("numerics_class", pa.string()),
+        pa.field("code_version", pa.string()),
+        pa.field("finished_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+"""`evaluations/*.parquet`: one row per trial, attack and epsilon measured after the training."""
+
+
+class FailureKind(StrEnum):
+    """Why an attempt failed."""
+
+    CUDA_OUT_OF_MEMORY = "cuda_out_of_memory"
+    HOST_OUT_OF_MEMORY = "host_out_of_memory"
+    DIVERGED = "diverged"
+    TIMED_OUT = "timed_out"
+    WORKER_LOST = "worker_lost"
+    BUG = "bug"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One execution of a trial."""
+
+    attempt_id: str
+    trial_id: str
+    stage_key: str
+    status: str
+    kind: FailureKind | None
+    message: str | None
+    traceback: str | None
+    node: str
+    worker: str
+    started_at: datetime
+    finished_at: datetime
+    wall_s: float
+
+    def row(self) -> dict[str, Any]:
+        """The attempt as a row of `ATTEMPTS`."""
+        return {**dataclasses.asdict(self), "code_version": code_version()}
+
+
+def trial_words(cell: Cell) -> dict[str, Any]:
+    """The parameters of a cell's trial as its record says them.
+
+    A cell keeps the words it was asked in; equal trials must be one record, so a trial says them
+    in one way: a trial that no teacher guides has no alpha, and a switch past the end is the end.
+    """
+    spec = cell.spec
+    words: dict[str, Any] = {key: cell.column(key) for key in CELL_COLUMNS}
+    words |= cell.parameters
+    words["role"] = str(cell.role)
+    if not spec.rules:
+        words |= {"teacher": None, "alpha": None, "switch_epoch": None, "temperature": None}
+        words["soft_loss"] = None
+        if cell.role == "student":
+            words["role"] = "baseline"
+    else:
+        words["switch_epoch"] = spec.schedule[0].epochs
+    return words
+
+
+def trial_row(cell: Cell, result: Any) -> dict[str, Any]:
+    """The whole record of a trial as a row of `TRIALS`.
+
+    Args:
+        cell: a cell that the trial answers.
+        result: the `trials.stage.TrialResult`.
+    """
+    measured = {f.name: getattr(result, f.name) for f in dataclasses.fields(result)}
+    selected = {rule.select_on for rule in cell.spec.rules}
+    return {
+        "trial_id": cell.trial_id,
+        **trial_words(cell),
+        **measured,
+        "selected_on": ",".join(sorted(selected)) or None,
+        "numerics_version": NUMERICS_VERSION,
+        "code_version": code_version(),
+        "schedule": schedule_text(cell.spec),
+    }
+
+
+def cell_row(cell: Cell) -> dict[str, Any]:
+    """A cell as a row of `CELLS`."""
+    return {
+        "trial_id": cell.trial_id,
+        **{key: cell.column(key) for key in CELL_COLUMNS},
+        **cell.parameters,
+    }
+
+
+def schedule_text(spec: TrialSpec) -> str:
+    """A schedule as JSON, with its teachers' rules by key."""
+    return json.dumps(
+        [
+            {
+                "epochs": segment.epochs,
+                "hard": segment.objective.hard,
+                "soft": segment.objective.soft,
+                **(
+                    {
+                        "soft_loss": segment.objective.soft_loss,
+                        "temperature": segment.objective.temperature,
+                        "teachers": [
+                            {
+                                "rule": guide.teacher.key,
+                                "pool": len(guide.teacher.pool),
+                                "select_on": guide.teacher.select_on,
+                                "weight": guide.weight,
+                            }
+                            for guide in segment.objective.guides
+                        ],
+                    }
+                    if segment.objective.guides
+                    else {}
+                ),
+            }
+            for segment in spec.schedule
+        ]
+    )
+
+
+def table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Rows as a table of a schema.
+
+    Raises:
+        ValueError: for a row with a column that the schema does not have.
+    """
+    for row in rows[:1]:
+        unknown = set(row) - set(schema.names)
+        if unknown:
+            raise ValueError(f"columns {sorted(unknown)} are not part of the schema")
+    return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+
+
+@functools.cache
+def code_version() -> str:
+    """The version of this package."""
+    try:
+        return importlib.metadata.version("distillation-sweep")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+__all__ = [
+    "ATTEMPTS", "CELLS", "EVALUATIONS", "TRIALS", "Attempt", "FailureKind", "canonical",
+    "cell_row", "code_version", "schedule_text", "table", "trial_row", "trial_words",
+]  # fmt: skip

@@ -1,0 +1,92 @@
+"""Hands results to the analysis: the report, and tidy files for other tools."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import analysis
+from sweep.errors import SweepError
+from sweep.records import code_version
+from sweep.results import Results
+from sweep.store import write_atomically
+
+NESTED = ("train_loss", "train_loss_step", "curve", "robustness", "per_class", "confusion",
+          "teacher_trial_ids")  # fmt: skip
+
+
+def write(results: Results, study: str, path: Path) -> None:
+    """Writes the report of a study.
+
+    Args:
+        results: where its results lie.
+        study: its name.
+        path: the HTML file.
+    """
+    cells = results.cells(study)
+    text = results.study_text(study)
+    described: dict[str, Any] = json.loads(text)
+    distinct = cells.drop_duplicates("trial_id")
+    naive = int(distinct["epochs"].sum())
+    info = analysis.ReportInfo(
+        study=study,
+        title=described.get("title") or study,
+        question=described.get("question", ""),
+        study_toml=json.dumps(described, indent=2),
+        generated_at=datetime.now(UTC),
+        code_version=code_version(),
+        command=f"sweep run {study}",
+        saved_epochs=(naive, _planned_epochs(described, set(distinct["trial_id"]))),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    analysis.write_report(cells, results.attempts(), info, path)
+
+
+def _planned_epochs(described: dict[str, Any], trial_ids: set[str]) -> int:
+    """Epochs after sharing, of the trials that were asked for."""
+    from sweep.expand import cells
+    from sweep.plan import plan
+    from sweep.study import Study
+
+    study = Study.model_validate(described)
+    return plan(cell.spec for cell in cells(study) if cell.trial_id in trial_ids).epochs
+
+
+def export(results: Results, study: str, path: Path) -> int:
+    """Writes the cells of a study as one tidy file.
+
+    Robustness becomes a column per attack and epsilon; curves stay lists in Parquet and are left
+    out of CSV.
+
+    Args:
+        results: where its results lie.
+        study: its name.
+        path: ends with `.parquet` or `.csv`.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        SweepError: for another kind of file.
+    """
+    if path.suffix not in (".parquet", ".csv"):
+        raise SweepError(f"{str(path)!r}: must end with .parquet or .csv")
+    cells = results.cells(study)
+    points = cells["robustness"].map(_columns_of)
+    wide = pd.DataFrame(list(points), index=cells.index)
+    tidy = pd.concat([cells.drop(columns=["robustness"]), wide], axis=1)
+    if path.suffix == ".csv":
+        flat = tidy.drop(columns=[c for c in NESTED if c in tidy])
+        content = flat.to_csv(index=False).encode()
+    else:
+        content = tidy.to_parquet(index=False)
+    write_atomically(path, content)
+    return len(tidy)
+
+
+def _columns_of(points: Any) -> dict[str, float]:
+    if points is None or (isinstance(points, float) and points != points):
+        return {}
+    return {f"{point['attack']}_{point['epsilon']:g}": point["value"] for point in points}

@@ -1,0 +1,197 @@
+"""Reads a results directory: trials and cells as pandas frames, networks by trial id."""
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pyarrow as pa
+
+from sweep.cells import last_failures
+from sweep.errors import StoreError
+from sweep.records import CELLS, TRIALS
+from sweep.store import Store
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Results:
+    """What a results directory holds. Reading never changes it, and works while a run writes."""
+
+    def __init__(self, directory: str | Path = "results") -> None:
+        """Opens a results directory.
+
+        Raises:
+            StoreError: where there is none.
+        """
+        if not Path(directory).is_dir():
+            raise StoreError(f"results directory {str(directory)!r} does not exist")
+        self.store = Store(directory)
+
+    def studies(self) -> list[str]:
+        """Names of the studies that were run here."""
+        return self.store.studies()
+
+    def trials(self) -> pd.DataFrame:
+        """One row per trial, with `sweep.records.TRIALS` as columns."""
+        return _frame(self._trials())
+
+    def attempts(self) -> pd.DataFrame:
+        """One row per execution of a trial."""
+        rows, _ = self.store.attempts.read()
+        return _frame(rows)
+
+    def cells(self, study: str) -> pd.DataFrame:
+        """One row per requested cell of a study, joined with its trial.
+
+        The parameters are those that were asked for. `status` is `done`, `failed`, `blocked`
+        (its teachers failed) or `missing`; what was measured is null unless it is `done`.
+
+        Raises:
+            StoreError: where the study was never run here.
+        """
+        return _frame(self.cell_table(study))
+
+    def cell_table(self, study: str) -> pa.Table:
+        """The same as `cells`, as an Arrow table.
+
+        Raises:
+            StoreError: where the study was never run here.
+        """
+        found = self.store.read_cells(study)
+        if found is None:
+            known = ", ".join(self.studies()) or "none"
+            raise StoreError(f"study {study!r} was never run in {self.store.layout.root}; "
+                             f"studies there: {known}")  # fmt: skip
+        cells, _ = found
+        trials = self._trials()
+        positions = {tid: row for row, tid in enumerate(trials["trial_id"].to_pylist())}
+        take = pa.array([positions.get(tid) for tid in cells["trial_id"].to_pylist()], pa.int64())
+        for name in TRIALS.names:
+            if name not in CELLS.names and name != "status":
+                cells = cells.append_column(TRIALS.field(name), trials[name].take(take))
+        recorded = trials["status"].take(take).to_pylist()
+        return cells.append_column("status", pa.array(self._statuses(cells, recorded)))
+
+    def study_text(self, study: str) -> str:
+        """The study as JSON, as it was run last."""
+        found = self.store.read_cells(study)
+        return "{}" if found is None else found[1]
+
+    def counts(self, study: str) -> dict[str, int]:
+        """How many trials of a study are done, failed, blocked and missing."""
+        cells = self.cell_table(study)
+        status = dict(
+            zip(cells["trial_id"].to_pylist(), cells["status"].to_pylist(), strict=True)
+        )
+        found = Counter(status.values())
+        return {"total": len(status)} | {
+            key: found.get(key, 0) for key in ("done", "failed", "blocked", "missing")
+        }
+
+    def trial(self, id_or_prefix: str) -> dict[str, Any]:
+        """The whole record of a trial, with its attempts.
+
+        Raises:
+            StoreError: where no trial, or more than one, has an id that begins so.
+        """
+        attempts, _ = self.store.attempts.read()
+        own = [row for row in attempts.to_pylist() if row["trial_id"].startswith(id_or_prefix)]
+        trials = self._trials()
+        ids = trials["trial_id"].to_pylist()
+        matches = sorted({tid for tid in ids if tid.startswith(id_or_prefix)} |
+                         {row["trial_id"] for row in own})  # fmt: skip
+        if len(matches) != 1:
+            what = "no trial" if not matches else f"{len(matches)} trials"
+            raise StoreError(f"{what} with an id that begins with {id_or_prefix!r}")
+        trial_id = matches[0]
+        record = trials.slice(ids.index(trial_id), 1).to_pylist()[0] if trial_id in ids else {}
+        weights = self.store.layout.weights(trial_id)
+        return {
+            **(record or {"trial_id": trial_id, "status": "failed"}),
+            "weights": str(weights) if weights.is_file() else None,
+            "attempts": sorted(own, key=lambda row: row["started_at"]),
+        }
+
+    def model(self, id_or_prefix: str) -> "nn.Module":
+        """The trained network of a trial, in eval mode on the CPU.
+
+        Raises:
+            StoreError: where there is no such trial, or its weights were not kept.
+        """
+        import data
+        import models.initialise
+        from trials import weights
+
+        record = self.trial(id_or_prefix)
+        if record["weights"] is None:
+            raise StoreError(
+                f"the weights of trial {record['trial_id']} were not kept; "
+                "set evaluation.keep = 'weights' before training"
+            )
+        entry = data.get(record["dataset"])
+        network = models.initialise.build(
+            entry.name, record["model"], entry.input_shape, entry.outputs, "default", 0
+        )
+        weights.load(network, record["weights"])
+        return network.eval()
+
+    def _trials(self) -> pa.Table:
+        trials, damaged = self.store.trials.read()
+        if damaged:
+            names = ", ".join(path.name for path in damaged)
+            import warnings
+
+            warnings.warn(f"damaged result files are left out: {names}", stacklevel=3)
+        return _with_evaluations(trials, self.store)
+
+    def _statuses(self, cells: pa.Table, recorded: list[str | None]) -> list[str]:
+        failed = set(last_failures(self.store))
+        keys = ("trial_id", "role", "dataset", "model", "teacher")
+        rows = cells.select(keys).to_pylist()
+        broken_pools = {
+            (row["dataset"], row["model"])
+            for row, status in zip(rows, recorded, strict=True)
+            if row["role"] == "teacher" and status is None and row["trial_id"] in failed
+        }
+        statuses = []
+        for row, status in zip(rows, recorded, strict=True):
+            if status == "done":
+                statuses.append("done")
+            elif status == "diverged" or row["trial_id"] in failed:
+                statuses.append("failed")
+            elif row["teacher"] and (row["dataset"], row["teacher"]) in broken_pools:
+                statuses.append("blocked")
+            else:
+                statuses.append("missing")
+        return statuses
+
+
+def _with_evaluations(trials: pa.Table, store: Store) -> pa.Table:
+    """Adds evaluations made after the training to the robustness of their trials."""
+    later, _ = store.evaluations.read(["trial_id", "attack", "epsilon", "value"])
+    if later.num_rows == 0:
+        return trials
+    extra: dict[str, dict[tuple[str, float], dict[str, Any]]] = {}
+    for row in later.to_pylist():
+        point = {key: row[key] for key in ("attack", "epsilon", "value")}
+        extra.setdefault(row["trial_id"], {})[row["attack"], row["epsilon"]] = point
+    column = []
+    ids = trials["trial_id"].to_pylist()
+    for trial_id, points in zip(ids, trials["robustness"].to_pylist(), strict=True):
+        known = {(p["attack"], p["epsilon"]): p for p in points or ()}
+        merged = {**extra.get(trial_id, {}), **known}
+        column.append([merged[key] for key in sorted(merged)])
+    index = trials.schema.get_field_index("robustness")
+    field = TRIALS.field("robustness")
+    return trials.set_column(index, field, pa.array(column, field.type))
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    """Arrow to pandas, with integers that may be null kept as integers."""
+    integers = {pa.int64(): pd.Int64Dtype()}
+    frame: pd.DataFrame = table.to_pandas(types_mapper=integers.get)
+    return frame
+
+

@@ -1,0 +1,510 @@
+"""Runs what is missing of a study: study minus store, in the order of the plan.
+
+The run owns the store and an executor. It gives out stages whose parent has ended and whose
+teachers are chosen, deepest first so that few snapshots wait; it publishes results in small
+batches. It keeps no state of its own: whatever ends it, the next run starts from the store.
+"""
+
+import signal
+import threading
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Any
+
+from sweep.cells import Demand
+from sweep.execution.base import Executor, Failure, Finished, Handle
+from sweep.expand import Cell
+from sweep.plan import Plan, Stage, plan
+from sweep.progress import Progress, RunState, Silent
+from sweep.records import Attempt, FailureKind, trial_row
+from sweep.selection import Candidate, choose_teacher
+from sweep.store import Store, write_atomically
+from trials.spec import TeacherRule
+from trials.task import ChosenTeacher, Measures, StageOutcome, StageTask, TrialResult
+
+RETRIES = {FailureKind.WORKER_LOST: 3, FailureKind.CUDA_OUT_OF_MEMORY: 2}
+"""How often a stage is tried again within a run, by what went wrong; anything else: not."""
+
+FLUSH_ROWS, FLUSH_S = 500, 1.0
+LIVE_S = 1.0
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """How a run ended.
+
+    Attributes:
+        total: trials it set out to do.
+        done, diverged, failed, blocked: of them, at its end.
+        already_done: trials of the study that needed nothing.
+        interrupted: whether it was asked to stop.
+        epochs: trained in this run.
+        elapsed_s: seconds it took.
+        busy_s: seconds its workers spent on stages.
+        slots: workers.
+        failures: one line each.
+    """
+
+    total: int
+    done: int
+    diverged: int
+    failed: int
+    blocked: int
+    already_done: int
+    interrupted: bool
+    epochs: int
+    elapsed_s: float
+    busy_s: float
+    slots: int
+    failures: tuple[str, ...]
+
+    @property
+    def exit_status(self) -> int:
+        """0 all done, 1 some trials failed, 130 interrupted."""
+        if self.interrupted:
+            return 130
+        return 1 if self.failed or self.blocked or self.diverged else 0
+
+
+class Interrupt:
+    """Asks a run to stop; set by a signal or from another thread."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+
+    def ask(self) -> None:
+        """Asks; the run ends at its next look."""
+        self._asked.set()
+
+    @property
+    def asked(self) -> bool:
+        """Whether someone asked."""
+        return self._asked.is_set()
+
+
+@contextmanager
+def stop_on_signals(interrupt: Interrupt) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM asks the run to stop, the second ends it at once.
+
+    To be entered after Ray has started, which sets handlers of its own.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if interrupt.asked:
+            raise KeyboardInterrupt
+        interrupt.ask()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def run(
+    demand: Demand,
+    store: Store,
+    executor: Executor,
+    *,
+    progress: Progress | None = None,
+    interrupt: Interrupt | None = None,
+    share: bool = True,
+) -> RunSummary:
+    """Trains what a demand still lacks and publishes it.
+
+    Args:
+        demand: what is wanted, and what of it is already there or has failed.
+        store: held for writing by the caller.
+        executor: where to train; stopped by the caller.
+        progress: told what happens.
+        interrupt: looked at between stages.
+        share: False trains every trial alone, for comparison.
+    """
+    return _Run(demand, store, executor, progress or Silent(), interrupt or Interrupt(), share).go()
+
+
+class _Run:
+    def __init__(
+        self,
+        demand: Demand,
+        store: Store,
+        executor: Executor,
+        progress: Progress,
+        interrupt: Interrupt,
+        share: bool,
+    ) -> None:
+        self._demand, self._store, self._executor = demand, store, executor
+        self._progress, self._interrupt = progress, interrupt
+        self._cells: Mapping[str, Cell] = demand.todo
+        self._plan: Plan = plan((cell.spec for cell in self._cells.values()), share)
+        self._candidates: dict[str, Candidate] = dict(demand.candidates)
+        self._rules = {rule.key: rule for c in self._cells.values() for rule in c.spec.rules}
+        self._teacher_handles: dict[str, Handle] = {}
+        self._chosen: dict[str, str] = {}
+        self._unresolved: dict[str, set[str]] = {}
+        self._rules_of: dict[str, list[str]] = defaultdict(list)
+        self._waiting: dict[str, list[str]] = defaultdict(list)
+        self._ready: list[str] = []
+        self._snapshots: dict[str, Handle] = {}
+        self._children_left: dict[str, int] = {}
+        self._running: dict[str, float] = {}
+        self._attempts: dict[str, int] = defaultdict(int)
+        self._settled: set[str] = set()
+        self._trial_rows: list[dict[str, Any]] = []
+        self._attempt_rows: list[dict[str, Any]] = []
+        self._counts = dict.fromkeys(("done", "diverged", "failed", "blocked"), 0)
+        self._failures: list[str] = []
+        self._epochs_done = 0
+        self._busy_s = 0.0
+        self._pace = _Pace()
+        self._began = time.monotonic()
+        self._flushed = self._shown = self._told = self._began
+
+    def go(self) -> RunSummary:
+        """Runs to the end, or until asked to stop."""
+        self._open_rules()
+        for key in reversed(self._plan.roots):
+            self._release(key)
+        self._give_out()
+        while self._running and not self._interrupt.asked:
+            for finished in self._executor.wait(timeout_s=0.25):
+                self._collect(finished)
+            self._flush()
+            self._give_out()
+            self._show()
+        for finished in self._executor.wait(timeout_s=0) if self._interrupt.asked else ():
+            self._collect(finished)
+        self._flush(force=True)
+        self._show(force=True)
+        self._progress.close()
+        return RunSummary(
+            total=len(self._cells),
+            already_done=self._demand.done,
+            interrupted=self._interrupt.asked,
+            epochs=self._epochs_done,
+            elapsed_s=time.monotonic() - self._began,
+            busy_s=self._busy_s,
+            slots=self._executor.slots,
+            failures=tuple(self._failures),
+            **self._counts,
+        )
+
+    # Teachers
+
+    def _open_rules(self) -> None:
+        """Finds out which teacher rules wait for which trials."""
+        for rule in self._rules.values():
+            missing = {trial_id for trial_id in rule.pool if trial_id in self._cells}
+            unavailable = [
+                trial_id
+                for trial_id in rule.pool
+                if trial_id not in self._cells and trial_id not in self._candidates
+            ]
+            self._unresolved[rule.key] = missing
+            for trial_id in missing:
+                self._rules_of[trial_id].append(rule.key)
+            if unavailable:
+                self._block(rule.key, f"its teachers failed ({', '.join(unavailable[:3])})")
+        for rule in self._rules.values():
+            if not self._unresolved[rule.key] and rule.key not in self._chosen:
+                self._resolve(rule)
+
+    def _resolve(self, rule: TeacherRule) -> None:
+        """Chooses a teacher and releases the stages that wait for it."""
+        chosen = choose_teacher(rule, self._candidates)
+        if chosen is None:
+            self._block(rule.key, "every teacher of the pool diverged")
+            return
+        if chosen.trial_id not in self._teacher_handles:
+            cell = self._demand.cell(chosen.trial_id)
+            self._teacher_handles[chosen.trial_id] = self._executor.put(
+                ChosenTeacher(
+                    trial_id=chosen.trial_id,
+                    data=cell.spec.data,
+                    model=cell.spec.recipe.model,
+                    weights=self._store.layout.weights(chosen.trial_id).read_bytes(),
+                )
+            )
+        self._chosen[rule.key] = chosen.trial_id
+        for key in self._waiting.pop(rule.key, []):
+            self._release(key)
+
+    def _block(self, rule_key: str, why: str) -> None:
+        """Gives up the stages that need a teacher which cannot be had."""
+        self._chosen[rule_key] = ""
+        for stage in list(self._plan.stages.values()):
+            if rule_key in (rule.key for rule in stage.rules) and stage.key not in self._settled:
+                blocked = [s for s in self._plan.below(stage.key) if s.key not in self._settled]
+                self._settled.update(s.key for s in blocked)
+                count = sum(s.ends_trial for s in blocked)
+                self._counts["blocked"] += count
+                if count:
+                    self._failures.append(f"{count} trials blocked: {why}")
+
+    # Stages
+
+    def _release(self, key: str) -> None:
+        """Makes a stage ready, or has it wait for a teacher."""
+        if key in self._settled:
+            return
+        for rule in self._plan.stages[key].rules:
+            if rule.key not in self._chosen:
+                self._waiting[rule.key].append(key)
+                return
+        self._ready.append(key)
+
+    def _give_out(self) -> None:
+        while self._ready and self._executor.free > 0 and not self._interrupt.asked:
+            key = self._ready.pop()
+            if key in self._settled:
+                continue
+            stage = self._plan.stages[key]
+            self._executor.submit(
+                key,
+                self._task(stage),
+                self._snapshots[stage.parent] if stage.parent is not None else None,
+                [self._teacher_handles[self._chosen[rule.key]] for rule in stage.rules],
+            )
+            self._attempts[key] += 1
+            self._running[key] = time.monotonic()
+
+    def _task(self, stage: Stage) -> StageTask:
+        wanted = self._demand.measures(stage.key) if stage.ends_trial else None
+        return StageTask(
+            spec=stage.spec,
+            start_epoch=stage.start,
+            ends_trial=stage.ends_trial,
+            keep_weights=bool(wanted and wanted.keep_weights),
+            hand_over=stage.key in self._plan.children,
+            measures=wanted.measures if wanted else Measures(),
+            teachers={rule.key: self._chosen[rule.key] for rule in stage.rules},
+            path_teachers=tuple(
+                dict.fromkeys(self._chosen[rule.key] for rule in stage.spec.rules)
+            ),
+        )
+
+    def _collect(self, finished: Finished) -> None:
+        stage = self._plan.stages[finished.task_id]
+        began = self._running.pop(finished.task_id, None)
+        if began is None:
+            return
+        elapsed = time.monotonic() - began
+        self._busy_s += elapsed
+        if finished.failure is not None:
+            self._fail(stage, finished, finished.failure)
+        elif finished.outcome is not None:
+            self._pace.learn(stage, elapsed)
+            self._succeed(stage, finished, finished.outcome)
+
+    def _succeed(self, stage: Stage, finished: Finished, outcome: StageOutcome) -> None:
+        self._settled.add(stage.key)
+        self._epochs_done += outcome.epoch - stage.start
+        if outcome.diverged_epoch is not None and outcome.result is not None:
+            # Everything that goes on from here would have gone the same way.
+            for below in self._plan.below(stage.key):
+                self._settled.add(below.key)
+                if below.ends_trial:
+                    self._publish(below.key, outcome.result, finished)
+            self._drop_parent(stage)
+            return
+        if outcome.result is not None and stage.ends_trial:
+            if outcome.weights is not None:
+                write_atomically(self._store.layout.weights(stage.key), outcome.weights)
+            self._publish(stage.key, outcome.result, finished)
+        children = self._plan.children.get(stage.key, ())
+        if children:
+            self._snapshots[stage.key] = finished.snapshot
+            self._children_left[stage.key] = len(children)
+            # The longest subtree is pushed first and so runs last: forks free their snapshot.
+            for child in sorted(children, key=lambda k: -self._plan.stages[k].trials):
+                self._release(child)
+        self._drop_parent(stage)
+
+    def _publish(self, trial_id: str, result: TrialResult, finished: Finished) -> None:
+        cell = self._cells[trial_id]
+        row = trial_row(cell, result)
+        self._trial_rows.append(row)
+        diverged = result.status == "diverged"
+        self._counts["diverged" if diverged else "done"] += 1
+        failure = None
+        if diverged:
+            where = f"epoch {result.diverged_epoch}" if result.diverged_epoch is not None else "end"
+            failure = Failure(FailureKind.DIVERGED, f"the loss is not finite ({where})", "")
+            self._failures.append(f"{describe(cell)}: diverged ({where})")
+        self._note(trial_id, finished, failure)
+        self._candidates[trial_id] = Candidate.of(row)
+        for rule_key in self._rules_of.get(trial_id, ()):
+            waiting = self._unresolved[rule_key]
+            waiting.discard(trial_id)
+            if not waiting and rule_key not in self._chosen:
+                self._flush(force=True)  # a teacher is durable before anyone learns from it
+                self._resolve(self._rules[rule_key])
+
+    def _fail(self, stage: Stage, finished: Finished, failure: Failure) -> None:
+        below = [s for s in self._plan.below(stage.key) if s.key not in self._settled]
+        lost = [s for s in below if s.ends_trial]
+        for s in lost:
+            self._note(s.key, finished, failure)
+        if self._attempts[stage.key] <= RETRIES.get(failure.kind, 0):
+            self._progress.say(f"{failure.kind}: {failure.message.splitlines()[0]}; trying again")
+            if "ObjectLost" in failure.message or "OwnerDied" in failure.message:
+                self._go_back(stage)
+            else:
+                self._ready.append(stage.key)
+            return
+        self._settled.update(s.key for s in below)
+        self._counts["failed"] += len(lost)
+        first = failure.message.splitlines()[0] if failure.message else str(failure.kind)
+        about = describe(self._cells[lost[0].key]) if lost else stage.key
+        more = f" (and {len(lost) - 1} trials that go on from there)" if len(lost) > 1 else ""
+        self._failures.append(f"{about}{more}: {failure.kind}: {first}")
+        self._drop_parent(stage)
+        for s in lost:
+            for rule_key in self._rules_of.get(s.key, ()):
+                if rule_key not in self._chosen:
+                    self._block(rule_key, f"teacher {describe(self._cells[s.key])} failed")
+
+    def _go_back(self, stage: Stage) -> None:
+        """The snapshot to go on from is lost with its node: train the stage before again."""
+        if stage.parent is None:
+            self._ready.append(stage.key)
+            return
+        self._snapshots.pop(stage.parent, None)
+        parent = self._plan.stages[stage.parent]
+        for child in self._plan.children[parent.key]:
+            if child in self._ready:
+                self._ready.remove(child)
+        self._settled.discard(parent.key)
+        if parent.parent is None or parent.parent in self._snapshots:
+            self._ready.append(parent.key)
+        else:
+            self._go_back(parent)
+
+    def _drop_parent(self, stage: Stage) -> None:
+        """Lets go of a snapshot when the last stage that needs it has ended."""
+        parent = stage.parent
+        if parent is not None and parent in self._children_left:
+            self._children_left[parent] -= 1
+            if self._children_left[parent] <= 0:
+                self._snapshots.pop(parent, None)
+                del self._children_left[parent]
+
+    # Records
+
+    def _note(self, trial_id: str, finished: Finished, failure: Failure | None) -> None:
+        attempt = Attempt(
+            attempt_id=uuid.uuid4().hex,
+            trial_id=trial_id,
+            stage_key=finished.task_id,
+            status="failed" if failure else "done",
+            kind=failure.kind if failure else None,
+            message=failure.message if failure else None,
+            traceback=failure.traceback if failure else None,
+            node=finished.node,
+            worker=finished.worker,
+            started_at=finished.started_at,
+            finished_at=finished.finished_at,
+            wall_s=(finished.finished_at - finished.started_at).total_seconds(),
+        )
+        self._attempt_rows.append(attempt.row())
+
+    def _flush(self, force: bool = False) -> None:
+        rows = len(self._trial_rows) + len(self._attempt_rows)
+        due = time.monotonic() - self._flushed >= FLUSH_S or rows >= FLUSH_ROWS
+        if rows and (force or due):
+            self._store.trials.publish(self._trial_rows)
+            self._store.attempts.publish(self._attempt_rows)
+            self._trial_rows, self._attempt_rows = [], []
+            self._flushed = time.monotonic()
+
+    # Progress
+
+    def _show(self, force: bool = False) -> None:
+        now = time.monotonic()
+        if not force and now - self._shown < 0.2:
+            return
+        self._shown = now
+        elapsed = now - self._began
+        state = RunState(
+            total=len(self._cells),
+            done=self._counts["done"],
+            failed=self._counts["failed"] + self._counts["diverged"],
+            blocked=self._counts["blocked"],
+            running=tuple(self._doing(key) for key in self._running),
+            epochs_done=self._epochs_done,
+            epochs_total=self._plan.epochs,
+            elapsed_s=elapsed,
+            eta_s=self._pace.remaining_s(
+                (s for s in self._plan.stages.values() if s.key not in self._settled),
+                self._executor.slots,
+            )
+            if force or now - self._told >= LIVE_S
+            else self._pace.last,
+            trials_per_minute=60 * sum(self._counts.values()) / elapsed if elapsed > 0 else 0.0,
+            last_failure=self._failures[-1] if self._failures else None,
+        )
+        self._progress.show(state)
+        if force or now - self._told >= LIVE_S:
+            self._told = now
+            live = {**state.as_dict(), "running_trials": self._running_trials()}
+            self._store.write_live({**live, "at": datetime.now(UTC).isoformat()})
+
+    def _running_trials(self) -> list[str]:
+        return [key for key in self._running if self._plan.stages[key].ends_trial]
+
+    def _doing(self, key: str) -> str:
+        stage = self._plan.stages[key]
+        cell = self._cells.get(key) or next(
+            self._cells[s.key] for s in self._plan.below(key) if s.ends_trial
+        )
+        return f"{describe(cell)}, epochs {stage.start}-{stage.stop}"
+
+
+class _Pace:
+    """Learns what an epoch costs, by dataset and network, and estimates what is left."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[tuple[str, str], float] = defaultdict(float)
+        self._epochs: dict[tuple[str, str], int] = defaultdict(int)
+        self.last: float | None = None
+
+    def learn(self, stage: Stage, seconds: float) -> None:
+        """Takes in a stage that ended."""
+        kind = (stage.spec.data.name, stage.spec.recipe.model)
+        self._seconds[kind] += seconds
+        self._epochs[kind] += max(1, stage.epochs)
+
+    def remaining_s(self, stages: Iterable[Stage], slots: int) -> float | None:
+        """Seconds for the stages that are left, on a number of workers."""
+        left: dict[tuple[str, str], int] = defaultdict(int)
+        for stage in stages:
+            left[stage.spec.data.name, stage.spec.recipe.model] += stage.epochs
+        known = {kind: self._seconds[kind] / self._epochs[kind] for kind in self._epochs}
+        if not known:
+            return None
+        # A network not seen yet is taken to cost what the dearest known one does.
+        dearest = max(known.values())
+        self.last = sum(n * known.get(kind, dearest) for kind, n in left.items()) / slots
+        return self.last
+
+
+def describe(cell: Cell) -> str:
+    """A cell in a few words."""
+    words = [cell.dataset, str(cell.role)]
+    if cell.role == "student":
+        words.append(
+            f"teacher {cell.teacher} alpha {cell.alpha:g} switch {cell.switch_epoch}"
+        )  # fmt: skip
+    else:
+        words.append(cell.model)
+    return " ".join([*words, f"seed {cell.seed}"])

@@ -1,0 +1,183 @@
+"""What the command line and notebooks call: run a study, evaluate, compare, export, report."""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import data
+import models
+from sweep.cells import Demand, demand
+from sweep.errors import SweepError
+from sweep.execution.base import Executor, Runner, WorkerSetup
+from sweep.expand import cells as cells_of
+from sweep.expand import smoke_study
+from sweep.filters import Condition
+from sweep.progress import Progress, Silent
+from sweep.records import cell_row
+from sweep.results import Results
+from sweep.run import Interrupt, RunSummary, run, stop_on_signals
+from sweep.store import Store
+from sweep.study import Study
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where trials run.
+
+    Attributes:
+        local: in this process, one at a time.
+        address: of an existing Ray cluster; None starts one on this machine.
+        workers: at most this many at a time; None for as many as fit.
+        gpus_per_trial: share of a GPU; None takes a quarter where there are GPUs.
+        data_dir: where datasets lie; None is the default place.
+    """
+
+    local: bool = False
+    address: str | None = None
+    workers: int | None = None
+    gpus_per_trial: float | None = None
+    data_dir: Path | None = None
+
+
+def run_study(
+    study: Study,
+    results: Path | str = "results",
+    where: Where | None = None,
+    *,
+    only: Iterable[Condition] = (),
+    seeds: int | None = None,
+    share: bool = True,
+    retry: Iterable[str] | None = None,
+    progress: Progress | None = None,
+) -> RunSummary:
+    """Trains what is missing of a study.
+
+    Args:
+        study: what to train.
+        results: the results directory; continued if it exists.
+        where: on what.
+        only: see `sweep.cells.choose`.
+        seeds: the first so many seeds.
+        share: False trains every trial alone.
+        retry: kinds of earlier failures to try again; empty for every kind, None for none.
+        progress: told what happens.
+    """
+    progress = progress or Silent()
+    kinds = None if retry is None else frozenset(retry)
+    store = Store(results)
+    only = list(only)
+    with store.writing():
+        for path in store.set_aside_damaged():
+            progress.say(f"{path} is damaged: set aside, its trials are run again")
+        wanted = demand(
+            study, store, only, seeds,
+            retry=lambda kind: kinds is not None and (not kinds or kind in kinds),
+        )  # fmt: skip
+        _write_cells(study, wanted, store)
+        if wanted.failed_before:
+            progress.say(
+                f"{wanted.failed_before} trials failed earlier and are left alone; "
+                f"`sweep retry {study.name}` runs them again"
+            )
+        if not wanted.todo:
+            return _nothing_to_do(wanted)
+        _fetch_data(wanted, where or Where(), progress)
+        interrupt = Interrupt()
+        with executor(where or Where()) as workers, stop_on_signals(interrupt):
+            summary = run(
+                wanted, store, workers, progress=progress, interrupt=interrupt, share=share
+            )
+        return summary
+
+
+def smoke(
+    study: Study, where: Where | None = None, progress: Progress | None = None
+) -> RunSummary:
+    """Runs one short trial per configuration in a directory that is thrown away."""
+    folder = tempfile.mkdtemp(prefix="sweep-smoke-")
+    try:
+        return run_study(smoke_study(study), folder, where, progress=progress)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def executor(where: Where, runner: Runner | None = None) -> Iterator[Executor]:
+    """Workers as asked for, stopped at the end."""
+    gpus = where.gpus_per_trial
+    if gpus is None:
+        gpus = 0.25 if _cuda_here() else 0.0
+    data_dir = where.data_dir or data.default_data_dir()
+    setup = WorkerSetup(gpus, data_dir, _extensions(), runner)
+    workers: Executor
+    if where.local:
+        from sweep.execution.local import LocalExecutor
+
+        workers = LocalExecutor(setup)
+    else:
+        from sweep.execution.ray import RayExecutor
+
+        workers = RayExecutor(setup, where.address, where.workers)
+    try:
+        yield workers
+    finally:
+        workers.stop()
+
+
+def _cuda_here() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _extensions() -> tuple[Any, ...]:
+    """Datasets and networks that were registered outside this package."""
+    return (*data.registered(), *models.registered())
+
+
+def _fetch_data(wanted: Demand, where: Where, progress: Progress) -> None:
+    """Gets absent datasets before any worker looks for them."""
+    for name in dict.fromkeys(cell.dataset for cell in wanted.todo.values()):
+        folder = where.data_dir or data.default_data_dir()
+        if any(s.name == name and s.present for s in data.describe(folder)):
+            continue
+        progress.say(f"fetching {name} into {folder}")
+        try:
+            data.fetch(name, folder)
+        except data.DataError as error:
+            raise SweepError(str(error)) from None
+
+
+def _write_cells(study: Study, wanted: Demand, store: Store) -> None:
+    """The cells now asked for, and those asked for earlier that the study still has."""
+    everything = {_words(row): row for row in map(cell_row, cells_of(study))}
+    keep = {_words(cell_row(cell)) for cell in wanted.chosen}
+    before = store.read_cells(study.name)
+    if before is not None:
+        keep |= {
+            words
+            for row in before[0].to_pylist()
+            if (words := _words(row)) in everything
+            and everything[words]["trial_id"] == row["trial_id"]
+        }
+    rows = [row for words, row in everything.items() if words in keep]
+    store.write_cells(study.name, rows, study.to_json())
+
+
+def _words(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(value for key, value in sorted(row.items()) if key != "trial_id")
+
+
+def _nothing_to_do(wanted: Demand) -> RunSummary:
+    return RunSummary(
+        total=0, done=0, diverged=0, failed=wanted.failed_before, blocked=0,
+        already_done=wanted.done, interrupted=False, epochs=0, elapsed_s=0.0, busy_s=0.0,
+        slots=0, failures=(),
+    )  # fmt: skip
+
+
+__all__ = ["Results", "Where", "executor", "run_study", "smoke"]

@@ -1,0 +1,319 @@
+"""The results directory: records are published once, read by anyone, and never half there.
+
+A file is written under a temporary name, flushed to disk, and renamed; its name is the SHA-256 of
+its content, which is checked before any parser sees it. Because ids are content hashes, publishing
+a record twice is harmless: readers see one row per trial. Fresh records lie in small files in
+`incoming/`; folding them into `trials/` publishes the new segment first and removes the old files
+after, so that an interruption at any point leaves every row readable.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sweep.errors import StoreError
+from sweep.layout import Layout
+from sweep.records import ATTEMPTS, CELLS, EVALUATIONS, TRIALS, table
+
+SEGMENT_BYTES = 256 * 1024 * 1024
+_TEMPORARY = ".tmp-"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Puts a file in place whole: temporary name, fsync, rename, fsync of the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def to_parquet(content: pa.Table) -> bytes:
+    """A table as the bytes of a Parquet file."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(content, sink, compression="zstd")
+    return bytes(sink.getvalue())
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The files of one table.
+
+    Attributes:
+        schema: of the current version.
+        key: the column in which rows are unique.
+        fresh: where single publications go.
+        folded: where they are folded into large segments; may be the same folder.
+    """
+
+    schema: pa.Schema
+    key: str
+    fresh: Path
+    folded: Path
+
+    def publish(self, rows: Sequence[Mapping[str, Any]]) -> Path | None:
+        """Writes rows so that they are all there or not at all.
+
+        Raises:
+            StoreError: where the directory cannot be written.
+        """
+        if not rows:
+            return None
+        return self._publish(table(rows, self.schema), self.fresh)
+
+    def files(self) -> list[Path]:
+        """All files, folded ones first."""
+        folders = [self.folded] if self.fresh == self.folded else [self.folded, self.fresh]
+        return [path for folder in folders for path in sorted(folder.glob("*.parquet"))]
+
+    def read(self, columns: Sequence[str] | None = None) -> tuple[pa.Table, list[Path]]:
+        """Reads every row once.
+
+        Args:
+            columns: the columns wanted; None for all.
+
+        Returns:
+            The rows in the current schema, and the files that are damaged.
+        """
+        wanted = list(self.schema.names) if columns is None else list(columns)
+        needed = list(dict.fromkeys([*wanted, self.key]))
+        parts, damaged = [], []
+        for path in self.files():
+            part = _verified(path, needed)
+            if part is None:
+                if path.exists():  # else it was folded away while we looked
+                    damaged.append(path)
+            else:
+                parts.append(_conform(part, self.schema, needed))
+        schema = pa.schema([self.schema.field(name) for name in needed])
+        rows = pa.concat_tables(parts) if parts else pa.Table.from_batches([], schema)
+        return _first_of_each(rows, self.key).select(wanted), damaged
+
+    def fold(self) -> None:
+        """Merges small files into a segment; rows are readable at every moment of it."""
+        small = [path for path in self.files() if path.stat().st_size < SEGMENT_BYTES]
+        fresh = [path for path in small if path.parent == self.fresh]
+        if not fresh or (self.fresh == self.folded and len(small) < 2):
+            return
+        merged, kept = [], []
+        for path in small:
+            part = _verified(path, self.schema.names)
+            if part is not None:
+                merged.append(_conform(part, self.schema, self.schema.names))
+                kept.append(path)
+        if not merged:
+            return
+        rows = _first_of_each(pa.concat_tables(merged), self.key)
+        target = self._publish(rows.sort_by(self.key), self.folded)
+        for path in kept:
+            if path != target:
+                path.unlink(missing_ok=True)
+
+    def clean(self) -> None:
+        """Removes what an interrupted writer left behind."""
+        for folder in {self.fresh, self.folded}:
+            for path in folder.glob(f"{_TEMPORARY}*"):
+                path.unlink(missing_ok=True)
+
+    def _publish(self, rows: pa.Table, folder: Path) -> Path:
+        content = to_parquet(rows)
+        path = folder / f"{hashlib.sha256(content).hexdigest()}.parquet"
+        try:
+            if not path.exists():
+                write_atomically(path, content)
+        except OSError as error:
+            raise StoreError(f"cannot write {path}: {error.strerror}") from error
+        return path
+
+
+def _verified(path: Path, columns: Sequence[str]) -> pa.Table | None:
+    """The content of a file, or None where it is not what the name says."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    if hashlib.sha256(content).hexdigest() != path.stem:
+        return None
+    file = pq.ParquetFile(pa.BufferReader(content))
+    present = set(file.schema_arrow.names)
+    return file.read(columns=[name for name in columns if name in present])
+
+
+def _conform(part: pa.Table, schema: pa.Schema, columns: Sequence[str]) -> pa.Table:
+    """Adds the columns an older file does not have, as nulls."""
+    arrays = [
+        part.column(name).cast(schema.field(name).type)
+        if name in part.column_names
+        else pa.nulls(part.num_rows, schema.field(name).type)
+        for name in columns
+    ]
+    return pa.Table.from_arrays(arrays, schema=pa.schema([schema.field(n) for n in columns]))
+
+
+def _first_of_each(rows: pa.Table, key: str) -> pa.Table:
+    seen: set[str] = set()
+    keep = []
+    for position, value in enumerate(rows.column(key).to_pylist()):
+        if value not in seen:
+            seen.add(value)
+            keep.append(position)
+    return rows if len(keep) == rows.num_rows else rows.take(pa.array(keep, pa.int64()))
+
+
+class Store:
+    """The tables and files of a results directory."""
+
+    def __init__(self, root: Path | str) -> None:
+        """Opens a results directory; nothing is created until something is written."""
+        self.layout = Layout(Path(root))
+        place = self.layout
+        self.trials = Shelf(TRIALS, "trial_id", place.incoming, place.trials)
+        self.attempts = Shelf(ATTEMPTS, "attempt_id", place.attempts, place.attempts)
+        self.evaluations = Shelf(
+            EVALUATIONS, "evaluation_id", place.evaluations, place.evaluations
+        )
+
+    @property
+    def shelves(self) -> tuple[Shelf, ...]:
+        """All tables."""
+        return (self.trials, self.attempts, self.evaluations)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Holds the directory for one writer; folds and cleans when it is done.
+
+        Raises:
+            StoreError: where another run holds it, naming that run, or it cannot be written.
+        """
+        place = self.layout
+        try:
+            place.root.mkdir(parents=True, exist_ok=True)
+            handle = os.open(place.lock, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise StoreError(f"cannot write to {place.root}: {error.strerror}") from error
+        try:
+            if not _locked(handle):
+                holder = place.lock.read_text("utf-8", errors="replace") or "another run"
+                raise StoreError(f"{place.root} is being written by {holder}")
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, _holder().encode(), 0)
+            for shelf in self.shelves:
+                shelf.clean()
+            try:
+                yield
+            finally:
+                place.live.unlink(missing_ok=True)
+                for shelf in self.shelves:
+                    shelf.fold()
+        finally:
+            os.close(handle)
+
+    def set_aside_damaged(self) -> list[Path]:
+        """Moves files whose content is not what their name says to `damaged/`.
+
+        Returns:
+            Their former paths; their trials now count as missing.
+        """
+        moved = []
+        for shelf in self.shelves:
+            for path in shelf.files():
+                if hashlib.sha256(path.read_bytes()).hexdigest() != path.stem:
+                    self.layout.damaged.mkdir(parents=True, exist_ok=True)
+                    path.replace(self.layout.damaged / path.name)
+                    moved.append(path)
+        return moved
+
+    def write_cells(self, study: str, rows: Sequence[Mapping[str, Any]], text: str) -> None:
+        """Writes the cells of a study, with the study itself in the file's metadata.
+
+        Args:
+            study: its name.
+            rows: of `sweep.records.CELLS`.
+            text: the study as JSON.
+        """
+        cells = table(rows, CELLS)
+        cells = cells.replace_schema_metadata({**(cells.schema.metadata or {}), "study": text})
+        write_atomically(self.layout.study(study), to_parquet(cells))
+
+    def read_cells(self, study: str) -> tuple[pa.Table, str] | None:
+        """The cells of a study and the study as JSON; None where it was never run here."""
+        path = self.layout.study(study)
+        if not path.is_file():
+            return None
+        try:
+            found = pq.read_table(pa.BufferReader(path.read_bytes()))
+        except (pa.ArrowInvalid, OSError) as error:
+            raise StoreError(f"{path} is damaged ({error}); `sweep run` writes it anew") from None
+        text = (found.schema.metadata or {}).get(b"study", b"{}").decode()
+        return _conform(found, CELLS, CELLS.names), text
+
+    def studies(self) -> list[str]:
+        """Names of the studies that were run here."""
+        return sorted(path.stem for path in (self.layout.root / "studies").glob("*.parquet"))
+
+    def write_live(self, state: Mapping[str, Any]) -> None:
+        """Tells readers what the active run is doing."""
+        temporary = self.layout.live.with_suffix(".tmp")
+        temporary.write_text(json.dumps(state))
+        temporary.replace(self.layout.live)
+
+    def read_live(self) -> dict[str, Any] | None:
+        """What the active run is doing; None where there is none."""
+        try:
+            handle = os.open(self.layout.lock, os.O_RDONLY)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            try:
+                found: dict[str, Any] = json.loads(self.layout.live.read_text())
+            except (OSError, ValueError):
+                return {}
+            return found
+        finally:
+            os.close(handle)
+        return None
+
+
+def _locked(handle: int, attempts: int = 10, pause_s: float = 0.1) -> bool:
+    """Takes the lock; a reader that looks who holds it has it for a moment, so tries again."""
+    for _ in range(attempts):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(pause_s)
+        else:
+            return True
+    return False
+
+
+def _holder() -> str:
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    return f"process {os.getpid()} on {platform.node()}, started {started}"
+
+

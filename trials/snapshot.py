@@ -1,0 +1,122 @@
+"""Everything needed to go on from an epoch boundary.
+
+Weights, optimizer state and the record so far. There is no random state in it: randomness is a
+function of the epoch (`trials.streams`). As bytes it is a safetensors file, which holds tensors and
+text and cannot run code.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+_HEADER = "snapshot"
+
+
+class SnapshotError(ValueError):
+    """Bytes that are not a snapshot of ours."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What has been measured while training, from epoch 0 on.
+
+    Attributes:
+        steps: optimizer steps done.
+        train_loss: recorded training losses.
+        train_loss_step: for each of them, the number of steps done when it was recorded.
+        curve: optional evaluations `{"epoch", "split", "metric", "loss"}` on the way.
+        wall_s: seconds of training, evaluation excluded.
+        diverged_epoch: the epoch in which the loss stopped being finite.
+    """
+
+    steps: int = 0
+    train_loss: tuple[float, ...] = ()
+    train_loss_step: tuple[int, ...] = ()
+    curve: tuple[dict[str, float | int | str], ...] = ()
+    wall_s: float = 0.0
+    diverged_epoch: int | None = None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The state of a training after `epoch` epochs.
+
+    Attributes:
+        epoch: epochs done.
+        model: the network's state, on the CPU.
+        optimizer: tensors by `parameter index` and `name of the state`, on the CPU.
+        progress: what has been measured so far.
+    """
+
+    epoch: int
+    model: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    progress: Progress = field(default_factory=Progress)
+
+    def to_bytes(self) -> bytes:
+        """The snapshot as the content of a safetensors file."""
+        tensors = {f"model/{name}": tensor.contiguous() for name, tensor in self.model.items()}
+        tensors |= {f"optimizer/{key}": t.contiguous() for key, t in self.optimizer.items()}
+        header = {"epoch": self.epoch, "progress": dataclasses.asdict(self.progress)}
+        return safetensors.torch.save(tensors, metadata={_HEADER: json.dumps(header)})
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "Snapshot":
+        """Reads what `to_bytes` wrote.
+
+        Raises:
+            SnapshotError: where the bytes are damaged or something else.
+        """
+        try:
+            tensors = safetensors.torch.load(content)
+            size = int.from_bytes(content[:8], "little")
+            header: dict[str, Any] = json.loads(
+                json.loads(content[8 : 8 + size])["__metadata__"][_HEADER]
+            )
+        except (safetensors.SafetensorError, KeyError, ValueError) as error:
+            raise SnapshotError(f"not a snapshot: {error}") from error
+        progress = header["progress"]
+        return cls(
+            epoch=header["epoch"],
+            model=_under("model/", tensors),
+            optimizer=_under("optimizer/", tensors),
+            progress=Progress(
+                **{k: tuple(v) if isinstance(v, list) else v for k, v in progress.items()}
+            ),
+        )
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The state of an optimizer as tensors on the CPU, by `index/name`.
+
+    Raises:
+        TypeError: where the optimizer keeps a state that is not a tensor.
+    """
+    tensors: dict[str, Tensor] = {}
+    for index, state in optimizer.state_dict()["state"].items():
+        for name, value in state.items():
+            if value is None:
+                continue
+            if not isinstance(value, Tensor):
+                raise TypeError(f"optimizer state {name} is a {type(value).__name__}, not a tensor")
+            tensors[f"{index}/{name}"] = value.detach().to("cpu", copy=True)
+    return tensors
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Puts a state read by `optimizer_tensors` back."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        index, name = key.split("/", 1)
+        state.setdefault(int(index), {})[name] = tensor.clone()
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -1,0 +1,228 @@
+"""Runs one stage: from a snapshot to the end of a schedule, evaluating where a trial ends.
+
+A `Workshop` is what a warm worker keeps between stages: the device, datasets, and the teachers'
+outputs for a dataset, each computed once.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+import data
+import models.initialise
+from data.load import LoadedData, load
+from trials.device import NumericsClass, numerics_class, peak_memory_bytes, reset_peak_memory
+from trials.evaluate import Evaluation, evaluate, outputs
+from trials.metrics import ClassificationMetrics, RegressionMetrics
+from trials.snapshot import Snapshot
+from trials.task import ChosenTeacher, StageOutcome, StageTask, TrialResult
+from trials.train import steps_per_epoch, train
+from trials.weights import load_bytes, to_bytes
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class _Recent(Generic[K, V]):
+    """Keeps the values used last, up to a number."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._values: OrderedDict[K, V] = OrderedDict()
+
+    def get(self, key: K, make: Callable[[], V]) -> V:
+        if key not in self._values:
+            self._values[key] = make()
+            while len(self._values) > self._limit:
+                self._values.popitem(last=False)
+        self._values.move_to_end(key)
+        return self._values[key]
+
+
+class Workshop:
+    """What a worker process keeps between stages."""
+
+    def __init__(
+        self,
+        device: torch.device,
+        data_dir: Path | None = None,
+        device_share: float = 1.0,
+        kept_datasets: int = 2,
+        kept_teachers: int = 12,
+    ) -> None:
+        """Sets up a workshop.
+
+        Args:
+            device: where to train.
+            data_dir: where datasets lie; None is the default place.
+            device_share: the part of the device that one trial is charged for.
+            kept_datasets: datasets held in memory at a time.
+            kept_teachers: teachers whose outputs are held in memory at a time.
+        """
+        self.device = device
+        self.device_share = device_share
+        self.numerics: NumericsClass = numerics_class(device)
+        self._data_dir = data_dir
+        self._datasets: _Recent[data.DataSpec, LoadedData] = _Recent(kept_datasets)
+        self._teachers: _Recent[tuple[str, data.DataSpec], Tensor] = _Recent(kept_teachers)
+
+    def dataset(self, spec: data.DataSpec) -> LoadedData:
+        """A dataset on the device, loaded once."""
+        return self._datasets.get(spec, lambda: load(spec, self._data_dir).to(self.device))
+
+    def teacher_outputs(self, teacher: ChosenTeacher, student_data: data.DataSpec) -> Tensor:
+        """The teacher's outputs for the student's training rows, computed once.
+
+        Returns:
+            [training rows, k] outputs of the frozen teacher in eval mode.
+        """
+
+        def compute() -> Tensor:
+            loaded = self.dataset(student_data)
+            model = models.initialise.build(
+                teacher.data.name, teacher.model, loaded.input_shape, loaded.outputs, "default", 0
+            )
+            load_bytes(model, teacher.weights, source=f"weights of teacher {teacher.trial_id}")
+            return outputs(model.to(self.device), loaded.train, loaded.inputs)
+
+        return self._teachers.get((teacher.trial_id, student_data), compute)
+
+
+def run_stage(
+    task: StageTask, start: bytes | None, teachers: Sequence[ChosenTeacher], workshop: Workshop
+) -> StageOutcome:
+    """Trains a stage and evaluates the trial that ends with it, if one does.
+
+    Args:
+        task: what to do.
+        start: the snapshot to go on from, as bytes; None where the stage starts at epoch 0.
+        teachers: the trained teachers that `task.teachers` names.
+        workshop: what the worker keeps.
+    """
+    began, processor_began = time.perf_counter(), time.process_time()
+    device = workshop.device
+    reset_peak_memory(device)
+    spec = task.spec
+    loaded = workshop.dataset(spec.data)
+    outputs_of = {t.trial_id: workshop.teacher_outputs(t, spec.data) for t in teachers}
+    by_rule = {rule_key: outputs_of[chosen] for rule_key, chosen in task.teachers.items()}
+    before = Snapshot.from_bytes(start) if start is not None else None
+    trained = train(
+        spec,
+        loaded,
+        by_rule,
+        start=before,
+        device=device,
+        observe_every=task.measures.every_epochs,
+        observer=lambda epoch, model: _observe(epoch, model, loaded),
+    )
+    state, progress = trained.snapshot, trained.snapshot.progress
+    result = None
+    diverged = progress.diverged_epoch is not None
+    if task.ends_trial or diverged:
+        evaluate_began = time.perf_counter()
+        test, validation = (
+            (None, None) if diverged else _final(trained.model, loaded, task.measures.fgsm_epsilons)
+        )
+        if test is not None and not _finite(test):
+            test, validation, diverged = None, None, True
+        evaluate_s = time.perf_counter() - evaluate_began
+        stage_s = time.perf_counter() - began
+        processor_s = time.process_time() - processor_began
+        result = TrialResult(
+            status="diverged" if diverged else "done",
+            metric_name="accuracy" if loaded.task == "classification" else "mse",
+            **_figures(test, validation),
+            train_loss=progress.train_loss,
+            train_loss_step=progress.train_loss_step,
+            steps_per_epoch=steps_per_epoch(spec.recipe, len(loaded.train.y)),
+            curve=progress.curve,
+            epochs_run=state.epoch,
+            diverged_epoch=progress.diverged_epoch,
+            teacher_trial_ids=task.path_teachers,
+            wall_s=progress.wall_s + evaluate_s,
+            train_s=progress.wall_s,
+            evaluate_s=evaluate_s,
+            stage_s=stage_s,
+            device_s=(processor_s if device.type == "cpu" else stage_s * workshop.device_share),
+            peak_memory_bytes=peak_memory_bytes(device),
+            device_name=workshop.numerics.device,
+            numerics_class=str(workshop.numerics),
+            data_fingerprint=loaded.fingerprint,
+            finished_at=datetime.now(UTC),
+        )
+    return StageOutcome(
+        key=task.key,
+        epoch=state.epoch,
+        diverged_epoch=progress.diverged_epoch,
+        result=result,
+        weights=to_bytes(state.model) if task.keep_weights and not diverged else None,
+        snapshot=state.to_bytes() if task.hand_over and not diverged else None,
+    )
+
+
+def _evaluate(
+    model: nn.Module, loaded: LoadedData, split: str, epsilons: Sequence[float] = ()
+) -> Evaluation:
+    return evaluate(
+        model,
+        loaded.split(split),
+        task=loaded.task,
+        inputs=loaded.inputs,
+        low=loaded.input_low,
+        high=loaded.input_high,
+        epsilons=epsilons,
+    )
+
+
+def _observe(epoch: int, model: nn.Module, loaded: LoadedData) -> dict[str, float | int | str]:
+    split = "test" if loaded.validation is None else "validation"
+    metrics = _evaluate(model, loaded, split).metrics
+    return {"epoch": epoch, "split": split, "metric": metrics.metric, "loss": metrics.loss}
+
+
+def _final(
+    model: nn.Module, loaded: LoadedData, epsilons: Sequence[float]
+) -> tuple[Evaluation, Evaluation | None]:
+    validation = None if loaded.validation is None else _evaluate(model, loaded, "validation")
+    return _evaluate(model, loaded, "test", epsilons), validation
+
+
+def _finite(evaluation: Evaluation) -> bool:
+    metrics = evaluation.metrics
+    return bool(torch.isfinite(torch.tensor([metrics.metric, metrics.loss])).all())
+
+
+def _figures(test: Evaluation | None, validation: Evaluation | None) -> dict[str, Any]:
+    """The fields of a result that come from evaluations."""
+    metrics = None if test is None else test.metrics
+    regression = metrics if isinstance(metrics, RegressionMetrics) else None
+    classes = metrics if isinstance(metrics, ClassificationMetrics) else None
+    points = () if test is None else test.robustness
+    return {
+        "test_metric": metrics.metric if metrics else None,
+        "test_loss": metrics.loss if metrics else None,
+        "validation_metric": validation.metrics.metric if validation else None,
+        "validation_loss": validation.metrics.loss if validation else None,
+        "mae": regression.mae if regression else None,
+        "r2": regression.r2 if regression else None,
+        "robustness": tuple(asdict(point) for point in points),
+        "per_class": _per_class(classes) if classes else None,
+        "confusion": classes.confusion if classes else None,
+    }
+
+
+def _per_class(metrics: ClassificationMetrics) -> tuple[dict[str, float | int], ...]:
+    columns = zip(metrics.precision, metrics.recall, metrics.f1, metrics.support, strict=True)
+    return tuple(
+        {"label": label, "precision": p, "recall": r, "f1": f1, "support": support}
+        for label, (p, r, f1, support) in enumerate(columns)
+    )

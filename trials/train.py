@@ -1,0 +1,231 @@
+"""The one training loop: minibatch or full batch, any schedule, from any epoch boundary.
+
+A step splits its batch into row blocks that stay in the processor's cache and adds up their
+gradients, so a full batch of 16,512 rows is trained as fast as its arithmetic allows; blocks have
+a fixed size, which is part of the numerics. Losses are collected on the device and read once an
+epoch.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+import models.initialise
+from data.load import LoadedData
+from models.layers import DropoutStream, attach_streams
+from trials.losses import objective_loss
+from trials.snapshot import Progress, Snapshot, load_optimizer, optimizer_tensors
+from trials.spec import Objective, Recipe, TrialSpec
+from trials.streams import stream_key
+
+BLOCK_ROWS = 4128
+"""Rows of a block of a full batch; the gradient is their sum in this order."""
+
+LOSS_WINDOW = 100
+"""Minibatches whose mean is one point of the training-loss curve, as the home study records it."""
+
+Observer = Callable[[int, nn.Module], dict[str, float | int | str]]
+"""Called after an epoch with the number of epochs done; its answer is kept in the curve."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network after its training, with the snapshot it can go on from."""
+
+    model: nn.Module
+    snapshot: Snapshot
+
+
+def build_model(spec: TrialSpec, loaded: LoadedData) -> nn.Module:
+    """The network of a trial before its first step, on the CPU."""
+    return models.initialise.build(
+        spec.data.name,
+        spec.recipe.model,
+        loaded.input_shape,
+        loaded.outputs,
+        spec.recipe.init,
+        stream_key(spec.seed, "init"),
+    )
+
+
+def build_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+    """The optimizer of a recipe, in its fused form: one pass over memory a step."""
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            model.parameters(),
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            fused=True,
+        )
+    return torch.optim.Adam(
+        model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+    )
+
+
+def steps_per_epoch(recipe: Recipe, rows: int) -> int:
+    """Optimizer steps of one epoch; the last minibatch may be smaller than the others."""
+    return 1 if recipe.batch_size is None else -(-rows // recipe.batch_size)
+
+
+def train(
+    spec: TrialSpec,
+    loaded: LoadedData,
+    teachers: Mapping[str, Tensor],
+    *,
+    start: Snapshot | None = None,
+    device: torch.device | None = None,
+    observe_every: int = 0,
+    observer: Observer | None = None,
+) -> Trained:
+    """Trains from a snapshot (or from the beginning) to the end of the schedule.
+
+    Args:
+        spec: the trial, or the stage, whose schedule ends where this training ends.
+        loaded: the trial's data; moved to the device if it is elsewhere.
+        teachers: for each teacher rule's key, [training rows, k] outputs for the training rows.
+        start: where to go on from; None starts at epoch 0.
+        device: where to train; the CPU by default.
+        observe_every: epochs between calls of the observer; 0 never calls it.
+        observer: see `Observer`.
+
+    Returns:
+        The network and the snapshot at the end. Where the loss stopped being finite the training
+        ends with that epoch, and `snapshot.progress.diverged_epoch` names it.
+
+    Raises:
+        ValueError: where the snapshot lies past the end of the schedule.
+    """
+    device = device or torch.device("cpu")
+    loaded = loaded.to(device)
+    model = build_model(spec, loaded).to(device)
+    optimizer = build_optimizer(spec.recipe, model)
+    stream = DropoutStream()
+    attach_streams(model, stream)
+    epoch = 0
+    progress = Progress()
+    if start is not None:
+        if start.epoch > spec.epochs:
+            raise ValueError(f"snapshot of epoch {start.epoch} is past the end, {spec.epochs}")
+        model.load_state_dict(start.model)
+        load_optimizer(optimizer, start.optimizer)
+        epoch, progress = start.epoch, start.progress
+    model.train()
+
+    objectives = [s.objective for s in spec.schedule for _ in range(s.epochs)]
+    losses, loss_steps = list(progress.train_loss), list(progress.train_loss_step)
+    curve = list(progress.curve)
+    steps, wall_s, diverged = progress.steps, progress.wall_s, progress.diverged_epoch
+    rng_devices = [] if device.type == "cpu" else [device]
+    while epoch < spec.epochs and diverged is None:
+        began = time.perf_counter()
+        objective = objectives[epoch]
+        stream.reseed(stream_key(spec.seed, "dropout", epoch))
+        targets = [teachers[rule.key] for rule in objective.rules]
+        with torch.random.fork_rng(devices=rng_devices):
+            torch.manual_seed(stream_key(spec.seed, "torch", epoch))
+            points = _epoch(
+                model, optimizer, loaded, objective, targets,
+                batches=_batches(spec, epoch, len(loaded.train.y), device),
+                blocked=spec.recipe.batch_size is None and not _has_batch_statistics(model),
+                window=min(LOSS_WINDOW, steps_per_epoch(spec.recipe, len(loaded.train.y))),
+            )  # fmt: skip
+        losses += points.recorded
+        loss_steps += [steps + within for within in points.recorded_step]
+        steps += points.steps
+        epoch += 1
+        wall_s += time.perf_counter() - began
+        if not points.finite:
+            diverged = epoch - 1
+        elif observer is not None and observe_every and epoch % observe_every == 0:
+            curve.append(observer(epoch, model))
+            model.train()
+    progress = Progress(
+        steps, tuple(losses), tuple(loss_steps), tuple(curve), wall_s, diverged
+    )  # fmt: skip
+    return Trained(model, _snapshot(epoch, model, optimizer, progress))
+
+
+@dataclass(frozen=True)
+class _Points:
+    recorded: list[float]
+    recorded_step: list[int]
+    steps: int
+    finite: bool
+
+
+def _epoch(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loaded: LoadedData,
+    objective: Objective,
+    teachers: Sequence[Tensor],
+    *,
+    batches: Iterator[Tensor | None],
+    blocked: bool,
+    window: int,
+) -> _Points:
+    x, y = loaded.train.x, loaded.train.y
+    means: list[Tensor] = []
+    inside = total = torch.zeros((), device=y.device)
+    steps = 0
+    for rows in batches:
+        if rows is None:
+            batch_x, batch_y, batch_teachers = x, y, teachers
+        else:
+            batch_x, batch_y = x[rows], y[rows]
+            batch_teachers = [outputs[rows] for outputs in teachers]
+        size = len(batch_y)
+        block = BLOCK_ROWS if blocked else size
+        optimizer.zero_grad(set_to_none=True)
+        loss = torch.zeros((), device=y.device)
+        for first in range(0, size, block):
+            part = slice(first, first + block)
+            outputs = model(loaded.inputs(batch_x[part]))
+            each = objective_loss(
+                objective, loaded.task, outputs, batch_y[part], [t[part] for t in batch_teachers]
+            )
+            share = each.sum() / size
+            share.backward()  # type: ignore[no-untyped-call]
+            loss = loss + share.detach()
+        optimizer.step()
+        steps += 1
+        inside = inside + loss
+        total = total + loss
+        if steps % window == 0:
+            means.append(inside / window)
+            inside = torch.zeros((), device=y.device)
+    values = torch.stack([*means, total]).tolist()
+    return _Points(
+        recorded=values[:-1],
+        recorded_step=[window * (point + 1) for point in range(len(means))],
+        steps=steps,
+        finite=bool(torch.isfinite(torch.tensor(values)).all()),
+    )
+
+
+def _batches(
+    spec: TrialSpec, epoch: int, rows: int, device: torch.device
+) -> Iterator[Tensor | None]:
+    """Row indices of each minibatch; None stands for all rows in their own order."""
+    size = spec.recipe.batch_size
+    if size is None:
+        yield None
+        return
+    generator = torch.Generator().manual_seed(stream_key(spec.seed, "order", epoch))
+    order = torch.randperm(rows, generator=generator).to(device)
+    yield from order.split(size)
+
+
+def _has_batch_statistics(model: nn.Module) -> bool:
+    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
+
+
+def _snapshot(
+    epoch: int, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
+) -> Snapshot:
+    state = {k: t.detach().to("cpu", copy=True) for k, t in model.state_dict().items()}
+    return Snapshot(epoch, state, optimizer_tensors(optimizer), progress)
