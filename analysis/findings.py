@@ -79,13 +79,16 @@ class Findings:
                 "said yet: fewer than two seeds are finished for both it and the baseline."
             )
         if self.counts["same trial"]:
+            same = words.counted(self.counts["same trial"], "configuration")
+            are = "is" if self.counts["same trial"] == 1 else "are"
             said.append(
-                f"{words.counted(self.counts['same trial'], 'configuration')} (alpha 1 or switch "
-                "epoch 0) are the baseline by definition and not counted."
+                f"{same} (alpha 1 or switch epoch 0) {are} the baseline by definition and not "
+                "counted."
             )
         if self.unfinished:
             cells = words.counted(self.unfinished, "requested cell")
-            said.append(f"{cells} of this dataset have no result; all numbers here lack them.")
+            have, them = ("has", "it") if self.unfinished == 1 else ("have", "them")
+            said.append(f"{cells} of this dataset {have} no result; all numbers here lack {them}.")
         return said
 
     def _best_sentence(self) -> str:

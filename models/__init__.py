@@ -12,7 +12,6 @@ for _entry in _HOME_ENTRIES:
     register(_entry)
 
 
-
 def registered() -> tuple[ModelEntry, ...]:
     """The entries that did not ship with the package; workers need to be told of them."""
     return tuple(entry for entry in entries() if entry not in _HOME_ENTRIES)

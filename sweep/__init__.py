@@ -1,0 +1,90 @@
+"""What to run, where, and what came back: study, plan, scheduling on Ray, results.
+
+In a notebook::
+
+    import sweep
+
+    study = sweep.load_study("quickstart", {"recipe.epochs": 2})
+    print(sweep.plan(study))
+    sweep.run(study, "results")
+    results = sweep.Results("results")
+    cells = results.cells("quickstart")            # a pandas frame
+    network = results.model(cells.trial_id[0])     # a torch module
+
+Nothing heavy is imported until it is used.
+"""
+
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sweep.estimate import Overview
+    from sweep.progress import Progress
+    from sweep.results import Results
+    from sweep.run import RunSummary
+    from sweep.service import Where
+    from sweep.study import Study, load_study
+
+__all__ = ["Results", "Where", "load_study", "plan", "run"]
+
+_MODULE_OF = {"Results": "results", "Where": "service", "load_study": "study"}
+
+
+def plan(
+    study: "Study",
+    results: str | Path = "results",
+    *,
+    only: Iterable[str] = (),
+    seeds: int | None = None,
+    workers: int = 1,
+) -> "Overview":
+    """Counts what a study asks for, what of it is done, and what sharing saves. Trains nothing.
+
+    Args:
+        study: see `load_study`.
+        results: the results directory; it need not exist.
+        only: filters such as `"dataset=cifar10 alpha=0.1|0.6"`.
+        seeds: the first so many seeds.
+        workers: trials at a time, for the estimate of time.
+    """
+    from sweep.cells import demand
+    from sweep.estimate import overview
+    from sweep.filters import parse
+    from sweep.store import Store
+
+    store = Store(results)
+    return overview(demand(study, store, parse(only), seeds), store, workers)
+
+
+def run(
+    study: "Study",
+    results: str | Path = "results",
+    where: "Where | None" = None,
+    *,
+    only: Iterable[str] = (),
+    seeds: int | None = None,
+    progress: "Progress | None" = None,
+) -> "RunSummary":
+    """Trains what is missing of a study.
+
+    Args:
+        study: see `load_study`.
+        results: the results directory; continued if it exists.
+        where: on what; by default on Ray, started on this machine. `Where(local=True)` trains in
+            this process, where a breakpoint stops.
+        only: filters such as `"dataset=cifar10 alpha=0.1|0.6"`.
+        seeds: the first so many seeds.
+        progress: told what happens; silent by default.
+    """
+    from sweep.filters import parse
+    from sweep.service import run_study
+
+    return run_study(study, results, where, only=parse(only), seeds=seeds, progress=progress)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULE_OF:
+        return getattr(import_module(f"sweep.{_MODULE_OF[name]}"), name)
+    raise AttributeError(f"module 'sweep' has no attribute {name!r}")

@@ -42,6 +42,13 @@ class Overview:
         """The overview as JSON types."""
         return {**self.__dict__}
 
+    def __str__(self) -> str:
+        roles = ", ".join(f"{count} {role}" for role, count in self.by_role.items())
+        return (
+            f"{self.study}: {self.trials} trials ({roles}), {self.done} done, {self.todo} to do; "
+            f"{self.epochs_naive} epochs alone, {self.epochs_planned} planned"
+        )
+
 
 def overview(
     demand: Demand,
@@ -189,9 +196,7 @@ def calibrate(cells: Iterable[Cell], steps: int = 12) -> dict[tuple[str, str], f
             short, per_epoch, done = loaded, 1.0, steps
         else:
             head = slice(0, min(rows, size * steps))
-            part = dataclasses.replace(
-                loaded.train, x=loaded.train.x[head], y=loaded.train.y[head]
-            )
+            part = dataclasses.replace(loaded.train, x=loaded.train.x[head], y=loaded.train.y[head])
             short = dataclasses.replace(loaded, train=part)
             done = steps_per_epoch(cell.spec.recipe, len(part.y))
             per_epoch = float(steps_per_epoch(cell.spec.recipe, rows))

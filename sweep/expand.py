@@ -17,6 +17,7 @@ from trials.spec import (
     Guide,
     Objective,
     Recipe,
+    SoftLoss,
     TeacherRule,
     TrialSpec,
     switched,
@@ -128,7 +129,7 @@ def _recipes(dataset: DatasetStudy) -> Iterator[RecipeSection]:
         yield dataset.recipe.model_copy(update=dict(zip(axes, values, strict=True)))
 
 
-def _soft_loss(section: RecipeSection, dataset: str) -> str:
+def _soft_loss(section: RecipeSection, dataset: str) -> SoftLoss:
     if section.soft_loss != "auto":
         return section.soft_loss
     return "kl" if data.get(dataset).task == "classification" else "mse"

@@ -39,7 +39,7 @@ def query(results: Results, sql: str) -> pa.Table:
         database.execute("SET enable_external_access = false")
         database.execute("SET lock_configuration = true")
         try:
-            return database.execute(statements[0]).to_arrow_table()
+            return database.sql(statements[0].query).to_arrow_table()
         except duckdb.Error as error:
             raise QueryError(str(error)) from None
 

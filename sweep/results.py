@@ -82,9 +82,7 @@ class Results:
     def counts(self, study: str) -> dict[str, int]:
         """How many trials of a study are done, failed, blocked and missing."""
         cells = self.cell_table(study)
-        status = dict(
-            zip(cells["trial_id"].to_pylist(), cells["status"].to_pylist(), strict=True)
-        )
+        status = dict(zip(cells["trial_id"].to_pylist(), cells["status"].to_pylist(), strict=True))
         found = Counter(status.values())
         return {"total": len(status)} | {
             key: found.get(key, 0) for key in ("done", "failed", "blocked", "missing")
@@ -193,5 +191,3 @@ def _frame(table: pa.Table) -> pd.DataFrame:
     integers = {pa.int64(): pd.Int64Dtype()}
     frame: pd.DataFrame = table.to_pandas(types_mapper=integers.get)
     return frame
-
-

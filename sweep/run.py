@@ -32,7 +32,7 @@ RETRIES = {FailureKind.WORKER_LOST: 3, FailureKind.CUDA_OUT_OF_MEMORY: 2}
 """How often a stage is tried again within a run, by what went wrong; anything else: not."""
 
 FLUSH_ROWS, FLUSH_S = 500, 1.0
-LIVE_S = 1.0
+SHOW_S, LIVE_S = 0.2, 1.0
 
 
 @dataclass(frozen=True)
@@ -288,9 +288,7 @@ class _Run:
             hand_over=stage.key in self._plan.children,
             measures=wanted.measures if wanted else Measures(),
             teachers={rule.key: self._chosen[rule.key] for rule in stage.rules},
-            path_teachers=tuple(
-                dict.fromkeys(self._chosen[rule.key] for rule in stage.spec.rules)
-            ),
+            path_teachers=tuple(dict.fromkeys(self._chosen[rule.key] for rule in stage.spec.rules)),
         )
 
     def _collect(self, finished: Finished) -> None:
@@ -302,7 +300,7 @@ class _Run:
         self._busy_s += elapsed
         if finished.failure is not None:
             self._fail(stage, finished, finished.failure)
-        elif finished.outcome is not None:
+        elif isinstance(finished.outcome, StageOutcome):
             self._pace.learn(stage, elapsed)
             self._succeed(stage, finished, finished.outcome)
 
@@ -431,7 +429,7 @@ class _Run:
 
     def _show(self, force: bool = False) -> None:
         now = time.monotonic()
-        if not force and now - self._shown < 0.2:
+        if not force and now - self._shown < SHOW_S:
             return
         self._shown = now
         elapsed = now - self._began

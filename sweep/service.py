@@ -12,16 +12,18 @@ import data
 import models
 from sweep.cells import Demand, demand
 from sweep.errors import SweepError
-from sweep.execution.base import Executor, Runner, WorkerSetup
+from sweep.execution.base import Executor, Finished, Runner, WorkerSetup
 from sweep.expand import cells as cells_of
 from sweep.expand import smoke_study
 from sweep.filters import Condition
 from sweep.progress import Progress, Silent
-from sweep.records import cell_row
+from sweep.records import cell_row, code_version
 from sweep.results import Results
 from sweep.run import Interrupt, RunSummary, run, stop_on_signals
 from sweep.store import Store
 from sweep.study import Study
+from trials.identity import digest
+from trials.task import EvaluateOutcome, EvaluateTask
 
 
 @dataclass(frozen=True)
@@ -94,9 +96,115 @@ def run_study(
         return summary
 
 
-def smoke(
-    study: Study, where: Where | None = None, progress: Progress | None = None
-) -> RunSummary:
+@dataclass(frozen=True)
+class EvaluationSummary:
+    """How an evaluation ended.
+
+    Attributes:
+        evaluated: trials that were measured.
+        complete: trials that had every point already.
+        without_weights: trials whose weights were not kept.
+        failures: one line each.
+    """
+
+    evaluated: int
+    complete: int
+    without_weights: int
+    failures: tuple[str, ...]
+
+
+def evaluate_study(
+    study: Study,
+    results: Path | str,
+    where: Where | None = None,
+    *,
+    epsilons: Iterable[float] | None = None,
+    progress: Progress | None = None,
+) -> EvaluationSummary:
+    """Measures the trained networks of a study where points are missing. Trains nothing.
+
+    Args:
+        study: whose trials to measure.
+        results: where their weights are kept.
+        where: on what.
+        epsilons: FGSM strengths; None takes those of the study.
+        progress: told what happens.
+
+    Raises:
+        StoreError: where the study was never run there.
+    """
+    progress = progress or Silent()
+    asked = None if epsilons is None else tuple(epsilons)
+    store = Store(results)
+    found = Results(results)
+    table = found.cell_table(study.name).select(["trial_id", "status", "robustness"])
+    known = {
+        row["trial_id"]: {point["epsilon"] for point in row["robustness"] or ()}
+        for row in table.to_pylist()
+        if row["status"] == "done"
+    }
+    specs = {cell.trial_id: cell.spec for cell in cells_of(study)}
+    tasks: list[EvaluateTask] = []
+    complete = without_weights = 0
+    for trial_id, have in known.items():
+        if trial_id not in specs:
+            continue
+        spec = specs[trial_id]
+        wanted = study.datasets[spec.data.name].evaluation.fgsm_epsilons if asked is None else asked
+        missing = tuple(epsilon for epsilon in wanted if epsilon not in have)
+        if not missing:
+            complete += 1
+        elif not store.layout.weights(trial_id).is_file():
+            without_weights += 1
+        else:
+            tasks.append(EvaluateTask(trial_id, spec.data, spec.recipe.model, missing))
+    failures: list[str] = []
+    if tasks:
+        from trials.stage import evaluate_trained
+
+        with store.writing(), executor(where or Where(), evaluate_trained) as workers:
+            for position, finished in enumerate(_each(workers, tasks, store), start=1):
+                outcome = finished.outcome
+                if isinstance(outcome, EvaluateOutcome):
+                    store.evaluations.publish(_evaluation_rows(outcome))
+                elif finished.failure is not None:
+                    failures.append(f"{finished.task_id}: {finished.failure.message}")
+                progress.say(f"{position}/{len(tasks)} evaluated")
+    progress.close()
+    return EvaluationSummary(len(tasks) - len(failures), complete, without_weights, tuple(failures))
+
+
+def _each(workers: Executor, tasks: list[EvaluateTask], store: Store) -> Iterator[Finished]:
+    """Keeps the workers busy and yields what ends."""
+    queue = list(reversed(tasks))
+    running = 0
+    while queue or running:
+        while queue and workers.free > 0:
+            task = queue.pop()
+            content = store.layout.weights(task.trial_id).read_bytes()
+            workers.submit(task.trial_id, task, workers.put(content), ())
+            running += 1
+        for finished in workers.wait(timeout_s=1.0):
+            running -= 1
+            yield finished
+
+
+def _evaluation_rows(outcome: EvaluateOutcome) -> list[dict[str, Any]]:
+    return [
+        {
+            "evaluation_id": digest([outcome.trial_id, point["attack"], point["epsilon"]]),
+            "trial_id": outcome.trial_id,
+            **point,
+            "split": "test",
+            "numerics_class": outcome.numerics_class,
+            "code_version": code_version(),
+            "finished_at": outcome.finished_at,
+        }
+        for point in outcome.points
+    ]
+
+
+def smoke(study: Study, where: Where | None = None, progress: Progress | None = None) -> RunSummary:
     """Runs one short trial per configuration in a directory that is thrown away."""
     folder = tempfile.mkdtemp(prefix="sweep-smoke-")
     try:
@@ -178,6 +286,3 @@ def _nothing_to_do(wanted: Demand) -> RunSummary:
         already_done=wanted.done, interrupted=False, epochs=0, elapsed_s=0.0, busy_s=0.0,
         slots=0, failures=(),
     )  # fmt: skip
-
-
-__all__ = ["Results", "Where", "executor", "run_study", "smoke"]

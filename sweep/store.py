@@ -193,9 +193,7 @@ class Store:
         place = self.layout
         self.trials = Shelf(TRIALS, "trial_id", place.incoming, place.trials)
         self.attempts = Shelf(ATTEMPTS, "attempt_id", place.attempts, place.attempts)
-        self.evaluations = Shelf(
-            EVALUATIONS, "evaluation_id", place.evaluations, place.evaluations
-        )
+        self.evaluations = Shelf(EVALUATIONS, "evaluation_id", place.evaluations, place.evaluations)
 
     @property
     def shelves(self) -> tuple[Shelf, ...]:
@@ -315,5 +313,3 @@ def _locked(handle: int, attempts: int = 10, pause_s: float = 0.1) -> bool:
 def _holder() -> str:
     started = datetime.now(UTC).isoformat(timespec="seconds")
     return f"process {os.getpid()} on {platform.node()}, started {started}"
-
-

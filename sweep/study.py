@@ -253,7 +253,9 @@ class Study(_Section):
 def builtin_names() -> list[str]:
     """The studies that ship inside the package."""
     folder = resources.files("sweep") / "studies"
-    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+    return sorted(
+        f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")
+    )
 
 
 def load_study(
@@ -375,7 +377,9 @@ def _read(source: str) -> dict[str, Any]:
     if not path.is_file():
         if path.suffix == ".toml" or len(path.parts) > 1:
             raise StudyError(f"study file {source!r} does not exist")
-        raise StudyError(f"unknown study {source!r}; {_allowed(source, builtin_names())}, or a file")
+        raise StudyError(
+            f"unknown study {source!r}; {_allowed(source, builtin_names())}, or a file"
+        )
     try:
         if path.stat().st_size > MAX_STUDY_BYTES:
             raise StudyError(f"study file {source!r} is larger than {MAX_STUDY_BYTES:,} bytes")

@@ -79,17 +79,22 @@ class Snapshot:
             header: dict[str, Any] = json.loads(
                 json.loads(content[8 : 8 + size])["__metadata__"][_HEADER]
             )
-        except (safetensors.SafetensorError, KeyError, ValueError) as error:
-            raise SnapshotError(f"not a snapshot: {error}") from error
-        progress = header["progress"]
-        return cls(
-            epoch=header["epoch"],
-            model=_under("model/", tensors),
-            optimizer=_under("optimizer/", tensors),
-            progress=Progress(
-                **{k: tuple(v) if isinstance(v, list) else v for k, v in progress.items()}
-            ),
-        )
+            epoch, progress = header["epoch"], _progress(header["progress"])
+            if type(epoch) is not int or epoch < 0:
+                raise ValueError(f"epoch = {epoch!r}")
+            model, optimizer = _under("model/", tensors), _under("optimizer/", tensors)
+            if len(model) + len(optimizer) < len(tensors):
+                raise ValueError(f"tensors of something else among {', '.join(sorted(tensors))}")
+        except (
+            safetensors.SafetensorError, KeyError, ValueError, TypeError, AttributeError
+        ) as error:  # fmt: skip
+            raise SnapshotError(f"not a snapshot: {error!r}") from error
+        return cls(epoch=epoch, model=model, optimizer=optimizer, progress=progress)
+
+
+def _progress(fields: dict[str, Any]) -> Progress:
+    """JSON knows no tuples."""
+    return Progress(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -115,8 +120,13 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
     """Puts a state read by `optimizer_tensors` back."""
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         index, name = key.split("/", 1)
-        state.setdefault(int(index), {})[name] = tensor.clone()
+        weight = weights[int(index)]
+        # Fused steps go through memory, and need it in the order of the weight's.
+        like = weight if tensor.shape == weight.shape else tensor
+        own = torch.empty_like(like, dtype=tensor.dtype, device=tensor.device)
+        state.setdefault(int(index), {})[name] = own.copy_(tensor)
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -32,6 +32,11 @@ def _require(condition: bool, key: str, value: object, allowed: str) -> None:
         raise ValueError(f"{key} = {value!r}: must be {allowed}")
 
 
+def _is_count(value: object, least: int) -> bool:
+    """Not 5.0 or True: they equal 5 and 1, but would have another id."""
+    return type(value) is int and value >= least
+
+
 @dataclass(frozen=True)
 class TeacherRule:
     """How a teacher is chosen: the best of a pool of trials on a split.
@@ -51,7 +56,10 @@ class TeacherRule:
 
     def __post_init__(self) -> None:
         _require(len(self.pool) > 0, "pool", self.pool, "at least one trial id")
-        _require(self.select_on in get_args(SelectOn), "select_on", self.select_on, "test, validation")
+        _require(
+            self.select_on in get_args(SelectOn), "select_on", self.select_on, "test, validation"
+        )
+        _require(self.select_by in get_args(SelectBy), "select_by", self.select_by, "metric, loss")
         object.__setattr__(self, "pool", tuple(sorted(set(self.pool))))
 
     @cached_property
@@ -112,7 +120,9 @@ class Objective:
         if not self.guides:
             object.__setattr__(self, "soft_loss", "kl")
         object.__setattr__(self, "temperature", float(self.temperature))
-        total = sum(guide.weight for guide in self.guides)
+        # Exact, so that the order of the guides is irrelevant; weights that are normalised stay.
+        total = math.fsum(guide.weight for guide in self.guides)
+        total = 1.0 if math.isclose(total, 1.0, rel_tol=1e-12) else total
         ordered = sorted(
             (Guide(guide.teacher, guide.weight / total) for guide in self.guides),
             key=lambda guide: (guide.teacher.key, guide.weight),
@@ -150,7 +160,7 @@ class Segment:
     objective: Objective = HARD
 
     def __post_init__(self) -> None:
-        _require(self.epochs >= 0, "epochs", self.epochs, "0 or more")
+        _require(_is_count(self.epochs, 0), "epochs", self.epochs, "an integer of 0 or more")
 
 
 Schedule = tuple[Segment, ...]
@@ -226,8 +236,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         _require(
-            self.batch_size is None or self.batch_size >= 1,
-            "batch_size", self.batch_size, "1 or more, or None for the whole training set",
+            self.batch_size is None or _is_count(self.batch_size, 1),
+            "batch_size", self.batch_size, "an integer of 1 or more, or None for all rows",
         )  # fmt: skip
         _require(self.optimizer in get_args(Optimizer), "optimizer", self.optimizer, "adam, sgd")
         for key in ("learning_rate", "weight_decay", "momentum"):
@@ -238,6 +248,7 @@ class Recipe:
             self.optimizer == "sgd" or self.momentum == 0,
             "momentum", self.momentum, "0 unless optimizer is sgd",
         )  # fmt: skip
+        _require(self.precision in get_args(Precision), "precision", self.precision, "float32")
 
 
 @dataclass(frozen=True)
@@ -250,7 +261,7 @@ class TrialSpec:
     schedule: Schedule
 
     def __post_init__(self) -> None:
-        _require(self.seed >= 0, "seed", self.seed, "0 or more")
+        _require(_is_count(self.seed, 0), "seed", self.seed, "an integer of 0 or more")
         object.__setattr__(self, "schedule", schedule(self.schedule))
 
     @cached_property

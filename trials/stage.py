@@ -22,10 +22,16 @@ from trials.device import NumericsClass, numerics_class, peak_memory_bytes, rese
 from trials.evaluate import Evaluation, evaluate, outputs
 from trials.metrics import ClassificationMetrics, RegressionMetrics
 from trials.snapshot import Snapshot
-from trials.task import ChosenTeacher, StageOutcome, StageTask, TrialResult
+from trials.task import (
+    ChosenTeacher,
+    EvaluateOutcome,
+    EvaluateTask,
+    StageOutcome,
+    StageTask,
+    TrialResult,
+)
 from trials.train import steps_per_epoch, train
 from trials.weights import load_bytes, to_bytes
-
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -132,7 +138,9 @@ def run_stage(
         test, validation = (
             (None, None) if diverged else _final(trained.model, loaded, task.measures.fgsm_epsilons)
         )
-        if test is not None and not _finite(test):
+        if test is not None and not (
+            _finite(test) and (validation is None or _finite(validation))
+        ):
             test, validation, diverged = None, None, True
         evaluate_s = time.perf_counter() - evaluate_began
         stage_s = time.perf_counter() - began
@@ -165,7 +173,9 @@ def run_stage(
         diverged_epoch=progress.diverged_epoch,
         result=result,
         weights=to_bytes(state.model) if task.keep_weights and not diverged else None,
-        snapshot=state.to_bytes() if task.hand_over and not diverged else None,
+        snapshot=(
+            state.to_bytes() if task.hand_over and progress.diverged_epoch is None else None
+        ),
     )
 
 
@@ -225,4 +235,37 @@ def _per_class(metrics: ClassificationMetrics) -> tuple[dict[str, float | int], 
     return tuple(
         {"label": label, "precision": p, "recall": r, "f1": f1, "support": support}
         for label, (p, r, f1, support) in enumerate(columns)
+    )
+
+
+def evaluate_trained(
+    task: EvaluateTask,
+    weights: bytes | None,
+    teachers: Sequence[ChosenTeacher],
+    workshop: Workshop,
+) -> EvaluateOutcome:
+    """Measures a trained network under attacks; what `run_stage` is to a stage.
+
+    Args:
+        task: what to measure.
+        weights: the content of its safetensors file.
+        teachers: none.
+        workshop: what the worker keeps.
+
+    Raises:
+        ValueError: without weights.
+    """
+    if weights is None:
+        raise ValueError(f"trial {task.trial_id} has no weights to evaluate")
+    loaded = workshop.dataset(task.data)
+    model = models.initialise.build(
+        task.data.name, task.model, loaded.input_shape, loaded.outputs, "default", 0
+    )
+    load_bytes(model, weights, source=f"weights of trial {task.trial_id}")
+    found = _evaluate(model.to(workshop.device), loaded, "test", task.fgsm_epsilons)
+    return EvaluateOutcome(
+        trial_id=task.trial_id,
+        points=tuple(asdict(point) for point in found.robustness),
+        numerics_class=str(workshop.numerics),
+        finished_at=datetime.now(UTC),
     )

@@ -109,3 +109,32 @@ class StageOutcome:
     result: TrialResult | None
     weights: bytes | None = field(repr=False, default=None)
     snapshot: bytes | None = field(repr=False, default=None)
+
+
+@dataclass(frozen=True)
+class EvaluateTask:
+    """An evaluation of a network that is trained already; its weights are handed in.
+
+    Attributes:
+        trial_id: the trial it belongs to.
+        data: its data; the test split is measured.
+        model: its network.
+        fgsm_epsilons: strengths to measure.
+    """
+
+    trial_id: str
+    data: data.DataSpec
+    model: str
+    fgsm_epsilons: tuple[float, ...]
+    hand_over: bool = False
+
+
+@dataclass(frozen=True)
+class EvaluateOutcome:
+    """What an evaluation leaves: `{"attack", "epsilon", "value"}` for each strength."""
+
+    trial_id: str
+    points: tuple[dict[str, float | str], ...]
+    numerics_class: str
+    finished_at: datetime
+    snapshot: None = None

@@ -217,7 +217,7 @@ def _batches(
         return
     generator = torch.Generator().manual_seed(stream_key(spec.seed, "order", epoch))
     order = torch.randperm(rows, generator=generator).to(device)
-    yield from order.split(size)
+    yield from torch.split(order, size)
 
 
 def _has_batch_statistics(model: nn.Module) -> bool:

@@ -5,10 +5,10 @@ the mean of one configuration over its seeds, the bar their mean.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from analysis import words
 from analysis.attacks import robustness
@@ -16,6 +16,9 @@ from analysis.cells import only_variant, summarise
 from analysis.columns import direction
 from analysis.figures import style
 from analysis.figures.baseline import Baseline, baseline_of
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 
 @dataclass(frozen=True)
@@ -95,14 +98,13 @@ def fgsm_numbers(
     )
 
 
-def draw(numbers: FgsmNumbers, narrow: bool = False) -> go.Figure:
+def draw(numbers: FgsmNumbers, narrow: bool = False) -> "go.Figure":
     """Draws the numbers."""
-    wide = min(4, len(numbers.epsilons))
-    columns = min(2, wide) if narrow else wide
-    figure = style.panels(
+    columns = 1 if narrow else min(4, len(numbers.epsilons))
+    panels = style.Panels(
         ["clean" if e == 0 else f"epsilon {e:g}" for e in numbers.epsilons],
         columns,
-        row_px=220 if narrow else 300,
+        row_px=180 if narrow else 300,
         x_title="teacher",
         y_title=words.metric_title(numbers.metric_name),
         shared_y=False,
@@ -111,11 +113,10 @@ def draw(numbers: FgsmNumbers, narrow: bool = False) -> go.Figure:
     count = len(numbers.alphas)
     legend = style.BASELINE_LEGEND
     for index, epsilon in enumerate(numbers.epsilons):
-        row, column = style.place(index, columns)
         base = numbers.baselines.get(epsilon)
         if base is not None:
-            style.baseline_line(
-                figure, index, base.mean, base.ci_low, base.ci_high, legend if index == 0 else ""
+            panels.baseline(
+                index, base.mean, base.ci_low, base.ci_high, legend if index == 0 else ""
             )
         here = numbers.points[numbers.points["epsilon"] == epsilon]
         for position, alpha in enumerate(numbers.alphas):
@@ -125,25 +126,23 @@ def draw(numbers: FgsmNumbers, narrow: bool = False) -> go.Figure:
             size = own.groupby("teacher")["switch_epoch"].transform("size").to_numpy(np.float64)
             inside = (rank - 0.5) / np.maximum(size, 1) - 0.5
             at = (position + 0.5) / count - 0.5 + inside / count * 0.8
-            figure.add_trace(
-                go.Scatter(
-                    x=own["teacher"].map(slots).to_numpy(np.float64) + 0.8 * at,
-                    y=own["mean"].to_numpy(),
-                    mode="markers",
-                    name=f"alpha {alpha:g}",
-                    legendgroup=f"{alpha:g}",
-                    showlegend=index == 0,
-                    marker={
-                        "color": style.category(position),
-                        "symbol": style.marker(position),
-                        "size": 5,
-                        "opacity": 0.8,
-                    },
-                    text=[words.configuration({"role": "student", **r}) for r in _records(own)],
-                    hovertemplate="%{text}<br>%{y:.5g}<extra></extra>",
-                ),
-                row=row,
-                col=column,
+            panels.add(
+                index,
+                type="scatter",
+                x=own["teacher"].map(slots).to_numpy(np.float64) + 0.8 * at,
+                y=own["mean"].to_numpy(),
+                mode="markers",
+                name=f"alpha {alpha:g}",
+                legendgroup=f"{alpha:g}",
+                showlegend=index == 0,
+                marker={
+                    "color": style.category(position),
+                    "symbol": style.marker(position),
+                    "size": 5,
+                    "opacity": 0.8,
+                },
+                text=[words.configuration({"role": "student", **r}) for r in _records(own)],
+                hovertemplate="%{text}<br>%{y:.5g}<extra></extra>",
             )
         means = numbers.averages[numbers.averages["epsilon"] == epsilon]
         xs: list[float | None] = []
@@ -151,33 +150,30 @@ def draw(numbers: FgsmNumbers, narrow: bool = False) -> go.Figure:
         for teacher, mean in zip(means["teacher"], means["mean"], strict=True):
             xs += [slots[teacher] - 0.4, slots[teacher] + 0.4, None]
             ys += [mean, mean, None]
-        figure.add_trace(
-            go.Scatter(
-                x=xs,
-                y=ys,
-                mode="lines",
-                name="mean over the teacher's configurations",
-                legendgroup="mean",
-                showlegend=index == 0,
-                line={"color": "#CC79A7", "width": 3},
-                hovertemplate="mean over configurations: %{y:.5g}<extra></extra>",
-            ),
-            row=row,
-            col=column,
+        panels.add(
+            index,
+            type="scatter",
+            x=xs,
+            y=ys,
+            mode="lines",
+            name="mean over the teacher's configurations",
+            legendgroup="mean",
+            showlegend=index == 0,
+            line={"color": "#CC79A7", "width": 3},
+            hovertemplate="mean over configurations: %{y:.5g}<extra></extra>",
         )
-    figure.update_xaxes(
+    panels.x_axes(
         tickvals=list(slots.values()),
         ticktext=list(slots),
         range=[-0.5, len(slots) - 0.5],
         showgrid=False,
     )
-    style.title(figure, numbers.title)
-    return figure
+    return panels.figure(numbers.title)
 
 
 def fgsm_summary(
     cells: pd.DataFrame, dataset: str | None = None, attack: str = "fgsm"
-) -> go.Figure:
+) -> "go.Figure":
     """The summary under attack, ready to show.
 
     Raises:

@@ -8,10 +8,10 @@ number is written in the cell.
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from analysis import words
@@ -20,6 +20,9 @@ from analysis.columns import direction
 from analysis.figures import style
 from analysis.figures.baseline import Baseline, baseline_of
 from analysis.pairs import paired
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 _PERCENTILE = 80
 
@@ -108,10 +111,10 @@ def heatmap_numbers(cells: pd.DataFrame, dataset: str | None = None) -> HeatmapN
     )
 
 
-def draw(numbers: HeatmapNumbers, narrow: bool = False) -> go.Figure:
+def draw(numbers: HeatmapNumbers, narrow: bool = False) -> "go.Figure":
     """Draws the numbers."""
     metric, mid, limit = numbers.metric_name, numbers.midpoint, numbers.limit
-    figure = style.panels(
+    panels = style.Panels(
         [f"{teacher} teacher" for teacher in numbers.teachers],
         columns=1,
         row_px=36 * len(numbers.alphas) + 8,
@@ -127,25 +130,23 @@ def draw(numbers: HeatmapNumbers, narrow: bool = False) -> go.Figure:
             [_label(mean - mid, metric, bool(marked)) for mean, marked in zip(*pair, strict=True)]
             for pair in zip(means, marks, strict=True)
         ]
-        figure.add_trace(
-            go.Heatmap(
-                z=means,
-                x=[str(epoch) for epoch in numbers.switch_epochs],
-                y=[f"{alpha:g}" for alpha in numbers.alphas],
-                text=text,
-                texttemplate="%{text}",
-                customdata=numbers.verdicts[teacher].tolist(),
-                coloraxis="coloraxis",
-                xgap=2,
-                ygap=2,
-                hoverongaps=False,
-                hovertemplate=(
-                    f"{teacher} teacher, alpha %{{y}}, switch %{{x}}<br>%{{z:.5g}} (%{{text}})<br>"
-                    "%{customdata}<extra></extra>"
-                ),
+        panels.add(
+            index,
+            type="heatmap",
+            z=means,
+            x=[str(epoch) for epoch in numbers.switch_epochs],
+            y=[f"{alpha:g}" for alpha in numbers.alphas],
+            text=text,
+            texttemplate="%{text}",
+            customdata=numbers.verdicts[teacher].tolist(),
+            coloraxis="coloraxis",
+            xgap=2,
+            ygap=2,
+            hoverongaps=False,
+            hovertemplate=(
+                f"{teacher} teacher, alpha %{{y}}, switch %{{x}}<br>%{{z:.5g}} (%{{text}})<br>"
+                "%{customdata}<extra></extra>"
             ),
-            row=index + 1,
-            col=1,
         )
     ticks = [mid - limit, mid - limit / 2, mid, mid + limit / 2, mid + limit]
     labels = [_tick(value - mid, metric) for value in ticks]
@@ -153,7 +154,7 @@ def draw(numbers: HeatmapNumbers, narrow: bool = False) -> go.Figure:
     labels[2] = f"{words.metric_value(mid, metric)}"
     if narrow:
         ticks, labels = ticks[::2], labels[::2]
-    figure.update_layout(
+    panels.layout(
         coloraxis={
             "colorscale": [list(stop) for stop in _scale(direction(metric))],
             "cmin": mid - limit,
@@ -173,13 +174,12 @@ def draw(numbers: HeatmapNumbers, narrow: bool = False) -> go.Figure:
             },
         }
     )
-    figure.update_xaxes(type="category", showgrid=False)
-    figure.update_yaxes(type="category", showgrid=False)
-    style.title(figure, numbers.title)
-    return figure
+    panels.x_axes(type="category", showgrid=False)
+    panels.y_axes(type="category", showgrid=False)
+    return panels.figure(numbers.title)
 
 
-def guidance_heatmaps(cells: pd.DataFrame, dataset: str | None = None) -> go.Figure:
+def guidance_heatmaps(cells: pd.DataFrame, dataset: str | None = None) -> "go.Figure":
     """Heatmaps of alpha by switch epoch, ready to show.
 
     Raises:

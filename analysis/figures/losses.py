@@ -5,16 +5,19 @@ loss afterwards: the jump at the switch is that change of scale, too.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from analysis import words
 from analysis.cells import only_variant
 from analysis.curves import loss_curves
 from analysis.figures import style
 from analysis.figures.choice import LINES_AT_MOST, PANELS_AT_MOST, evenly
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 POINTS_AT_MOST = 200
 
@@ -92,10 +95,10 @@ def loss_numbers(cells: pd.DataFrame, dataset: str | None = None) -> LossNumbers
     )
 
 
-def draw(numbers: LossNumbers, narrow: bool = False) -> go.Figure:
+def draw(numbers: LossNumbers, narrow: bool = False) -> "go.Figure":
     """Draws the numbers."""
     columns = 1 if narrow else min(3, numbers.columns)
-    figure = style.panels(
+    panels = style.Panels(
         [f"{teacher} teacher, alpha {alpha:g}" for teacher, alpha in numbers.panels],
         columns,
         row_px=210,
@@ -106,45 +109,39 @@ def draw(numbers: LossNumbers, narrow: bool = False) -> go.Figure:
     colours = style.ordered(len(numbers.switch_epochs))
     named: set[int] = set()
     for index, (teacher, alpha) in enumerate(numbers.panels):
-        row, column = style.place(index, columns)
         students = numbers.students
         own = students[(students["teacher"] == teacher) & (students["alpha"] == alpha)]
         for epoch, line in own.groupby("switch_epoch", sort=True):
             number = int(str(epoch))
-            figure.add_trace(
-                go.Scatter(
-                    # Half the bytes: a screen shows less than single precision.
-                    x=line["at"].to_numpy(np.float32),
-                    y=line["mean"].to_numpy(np.float32),
-                    mode="lines",
-                    name=f"switch {number}",
-                    legendgroup=str(number),
-                    showlegend=number not in named,
-                    line={"color": colours[numbers.switch_epochs.index(number)], "width": 1},
-                    hovertemplate=f"switch {number}: %{{y:.4g}}<extra></extra>",
-                ),
-                row=row,
-                col=column,
+            panels.add(
+                index,
+                type="scatter",
+                # Half the bytes: a screen shows less than single precision.
+                x=line["at"].to_numpy(np.float32),
+                y=line["mean"].to_numpy(np.float32),
+                mode="lines",
+                name=f"switch {number}",
+                legendgroup=str(number),
+                showlegend=number not in named,
+                line={"color": colours[numbers.switch_epochs.index(number)], "width": 1},
+                hovertemplate=f"switch {number}: %{{y:.4g}}<extra></extra>",
             )
             named.add(number)
         if not numbers.baseline.empty:
-            figure.add_trace(
-                go.Scatter(
-                    x=numbers.baseline["at"].to_numpy(np.float32),
-                    y=numbers.baseline["mean"].to_numpy(np.float32),
-                    mode="lines",
-                    name="baseline",
-                    legendgroup="baseline",
-                    showlegend=index == 0,
-                    line={"color": style.BASELINE, "width": 2.5, "dash": "dash"},
-                    hovertemplate="baseline: %{y:.4g}<extra></extra>",
-                ),
-                row=row,
-                col=column,
+            panels.add(
+                index,
+                type="scatter",
+                x=numbers.baseline["at"].to_numpy(np.float32),
+                y=numbers.baseline["mean"].to_numpy(np.float32),
+                mode="lines",
+                name="baseline",
+                legendgroup="baseline",
+                showlegend=index == 0,
+                line={"color": style.BASELINE, "width": 2.5, "dash": "dash"},
+                hovertemplate="baseline: %{y:.4g}<extra></extra>",
             )
-    figure.update_yaxes(type="log", tickvals=_ticks(numbers.students["mean"]))
-    style.title(figure, numbers.title)
-    return figure
+    panels.y_axes(type="log", tickvals=_ticks(numbers.students["mean"]))
+    return panels.figure(numbers.title)
 
 
 def _ticks(losses: "pd.Series[float]") -> list[float]:
@@ -156,7 +153,7 @@ def _ticks(losses: "pd.Series[float]") -> list[float]:
     return [float(f"{digit}e{power}") for power in range(first, last + 1) for digit in (1, 2, 5)]
 
 
-def training_losses(cells: pd.DataFrame, dataset: str | None = None) -> go.Figure:
+def training_losses(cells: pd.DataFrame, dataset: str | None = None) -> "go.Figure":
     """Mean training losses, ready to show.
 
     Raises:

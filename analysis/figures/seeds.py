@@ -1,15 +1,18 @@
 """Every seed: the spread of the metric over the switch epoch, one panel per teacher and alpha."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from analysis import words
 from analysis.cells import only_variant, summarise
 from analysis.figures import style
 from analysis.figures.baseline import Baseline, baseline_of
 from analysis.figures.choice import PANELS_AT_MOST, evenly
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 BASELINE_LABEL = " "
 
@@ -87,10 +90,10 @@ def seed_numbers(cells: pd.DataFrame, dataset: str | None = None) -> SeedNumbers
     )
 
 
-def draw(numbers: SeedNumbers, narrow: bool = False) -> go.Figure:
+def draw(numbers: SeedNumbers, narrow: bool = False) -> "go.Figure":
     """Draws the numbers."""
     columns = 1 if narrow else min(3, numbers.columns)
-    figure = style.panels(
+    panels = style.Panels(
         [f"{teacher} teacher, alpha {alpha:g}" for teacher, alpha in numbers.panels],
         columns,
         row_px=210,
@@ -102,54 +105,47 @@ def draw(numbers: SeedNumbers, narrow: bool = False) -> go.Figure:
     epochs = [str(e) for e in sorted(numbers.values["switch_epoch"].unique())]
     look = {"boxpoints": "all", "jitter": 0.5, "pointpos": 0, "line": {"width": 1}}
     for index, (teacher, alpha) in enumerate(numbers.panels):
-        row, column = style.place(index, columns)
         if numbers.baseline is not None:
             base = numbers.baseline
-            style.baseline_line(
-                figure,
+            panels.baseline(
                 index,
                 base.mean,
                 base.ci_low,
                 base.ci_high,
                 "baseline: grey box, mean and its 95 % interval" if index == 0 else "",
             )
-            figure.add_trace(
-                go.Box(
-                    x=[BASELINE_LABEL] * len(numbers.baseline_values),
-                    y=numbers.baseline_values.to_numpy(),
-                    text=[f"seed {seed}" for seed in numbers.baseline_values.index],
-                    marker={"color": style.BASELINE, "size": 3},
-                    showlegend=False,
-                    hovertemplate="baseline, %{text}: %{y:.5g}<extra></extra>",
-                    **look,
-                ),
-                row=row,
-                col=column,
+            panels.add(
+                index,
+                type="box",
+                x=[BASELINE_LABEL] * len(numbers.baseline_values),
+                y=numbers.baseline_values.to_numpy(),
+                text=[f"seed {seed}" for seed in numbers.baseline_values.index],
+                marker={"color": style.BASELINE, "size": 3},
+                showlegend=False,
+                hovertemplate="baseline, %{text}: %{y:.5g}<extra></extra>",
+                **look,
             )
         values = numbers.values
         own = values[(values["teacher"] == teacher) & (values["alpha"] == alpha)]
-        figure.add_trace(
-            go.Box(
-                x=own["switch_epoch"].astype(str).tolist(),
-                y=own["value"].to_numpy(),
-                text=[f"seed {seed}" for seed in own["seed"]],
-                marker={"color": style.category(alphas.index(alpha)), "size": 3},
-                showlegend=False,
-                hovertemplate="switch %{x}, %{text}: %{y:.5g}<extra></extra>",
-                **look,
-            ),
-            row=row,
-            col=column,
+        panels.add(
+            index,
+            type="box",
+            x=own["switch_epoch"].astype(str).tolist(),
+            y=own["value"].to_numpy(),
+            text=[f"seed {seed}" for seed in own["seed"]],
+            marker={"color": style.category(alphas.index(alpha)), "size": 3},
+            showlegend=False,
+            hovertemplate="switch %{x}, %{text}: %{y:.5g}<extra></extra>",
+            **look,
         )
     first = [BASELINE_LABEL] if numbers.baseline is not None else []
-    figure.update_xaxes(
+    panels.x_axes(
         type="category", categoryorder="array", categoryarray=[*first, *epochs], showgrid=False
     )
-    style.title(figure, numbers.title)
-    return figure
+    return panels.figure(numbers.title)
 
 
-def seed_boxplots(cells: pd.DataFrame, dataset: str | None = None) -> go.Figure:
+def seed_boxplots(cells: pd.DataFrame, dataset: str | None = None) -> "go.Figure":
     """Boxplots over seeds, ready to show.
 
     Raises:

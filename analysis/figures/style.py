@@ -6,11 +6,10 @@ transparent and the baseline grey, so that a drawing works on white and on black
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import plotly.graph_objects as go
-from plotly.colors import sample_colorscale
-from plotly.subplots import make_subplots
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 CATEGORIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31")
 MARKERS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star")
@@ -42,81 +41,10 @@ def marker(position: int) -> str:
 
 def ordered(count: int) -> list[str]:
     """Colours for ordered values, from dark violet to yellow-green that still shows on white."""
+    from plotly.colors import sample_colorscale
+
     at = [0.0] if count == 1 else [0.88 * i / (count - 1) for i in range(count)]
     return [str(colour) for colour in sample_colorscale("viridis", at)]
-
-
-def panels(
-    titles: Sequence[str],
-    columns: int,
-    row_px: int,
-    x_title: str,
-    y_title: str,
-    shared_y: bool,
-) -> go.Figure:
-    """An empty grid of panels, filled row by row, axis i + 1 for panel i whatever the columns.
-
-    Args:
-        titles: One per panel; "" for a single panel without.
-        columns: Panels beside each other.
-        row_px: Height of a panel in pixels.
-        x_title: Written below the last row.
-        y_title: Written left of every row.
-        shared_y: Whether all panels have one y scale.
-    """
-    columns = max(1, min(columns, len(titles)))
-    rows = -(-len(titles) // columns)
-    inner = rows * row_px + (rows - 1) * _GAP_PX
-    figure: go.Figure = make_subplots(
-        rows=rows,
-        cols=columns,
-        subplot_titles=list(titles),
-        vertical_spacing=_GAP_PX / inner if rows > 1 else 0.0,
-        horizontal_spacing=0.06 if columns > 1 else 0.0,
-        shared_yaxes="all" if shared_y and len(titles) > 1 else False,
-    )
-    # Panel titles stand at the left, clear of the tool bar that appears at the right.
-    for index, note in enumerate(figure.layout.annotations):
-        row, column = place(index, columns)
-        left = figure.get_subplot(row, column).xaxis.domain[0]
-        note.update(font={"size": 13}, yshift=2, x=left, xanchor="left")
-    figure.update_xaxes(gridcolor=GRID, zeroline=False, showline=False, automargin=True)
-    figure.update_yaxes(gridcolor=GRID, zeroline=False, showline=False, automargin=True)
-    for index in range(len(titles)):
-        row, column = place(index, columns)
-        # The last panel of a column carries the title, also in a grid that is not full.
-        if index + columns >= len(titles):
-            figure.update_xaxes(title={"text": x_title, "standoff": 8}, row=row, col=column)
-        if column == 1:
-            figure.update_yaxes(title={"text": y_title, "standoff": 6}, row=row, col=column)
-    figure.update_layout(
-        height=inner + _TOP_PX + _BOTTOM_PX + _LEGEND_PX,
-        margin={"l": 8, "r": 8, "t": _TOP_PX, "b": _BOTTOM_PX + _LEGEND_PX},
-        font={"family": FONT, "size": 12},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        hoverlabel={"font": {"family": FONT}},
-        legend={
-            "orientation": "h",
-            "yref": "container",
-            "y": 0.0,
-            "yanchor": "bottom",
-            "x": 0.5,
-            "xanchor": "center",
-        },
-        template="none",
-    )
-    return figure
-
-
-def place(index: int, columns: int) -> tuple[int, int]:
-    """Row and column, from 1, of the panel at an index."""
-    return index // columns + 1, index % columns + 1
-
-
-def title(figure: go.Figure, text: str) -> None:
-    """Writes the figure's headline."""
-    figure.update_layout(title={"text": text, "x": 0.0, "xanchor": "left", "font": {"size": 16}})
 
 
 def axis(index: int, letter: str) -> str:
@@ -124,50 +52,142 @@ def axis(index: int, letter: str) -> str:
     return letter if index == 0 else f"{letter}{index + 1}"
 
 
-def baseline_line(
-    figure: go.Figure, index: int, mean: float, low: float, high: float, legend: str
-) -> None:
-    """Draws the baseline across a panel: its mean as a dashed line, its interval as a band.
+class Panels:
+    """A grid of panels that collects traces and becomes a figure once, at the end.
 
-    Args:
-        figure: Where to draw.
-        index: The panel.
-        mean: The baseline's mean.
-        low: Lower end of its interval; NaN for none.
-        high: Upper end.
-        legend: Its name in the legend; "" for no entry.
+    Filled row by row, axis i + 1 for panel i whatever the number of columns, so that one set of
+    traces serves several layouts. Traces are plain dicts until `figure` checks them all: building
+    plotly objects one by one takes many times as long.
     """
-    across: dict[str, Any] = {"xref": f"{axis(index, 'x')} domain", "yref": axis(index, "y")}
-    if low == low and high == high:
-        figure.add_shape(
-            type="rect",
-            x0=0,
-            x1=1,
-            y0=low,
-            y1=high,
-            fillcolor=BASELINE_BAND,
-            line={"width": 0},
-            layer="below",
-            **across,
-        )
-    figure.add_shape(
-        type="line",
-        x0=0,
-        x1=1,
-        y0=mean,
-        y1=mean,
-        line={"color": BASELINE, "width": 2, "dash": "dash"},
-        layer="below",
-        **across,
-    )
-    if legend:
-        figure.add_trace(
-            go.Scatter(
-                x=[None],
-                y=[None],
-                mode="lines",
-                name=legend,
-                line={"color": BASELINE, "width": 2, "dash": "dash"},
-                hoverinfo="skip",
-            )
+
+    def __init__(
+        self,
+        titles: Sequence[str],
+        columns: int,
+        row_px: int,
+        x_title: str,
+        y_title: str,
+        shared_y: bool,
+    ) -> None:
+        """An empty grid.
+
+        Args:
+            titles: One per panel.
+            columns: Panels beside each other.
+            row_px: Height of a panel in pixels.
+            x_title: Written below the last panel of each column.
+            y_title: Written left of every row.
+            shared_y: Whether all panels have one y scale.
+        """
+        self._traces: list[dict[str, Any]] = []
+        columns = max(1, min(columns, len(titles)))
+        rows = -(-len(titles) // columns)
+        inner_px = rows * row_px + (rows - 1) * _GAP_PX
+        gap_x = 0.06 if shared_y else 0.08
+        width = (1 - (columns - 1) * gap_x) / columns
+        self._x: list[dict[str, Any]] = []
+        self._y: list[dict[str, Any]] = []
+        self._notes: list[dict[str, Any]] = []
+        self._shapes: list[dict[str, Any]] = []
+        for index, title in enumerate(titles):
+            row, column = divmod(index, columns)
+            left = column * (width + gap_x)
+            top = 1 - row * (row_px + _GAP_PX) / inner_px
+            look = {"gridcolor": GRID, "zeroline": False, "showline": False, "automargin": True}
+            x = {**look, "anchor": axis(index, "y"), "domain": [left, min(1.0, left + width)]}
+            y = {**look, "anchor": axis(index, "x")}
+            y["domain"] = [max(0.0, top - row_px / inner_px), top]
+            # The last panel of a column carries the title, also in a grid that is not full.
+            if index + columns >= len(titles):
+                x["title"] = {"text": x_title, "standoff": 8}
+            if column == 0:
+                y["title"] = {"text": y_title, "standoff": 6}
+            if shared_y and index > 0:
+                y |= {"matches": "y", "showticklabels": column == 0}
+            self._x.append(x)
+            self._y.append(y)
+            # At the left, clear of the tool bar that appears at the right.
+            where = {"x": left, "y": top, "xref": "paper", "yref": "paper"}
+            hold = {"xanchor": "left", "yanchor": "bottom", "showarrow": False, "yshift": 2}
+            self._notes.append({**where, **hold, "text": title, "font": {"size": 13}})
+        self._layout: dict[str, Any] = {
+            "height": inner_px + _TOP_PX + _BOTTOM_PX + _LEGEND_PX,
+            "margin": {"l": 8, "r": 8, "t": _TOP_PX, "b": _BOTTOM_PX + _LEGEND_PX},
+            "font": {"family": FONT, "size": 12},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "hoverlabel": {"font": {"family": FONT}},
+            "legend": {
+                "orientation": "h",
+                "yref": "container",
+                "y": 0.0,
+                "yanchor": "bottom",
+                "x": 0.5,
+                "xanchor": "center",
+            },
+        }
+
+    def add(self, index: int, **trace: Any) -> None:
+        """Adds a trace, in plotly's words, to a panel."""
+        self._traces.append({**trace, "xaxis": axis(index, "x"), "yaxis": axis(index, "y")})
+
+    def note(self, index: int, **note: Any) -> None:
+        """Writes an annotation into a panel: x as a share of its width, y as a value."""
+        where = {"xref": f"{axis(index, 'x')} domain", "yref": axis(index, "y")}
+        self._notes.append({"showarrow": False, **note, **where})
+
+    def x_axes(self, **more: Any) -> None:
+        """Sets properties of every x axis."""
+        for own in self._x:
+            own.update(more)
+
+    def y_axes(self, **more: Any) -> None:
+        """Sets properties of every y axis."""
+        for own in self._y:
+            own.update(more)
+
+    def layout(self, **more: Any) -> None:
+        """Sets properties of the layout."""
+        self._layout.update(more)
+
+    def baseline(self, index: int, mean: float, low: float, high: float, legend: str) -> None:
+        """Draws the baseline across a panel: its mean as a dashed line, its interval as a band.
+
+        Args:
+            index: The panel.
+            mean: The baseline's mean.
+            low: Lower end of its interval; NaN for none.
+            high: Upper end.
+            legend: Its name in the legend; "" for no entry.
+        """
+        line = {"color": BASELINE, "width": 2, "dash": "dash"}
+        across = {"xref": f"{axis(index, 'x')} domain", "yref": axis(index, "y"), "x0": 0, "x1": 1}
+        across["layer"] = "below"
+        if low == low and high == high:
+            band = {"type": "rect", "y0": low, "y1": high, "fillcolor": BASELINE_BAND}
+            self._shapes.append({**across, **band, "line": {"width": 0}})
+        self._shapes.append({**across, "type": "line", "y0": mean, "y1": mean, "line": line})
+        if legend:
+            entry = {"type": "scatter", "x": [None], "y": [None], "mode": "lines", "line": line}
+            self.add(index, **entry, name=legend, hoverinfo="skip")
+
+    def figure(self, title: str) -> "go.Figure":
+        """The finished figure with its headline."""
+        import plotly.graph_objects as go
+
+        axes: dict[str, Any] = {}
+        for index, (x, y) in enumerate(zip(self._x, self._y, strict=True)):
+            number = "" if index == 0 else str(index + 1)
+            axes |= {f"xaxis{number}": x, f"yaxis{number}": y}
+        headline = {"text": title, "x": 0.0, "xanchor": "left", "font": {"size": 16}}
+        return go.Figure(
+            data=self._traces,
+            layout={
+                **self._layout,
+                **axes,
+                "annotations": self._notes,
+                "shapes": self._shapes,
+                "title": headline,
+                "template": "none",
+            },
         )

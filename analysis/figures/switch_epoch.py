@@ -1,15 +1,18 @@
 """The metric over the switch epoch: one panel per teacher, one line per alpha, and the baseline."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from analysis import words
 from analysis.cells import only_variant, summarise
 from analysis.columns import direction
 from analysis.figures import style
 from analysis.figures.baseline import Baseline, baseline_of
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 
 @dataclass(frozen=True)
@@ -79,10 +82,10 @@ def switch_epoch_numbers(
     )
 
 
-def draw(numbers: SwitchEpochNumbers, narrow: bool = False) -> go.Figure:
+def draw(numbers: SwitchEpochNumbers, narrow: bool = False) -> "go.Figure":
     """Draws the numbers."""
     columns = 1 if narrow else min(3, len(numbers.teachers))
-    figure = style.panels(
+    panels = style.Panels(
         [f"{teacher} teacher" for teacher in numbers.teachers],
         columns,
         row_px=230 if narrow else 330,
@@ -96,49 +99,47 @@ def draw(numbers: SwitchEpochNumbers, narrow: bool = False) -> go.Figure:
     for index, teacher in enumerate(numbers.teachers):
         if numbers.baseline is not None:
             base = numbers.baseline
-            style.baseline_line(figure, index, base.mean, base.ci_low, base.ci_high, legend)
+            panels.baseline(index, base.mean, base.ci_low, base.ci_high, legend)
             legend = ""
         for position, alpha in enumerate(numbers.alphas):
             points = numbers.points
             line = points[(points["teacher"] == teacher) & (points["alpha"] == alpha)]
             if line.empty:
                 continue
-            row, column = style.place(index, columns)
-            figure.add_trace(
-                go.Scatter(
-                    x=line["switch_epoch"].to_numpy("int64"),
-                    y=line["mean"].to_numpy(),
-                    error_y={
-                        "type": "data",
-                        "symmetric": False,
-                        "array": (line["ci_high"] - line["mean"]).to_numpy(),
-                        "arrayminus": (line["mean"] - line["ci_low"]).to_numpy(),
-                        "thickness": 1,
-                        "width": 0,
-                    },
-                    mode="lines+markers",
-                    name=f"alpha {alpha:g}",
-                    legendgroup=f"{alpha:g}",
-                    showlegend=alpha not in named,
-                    line={"color": style.category(position), "width": 1.6},
-                    marker={"symbol": style.marker(position), "size": 6},
-                    customdata=line["n"].to_numpy(),
-                    hovertemplate=(
-                        f"{teacher} teacher, alpha {alpha:g}, switch %{{x}}<br>"
-                        "%{y:.5g}, n = %{customdata}<extra></extra>"
-                    ),
+            panels.add(
+                index,
+                type="scatter",
+                x=line["switch_epoch"].to_numpy("int64"),
+                y=line["mean"].to_numpy(),
+                error_y={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": (line["ci_high"] - line["mean"]).to_numpy(),
+                    "arrayminus": (line["mean"] - line["ci_low"]).to_numpy(),
+                    "thickness": 1,
+                    "width": 0,
+                },
+                mode="lines+markers",
+                name=f"alpha {alpha:g}",
+                legendgroup=f"{alpha:g}",
+                showlegend=alpha not in named,
+                line={"color": style.category(position), "width": 1.6},
+                marker={"symbol": style.marker(position), "size": 6},
+                customdata=line["n"].to_numpy(),
+                hovertemplate=(
+                    f"{teacher} teacher, alpha {alpha:g}, switch %{{x}}<br>"
+                    "%{y:.5g}, n = %{customdata}<extra></extra>"
                 ),
-                row=row,
-                col=column,
             )
             named.add(alpha)
-        _write_beyond(figure, numbers, index, teacher)
-    figure.update_yaxes(range=[low, high])
-    style.title(figure, numbers.title)
-    return figure
+        _write_beyond(panels, numbers, index, teacher)
+    panels.y_axes(range=[low, high])
+    return panels.figure(numbers.title)
 
 
-def _write_beyond(figure: go.Figure, numbers: SwitchEpochNumbers, index: int, teacher: str) -> None:
+def _write_beyond(
+    panels: style.Panels, numbers: SwitchEpochNumbers, index: int, teacher: str
+) -> None:
     """Writes at a panel's edge how far each line goes that leaves it."""
     low, high = numbers.shown
     points = numbers.points[numbers.points["teacher"] == teacher]
@@ -148,13 +149,11 @@ def _write_beyond(figure: go.Figure, numbers: SwitchEpochNumbers, index: int, te
             means = line["mean"].to_numpy()
             far = line.iloc[int(means.argmin() if below else means.argmax())]
             value = words.metric_value(float(far["mean"]), numbers.metric_name, unit=False)
-            figure.add_annotation(
+            panels.note(
+                index,
                 x=0.02,
                 y=low if below else high,
-                xref=f"{style.axis(index, 'x')} domain",
-                yref=style.axis(index, "y"),
                 text=f"{'↓' if below else '↑'} alpha {alpha:g}: {value} at {far['switch_epoch']}",
-                showarrow=False,
                 xanchor="left",
                 yshift=(10 + 15 * stacked) * (1 if below else -1),
                 font={"size": 11, "color": style.category(numbers.alphas.index(alpha))},
@@ -164,13 +163,15 @@ def _write_beyond(figure: go.Figure, numbers: SwitchEpochNumbers, index: int, te
 def _shown_range(points: pd.DataFrame, baseline: Baseline | None) -> tuple[float, float]:
     """The range of most means and the baseline; a few far ones must not flatten all others.
 
-    Means further than three interquartile ranges from the quartiles (Tukey's far out) do not count.
+    Means further than three interquartile ranges from the quartiles (Tukey's far out) do not count,
+    nor do the intervals of two seeds, which are several times as wide as those of three.
     """
     means = points["mean"]
     lower, upper = means.quantile(0.25), means.quantile(0.75)
     reach = 3 * (upper - lower)
     near = points[means.between(lower - reach, upper + reach)]
-    ends = [*near["mean"], *near["ci_low"].dropna(), *near["ci_high"].dropna()]
+    sure = near[near["n"] >= 3]
+    ends = [*near["mean"], *sure["ci_low"], *sure["ci_high"]]
     if baseline is not None:
         ends += [v for v in (baseline.mean, baseline.ci_low, baseline.ci_high) if v == v]
     low, high = float(min(ends)), float(max(ends))
@@ -178,7 +179,7 @@ def _shown_range(points: pd.DataFrame, baseline: Baseline | None) -> tuple[float
     return low - room, high + room
 
 
-def metric_over_switch_epoch(cells: pd.DataFrame, dataset: str | None = None) -> go.Figure:
+def metric_over_switch_epoch(cells: pd.DataFrame, dataset: str | None = None) -> "go.Figure":
     """The metric over the switch epoch, ready to show.
 
     Raises:

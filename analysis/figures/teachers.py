@@ -1,14 +1,17 @@
 """How much teachers of one size differ between seeds, and which of them was chosen."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from analysis import words
 from analysis.columns import direction
 from analysis.figures import style
 from analysis.teachers import selection_splits, teacher_table
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,9 @@ def teacher_numbers(cells: pd.DataFrame, dataset: str | None = None) -> TeacherN
     )
 
 
-def draw(numbers: TeacherNumbers, narrow: bool = False) -> go.Figure:
+def draw(numbers: TeacherNumbers, narrow: bool = False) -> "go.Figure":
     """Draws the numbers."""
-    figure = style.panels(
+    panels = style.Panels(
         [f"{model} teachers" for model in numbers.models],
         columns=len(numbers.models) if not narrow else 2,
         row_px=260,
@@ -81,59 +84,52 @@ def draw(numbers: TeacherNumbers, narrow: bool = False) -> go.Figure:
         y_title=words.metric_title(numbers.metric_name),
         shared_y=False,
     )
-    columns = min(len(numbers.models), 2) if narrow else len(numbers.models)
     named = False
     up = direction(numbers.metric_name) > 0
     for index, model in enumerate(numbers.models):
-        row, column = style.place(index, columns)
         own = numbers.values[numbers.values["model"] == model]
-        figure.add_trace(
-            go.Box(
-                x=[model] * len(own),
-                y=own["value"].to_numpy(),
-                text=[f"seed {seed}" for seed in own["seed"]],
-                boxpoints="all",
-                jitter=0.5,
-                pointpos=0,
-                line={"width": 1.2},
-                marker={"color": style.category(index), "size": 5},
-                showlegend=False,
-                hovertemplate="%{text}: %{y:.5g}<extra></extra>",
-            ),
-            row=row,
-            col=column,
+        panels.add(
+            index,
+            type="box",
+            x=[model] * len(own),
+            y=own["value"].to_numpy(),
+            text=[f"seed {seed}" for seed in own["seed"]],
+            boxpoints="all",
+            jitter=0.5,
+            pointpos=0,
+            line={"width": 1.2},
+            marker={"color": style.category(index), "size": 5},
+            showlegend=False,
+            hovertemplate="%{text}: %{y:.5g}<extra></extra>",
         )
         chosen = own[own["chosen"]]
         if len(chosen):
-            figure.add_trace(
-                go.Scatter(
-                    x=[model] * len(chosen),
-                    y=chosen["value"].to_numpy(),
-                    text=[f"seed {seed}" for seed in chosen["seed"]],
-                    textposition="top center" if up else "bottom center",
-                    cliponaxis=False,
-                    mode="markers+text",
-                    name="guided the students",
-                    legendgroup="chosen",
-                    showlegend=not named,
-                    marker={
-                        "symbol": "star",
-                        "size": 15,
-                        "color": "#E69F00",
-                        "line": {"color": "#333", "width": 1},
-                    },
-                    hovertemplate="chosen, %{text}: %{y:.5g}<extra></extra>",
-                ),
-                row=row,
-                col=column,
+            panels.add(
+                index,
+                type="scatter",
+                x=[model] * len(chosen),
+                y=chosen["value"].to_numpy(),
+                text=[f"seed {seed}" for seed in chosen["seed"]],
+                textposition="top center" if up else "bottom center",
+                cliponaxis=False,
+                mode="markers+text",
+                name="guided the students",
+                legendgroup="chosen",
+                showlegend=not named,
+                marker={
+                    "symbol": "star",
+                    "size": 15,
+                    "color": "#E69F00",
+                    "line": {"color": "#333", "width": 1},
+                },
+                hovertemplate="chosen, %{text}: %{y:.5g}<extra></extra>",
             )
             named = True
-    figure.update_xaxes(showticklabels=False, showgrid=False)
-    style.title(figure, numbers.title)
-    return figure
+    panels.x_axes(showticklabels=False, showgrid=False)
+    return panels.figure(numbers.title)
 
 
-def teacher_boxplots(cells: pd.DataFrame, dataset: str | None = None) -> go.Figure:
+def teacher_boxplots(cells: pd.DataFrame, dataset: str | None = None) -> "go.Figure":
     """Boxplots of the teachers' seeds, ready to show.
 
     Raises:

@@ -49,7 +49,14 @@ def studies(as_json: Json = False) -> None:
     columns = ("study", "trials", "seeds", "epochs alone", "epochs planned", "title")
     print_table(
         (
-            (r["study"], r["trials"], r["seeds"], r["epochs_naive"], r["epochs_planned"], r["title"])
+            (
+                r["study"],
+                r["trials"],
+                r["seeds"],
+                r["epochs_naive"],
+                r["epochs_planned"],
+                r["title"],
+            )
             for r in rows
         ),
         columns,
@@ -135,4 +142,3 @@ def _show(found: Any, results: Path) -> None:
             f"no estimate of time: nothing here has trained {names}{more} yet; --calibrate "
             f"measures a few steps; records: {estimate['disk_bytes'] / 1e6:.1f} MB"
         )
-

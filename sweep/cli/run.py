@@ -96,6 +96,58 @@ def retry(
     )  # fmt: skip
 
 
+@app.command()
+def evaluate(
+    study: Study,
+    results: Directory = RESULTS,
+    settings: Settings = None,
+    epsilons: Annotated[
+        str | None,
+        typer.Option("--fgsm-epsilons", help="comma-separated; default: those of the study"),
+    ] = None,
+    address: Address = None,
+    local: Local = False,
+    workers: Workers = None,
+    gpus_per_trial: GpusPerTrial = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Add evaluations to trials whose weights are kept; train nothing."""
+    from sweep import progress, service
+    from sweep.study import load_study
+
+    wanted = None if epsilons is None else _epsilons(epsilons)
+    out = sys.stderr if as_json else sys.stdout
+    summary = service.evaluate_study(
+        load_study(study, settings or ()),
+        results,
+        service.Where(local, address, workers, _gpus(gpus_per_trial, None), data_dir),
+        epsilons=wanted,
+        progress=progress.PlainLines(out),
+    )
+    if as_json:
+        print_json(summary.__dict__)
+    else:
+        print(
+            f"{summary.evaluated} trials evaluated, {summary.complete} were complete, "
+            f"{summary.without_weights} without kept weights, {len(summary.failures)} failed"
+        )
+        for failure in summary.failures[:10]:
+            print(f"  {failure}")
+    sys.exit(1 if summary.failures else 0)
+
+
+def _epsilons(text: str) -> tuple[float, ...]:
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        fail(f"--fgsm-epsilons {text!r}: must be numbers separated by commas")
+    for value in values:
+        if not 0 <= value < float("inf"):
+            fail(f"--fgsm-epsilons {value}: must be 0 or more")
+    return values
+
+
 def _run(
     study: str,
     results: Path,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sweep.records import FailureKind
-from trials.task import ChosenTeacher, StageOutcome, StageTask
+from trials.task import ChosenTeacher, EvaluateOutcome, EvaluateTask, StageOutcome, StageTask
 
 if TYPE_CHECKING:
     from trials.stage import Workshop
@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 Handle = Any
 """Something an executor holds for the run: an object, or a reference to one elsewhere."""
 
-Runner = Callable[[StageTask, bytes | None, Sequence[ChosenTeacher], "Workshop"], StageOutcome]
-"""What a worker does with a stage; `trials.stage.run_stage`, or a stand-in that measures cost."""
+Task = StageTask | EvaluateTask
+Outcome = StageOutcome | EvaluateOutcome
+
+Runner = Callable[[Any, bytes | None, Sequence[ChosenTeacher], "Workshop"], Outcome]
+"""What a worker does with a task: `trials.stage.run_stage`, `trials.stage.evaluate_trained`, or a
+stand-in that measures what execution itself costs."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Finished:
     """
 
     task_id: str
-    outcome: StageOutcome | None
+    outcome: Outcome | None
     snapshot: Handle | None
     failure: Failure | None
     node: str
@@ -85,14 +89,21 @@ class Executor(Protocol):
         """How many more stages may be submitted now."""
         ...
 
-    def put(self, value: ChosenTeacher) -> Handle:
+    def put(self, value: ChosenTeacher | bytes) -> Handle:
         """Makes a value available to all workers."""
         ...
 
     def submit(
-        self, task_id: str, task: StageTask, start: Handle | None, teachers: Sequence[Handle]
+        self, task_id: str, task: Task, start: Handle | None, teachers: Sequence[Handle]
     ) -> None:
-        """Starts a stage."""
+        """Starts a task.
+
+        Args:
+            task_id: comes back with the end of the task.
+            task: what to do.
+            start: the state to begin with: a snapshot, or weights.
+            teachers: handles of the teachers it needs.
+        """
         ...
 
     def wait(self, timeout_s: float) -> list[Finished]:

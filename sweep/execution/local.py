@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 
 import torch
 
-from sweep.execution.base import Finished, Handle, WorkerSetup, describe_failure
+from sweep.execution.base import Finished, Handle, Runner, Task, WorkerSetup, describe_failure
 from trials.device import choose, configure
 from trials.stage import Workshop, run_stage
-from trials.task import ChosenTeacher, StageTask
+from trials.task import ChosenTeacher
 
 
 class LocalExecutor:
@@ -22,8 +22,8 @@ class LocalExecutor:
         self._threads = torch.get_num_threads()
         configure()
         self._workshop = Workshop(choose(setup.gpus), setup.data_dir)
-        self._runner = setup.runner or run_stage
-        self._queue: deque[tuple[str, StageTask, Handle | None, Sequence[Handle]]] = deque()
+        self._runner: Runner = setup.runner or run_stage
+        self._queue: deque[tuple[str, Task, Handle | None, Sequence[Handle]]] = deque()
 
     @property
     def slots(self) -> int:
@@ -35,12 +35,12 @@ class LocalExecutor:
         """1 while nothing waits to be run."""
         return 1 - len(self._queue)
 
-    def put(self, value: ChosenTeacher) -> Handle:
+    def put(self, value: ChosenTeacher | bytes) -> Handle:
         """The value itself."""
         return value
 
     def submit(
-        self, task_id: str, task: StageTask, start: Handle | None, teachers: Sequence[Handle]
+        self, task_id: str, task: Task, start: Handle | None, teachers: Sequence[Handle]
     ) -> None:
         """Queues a stage; `wait` runs it."""
         self._queue.append((task_id, task, start, teachers))
@@ -58,8 +58,14 @@ class LocalExecutor:
                 failure = describe_failure(error)
             finished.append(
                 Finished(
-                    task_id, outcome, outcome.snapshot if outcome else None, failure,
-                    platform.node(), f"process {os.getpid()}", began, datetime.now(UTC),
+                    task_id,
+                    outcome,
+                    outcome.snapshot if outcome else None,
+                    failure,
+                    platform.node(),
+                    f"process {os.getpid()}",
+                    began,
+                    datetime.now(UTC),
                 )  # fmt: skip
             )
         return finished

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import platform
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,12 +21,14 @@ from sweep.execution.base import (
     Failure,
     Finished,
     Handle,
+    Outcome,
     Runner,
+    Task,
     WorkerSetup,
     describe_failure,
 )
 from sweep.records import FailureKind
-from trials.task import ChosenTeacher, StageOutcome, StageTask
+from trials.task import ChosenTeacher
 
 MAX_LOST_IN_A_ROW = 20
 """Workers that may die one after the other before the cluster is given up."""
@@ -39,7 +42,7 @@ class Worker:
         import data
         import models
         from trials.device import choose, configure
-        from trials.task import Workshop, run_stage
+        from trials.stage import Workshop, run_stage
 
         for entry in setup.extensions:
             owner = data if isinstance(entry, data.DatasetEntry) else models
@@ -50,11 +53,11 @@ class Worker:
         self._name = f"process {os.getpid()}"
 
     def run(
-        self, task: StageTask, start: bytes | None, *teachers: ChosenTeacher
+        self, task: Task, start: bytes | None, *teachers: ChosenTeacher
     ) -> tuple[dict[str, Any], bytes | None]:
         """Runs a stage; what goes wrong is part of the answer."""
         began = datetime.now(UTC)
-        outcome: StageOutcome | None = None
+        outcome: Outcome | None = None
         failure: Failure | None = None
         snapshot: bytes | None = None
         try:
@@ -91,7 +94,10 @@ class RayExecutor:
         """
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+        if address is None:
+            # Ray replaces a loopback address by one that others can reach, unless told that this
+            # machine can be in no cluster; that switch is read when Ray is imported.
+            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import ray
@@ -117,12 +123,12 @@ class RayExecutor:
         """How many workers wait for a stage."""
         return len(self._idle)
 
-    def put(self, value: ChosenTeacher) -> Handle:
+    def put(self, value: ChosenTeacher | bytes) -> Handle:
         """Puts a value into the object store once."""
         return self._ray.put(value)
 
     def submit(
-        self, task_id: str, task: StageTask, start: Handle | None, teachers: Sequence[Handle]
+        self, task_id: str, task: Task, start: Handle | None, teachers: Sequence[Handle]
     ) -> None:
         """Gives a stage to an idle worker."""
         worker = self._idle.pop()
@@ -167,6 +173,8 @@ class RayExecutor:
         return Finished(task_id=task_id, snapshot=snapshot, **report)
 
     def _lost(self, task_id: str, worker: Any, submitted: datetime, error: Exception) -> Finished:
+        if getattr(error, "_actor_init_failed", False) or "creation task" in str(error):
+            raise SweepError(f"a worker could not start: {_last_line(error)}")
         self._lost_in_a_row += 1
         if self._lost_in_a_row > MAX_LOST_IN_A_ROW:
             raise SweepError(
@@ -190,11 +198,15 @@ class RayExecutor:
     def _new_worker(self) -> Any:
         return self._actor_class.remote(self._setup)
 
+    def _cluster_nodes(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._ray.nodes()  # type: ignore[no-untyped-call]
+        return found
+
     def _size(self, workers: int | None) -> tuple[Any, int]:
         """The actor with its resources, and how many of it fit, node by node."""
         gpus = self._setup.gpus
         room = 0
-        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        nodes = [node["Resources"] for node in self._cluster_nodes() if node["Alive"]]
         cpus = 1.0
         if gpus > 0:
             room = sum(_fitting(node.get("GPU", 0.0), gpus) for node in nodes)
@@ -209,6 +221,12 @@ class RayExecutor:
             num_cpus=cpus, num_gpus=gpus, max_restarts=0, max_task_retries=0
         )
         return actor, min(room, workers or room)
+
+
+def _last_line(error: Exception) -> str:
+    """The innermost message of an error that Ray wrapped, without its colours."""
+    lines = re.sub(r"\x1b\[\d+m", "", str(error)).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
 
 
 def _fitting(available: float, each: float) -> int:

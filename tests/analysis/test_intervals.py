@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from analysis.intervals import holm, t_interval, t_p_value, welch
+from analysis.signed_rank import signed_rank_p
+
+SAMPLE = np.array([1.2, 0.4, -0.3, 2.2, 0.9])
+OTHER = np.array([0.1, -0.9, 0.3, 0.2])
+
+
+def moments(x):
+    return x.mean(), x.std(ddof=1), len(x)
+
+
+def test_t_interval_of_three_by_hand():
+    # mean 2, deviation 1, t(2, 0.975) = 4.302653
+    low, high = t_interval(2.0, 1.0, 3)
+    assert low == pytest.approx(2 - 4.302653 / np.sqrt(3), abs=1e-6)
+    assert high == pytest.approx(2 + 4.302653 / np.sqrt(3), abs=1e-6)
+
+
+def test_t_interval_and_p_are_scipys():
+    result = stats.ttest_1samp(SAMPLE, 0)
+    interval = result.confidence_interval(0.95)
+    low, high = t_interval(*moments(SAMPLE))
+    assert (low, high) == pytest.approx((interval.low, interval.high))
+    assert t_p_value(*moments(SAMPLE)) == pytest.approx(result.pvalue)
+
+
+def test_one_value_has_no_interval_and_no_p():
+    low, high = t_interval([5.0], [np.nan], [1])
+    assert np.isnan(low).all()
+    assert np.isnan(high).all()
+    assert np.isnan(t_p_value([5.0], [np.nan], [1])).all()
+
+
+def test_without_spread_p_is_one_at_zero_and_zero_elsewhere():
+    assert t_p_value([0.0, 0.5], [0.0, 0.0], [4, 4]).tolist() == [1.0, 0.0]
+
+
+def test_welch_is_scipys():
+    result = stats.ttest_ind(SAMPLE, OTHER, equal_var=False)
+    interval = result.confidence_interval(0.95)
+    low, high, p = welch(*moments(SAMPLE), *moments(OTHER))
+    assert (low, high, p) == pytest.approx((interval.low, interval.high, result.pvalue))
+
+
+def test_welch_says_nothing_about_a_single_value():
+    assert np.isnan(welch(1.0, np.nan, 1, 2.0, 0.5, 9)).all()
+
+
+def test_holm_by_hand():
+    # Sorted 0.01, 0.02, 0.03, 0.04 times 4, 3, 2, 1 = 0.04, 0.06, 0.06, 0.04 -> made monotone.
+    assert holm([0.04, 0.01, np.nan, 0.03, 0.02]) == pytest.approx(
+        [0.06, 0.04, np.nan, 0.06, 0.06], nan_ok=True
+    )
+    assert holm([0.9, 0.8]).tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("size", [3, 5, 9, 15])
+def test_signed_rank_without_ties_is_scipys_exact_test(size):
+    values = np.random.default_rng(size).normal(0.4, 1, size)
+    expected = stats.wilcoxon(values, method="exact").pvalue
+    assert signed_rank_p(values) == pytest.approx(expected)
+
+
+def test_signed_rank_with_ties_and_zeros_counts_every_sign_pattern():
+    values = np.array([0.1, 0.1, -0.1, 0.2, 0.2, 0.3, 0.0])
+    method = stats.PermutationMethod(n_resamples=np.inf)
+    expected = stats.wilcoxon(values[values != 0], method=method).pvalue
+    assert signed_rank_p(values) == pytest.approx(expected)
+
+
+def test_signed_rank_cannot_fall_below_its_floor():
+    assert signed_rank_p([1.0, 2.0, 3.0]) == pytest.approx(0.25)
+    assert signed_rank_p([1.0, 2.0, 3.0, 4.0, 5.0]) == pytest.approx(0.0625)
+
+
+def test_signed_rank_of_no_difference():
+    assert signed_rank_p([0.0, 0.0]) == 1.0
+    assert np.isnan(signed_rank_p([]))
+
+
+@given(st.lists(st.floats(-5, 5).map(lambda x: round(x, 2)), min_size=1, max_size=12))
+def test_signed_rank_does_not_care_for_the_sign_of_all(values):
+    p = signed_rank_p(values)
+    assert 0 < p <= 1
+    assert signed_rank_p([-v for v in values]) == pytest.approx(p)

@@ -1,0 +1,207 @@
+import re
+import time
+from datetime import datetime
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from plotly.offline import get_plotlyjs
+
+from analysis.findings import study_findings
+from analysis.report import ReportInfo, render_report, write_report
+from tests.analysis.tables import cell, grid, small_study, table
+
+FEW = {"teachers": ("small",), "alphas": (0.1,), "epochs": (1, 2)}
+INFO = ReportInfo(study="quickstart", title="A title", question="Does it help?", study_toml="a = 1")
+
+
+class Page(HTMLParser):
+    """Collects what a page would load, its ids, its text and its script texts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.ids: set[str] = set()
+        self.words: list[str] = []
+        self.tags: list[str] = []
+        self._inside = ""
+        # The plotting library is megabytes, and not ours to parse.
+        self.feed(text.replace(get_plotlyjs(), ""))
+
+    def handle_starttag(self, tag, attrs):
+        self._inside = tag
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.add(value)
+            elif name in ("src", "srcset", "poster", "data", "action", "background") or (
+                name == "href" and not value.startswith("#")
+            ):
+                self.loads.append(value)
+
+    def handle_endtag(self, tag):
+        self._inside = ""
+
+    def handle_data(self, data):
+        if self._inside == "style":
+            self.loads += re.findall(r"url\(|@import", data)
+        elif self._inside != "script":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture(scope="module")
+def published_report(published, tmp_path_factory) -> tuple[Path, float]:
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    start = time.perf_counter()
+    write_report(published, None, INFO, path)
+    return path, time.perf_counter() - start
+
+
+def test_published_report_is_whole_and_loads_nothing(published_report):
+    path, seconds = published_report
+    assert path.stat().st_size < 15e6
+    assert seconds < 20
+    page = Page(path.read_text(encoding="utf-8"))
+    assert page.loads == []
+    assert "link" not in page.tags
+    assert {"summary", "dataset-1", "dataset-2", "missing", "method", "provenance"} <= page.ids
+    assert {f"f{d}-0-{n}" for d in "01" for n in ("switch", "heat", "seeds", "loss", "fgsm")} <= (
+        page.ids
+    )
+    assert {"f0-teachers", "f1-teachers"} <= page.ids
+    assert "default-src 'none'" in path.read_text(encoding="utf-8")
+
+
+def test_published_report_states_the_known_facts(published_report):
+    text = Page(published_report[0].read_text(encoding="utf-8")).text
+    assert "Best: small teacher, alpha 0.9, switch 15 with 77.69 %" in text
+    assert "+0.75 points against the baseline's 76.93 %" in text
+    assert "Teachers were chosen on the test split (California Housing and CIFAR-10)" in text
+    assert "not corrected for the number of configurations" in text
+    assert "4,170 of 4,170" in text
+    assert "Every requested cell has a result." in text
+
+
+def test_names_from_users_are_escaped():
+    hostile = '<script>alert("x")</script>'
+    frame = grid(**FEW).replace({"dataset": {"digits": "</script><img src=x onerror=alert(1)>"}})
+    info = ReportInfo(
+        study=hostile, title=hostile, question=hostile, study_toml=hostile, command=hostile
+    )
+    html = render_report(frame, None, info)
+    page = Page(html)
+    assert page.loads == []
+    assert "img" not in page.tags
+    assert page.tags.count("script") == 3
+    assert hostile not in html
+    assert hostile in page.text
+
+
+def test_missing_and_failed_cells_are_listed():
+    frame = small_study()
+    failed = (frame["switch_epoch"] == 3).fillna(False) & (frame["seed"] == 38)
+    frame.loc[failed, ["status", "test_metric"]] = ["failed", None]
+    trial = frame.loc[failed, "trial_id"].iloc[0]
+    attempts = pd.DataFrame(
+        {
+            "trial_id": [trial, trial],
+            "kind": ["worker_lost", "diverged"],
+            "message": ["node gone", "loss is not finite"],
+            "traceback": [None, "Traceback\n  <module>\nFloatingPointError"],
+            "finished_at": pd.to_datetime(["2025-01-01", "2025-01-02"]),
+        }
+    )
+    page = Page(render_report(frame, attempts, INFO))
+    assert "failed Digits small teacher, alpha 0.1, switch 3 38 diverged loss is not finite" in (
+        page.text
+    )
+    assert "missing Digits small teacher, alpha 0.1, switch 3 2056" in page.text
+    assert "FloatingPointError" in page.text
+    assert "7 of 9" in page.text
+
+
+def test_choosing_on_validation_is_not_warned_about():
+    text = Page(render_report(grid(**FEW), None, INFO)).text
+    assert "chosen on the test split" not in text
+    assert "chosen on validation" in text
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        grid(**FEW)[lambda f: f["role"] != "student"],
+        grid(**FEW)[lambda f: f["role"] == "teacher"],
+        grid(**FEW)[lambda f: f["role"] != "baseline"],
+        grid(**FEW, seeds=(1,)),
+        grid(**FEW, attacked=False),
+        table([cell("baseline", 1, None), cell("student", 1, None), cell("teacher", 1, None)]),
+    ],
+    ids=["no student", "teachers only", "no baseline", "one seed", "no attack", "nothing done"],
+)
+def test_reports_of_odd_studies(frame):
+    page = Page(render_report(frame, None, INFO))
+    assert {"summary", "dataset-1", "missing", "method", "provenance"} <= page.ids
+
+
+def test_two_datasets_and_variants_get_their_own_figures():
+    warm = [grid(**FEW).assign(temperature=t) for t in (1.0, 4.0)]
+    frame = pd.concat([*warm, grid("california_housing", "mse", **FEW)])
+    frame["trial_id"] += frame["temperature"].astype(str).where(frame["role"] == "student", "")
+    page = Page(render_report(frame, None, INFO))
+    assert {"f0-0-heat", "f1-0-heat", "f1-1-heat"} <= page.ids
+    assert "temperature 4" in page.text
+
+
+def test_an_empty_table_is_refused():
+    with pytest.raises(ValueError, match="nothing to report"):
+        render_report(grid()[:0], None, INFO)
+
+
+def test_the_page_says_where_it_comes_from():
+    info = ReportInfo(
+        study="s",
+        generated_at=datetime(2025, 3, 4, 5, 6),
+        code_version="1.2.3",
+        command="sweep report s",
+        saved_epochs=(200, 150),
+    )
+    text = Page(render_report(grid(), None, info)).text
+    for expected in (
+        "2025-03-04 05:06",
+        "1.2.3",
+        "sweep report s",
+        "25%",
+        "cpu (45 trials)",
+        "f00",
+    ):
+        assert expected in text
+    # 45 trials of 2 s and 1.5 s each.
+    assert "90 s" in text or "2 min" in text
+    assert "68 s" in text
+
+
+def test_findings_by_hand():
+    found = study_findings(small_study())[0]
+    assert found.best is not None
+    assert found.best.label == "small teacher, alpha 0.1, switch 2"
+    assert (found.best.mean, found.best.difference, found.best.n_pairs) == (82.0, 2.0, 3)
+    assert found.counts["worse"] == 1
+    assert found.counts["no clear difference"] == 1
+    assert found.unfinished == 1
+    text = " ".join(found.sentences())
+    assert "+2.00 points against the baseline's 80.00 %" in text
+    assert "1 requested cell of this dataset has no result; all numbers here lack it." in text
+
+
+def test_findings_count_the_published_shares(published):
+    found = {f.dataset: f for f in study_findings(published)}
+    assert found["cifar10"].configurations == 135
+    assert sum(found["cifar10"].counts.values()) == 135
+    assert found["cifar10"].worst is not None
+    assert round(found["cifar10"].worst.mean, 2) == 59.90
+    assert found["cifar10"].seeds == (15, 15)

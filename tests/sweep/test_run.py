@@ -1,0 +1,272 @@
+"""The run: order, teachers, failures, interruption, and that it trains just what is missing."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweep.cells import demand
+from sweep.execution.base import Failure, Finished, WorkerSetup
+from sweep.execution.local import LocalExecutor
+from sweep.expand import Role
+from sweep.filters import parse
+from sweep.plan import plan
+from sweep.progress import RunState, Silent
+from sweep.records import FailureKind
+from sweep.run import Interrupt, RunSummary, run
+from sweep.store import Store
+from tests.sweep.tiny import FakeTraining, tiny_study
+
+# tiny: 2 seeds; alpha 1 and switch 0 are the baseline, so a seed has a teacher, the baseline and
+# the students (0.1, 1) and (0.1, 3), which share their first epoch.
+TRIALS, STAGES = 2 * 4, 2 * (1 + 1 + 3)
+
+
+def go(
+    store: Store, training: FakeTraining, *, executor: Any = None, retry: Any = None, **options: Any
+) -> RunSummary:
+    overrides = options.pop("overrides", {})
+    only = parse(options.pop("only", []))
+    executor = executor or LocalExecutor(WorkerSetup(runner=training))
+    with store.writing():
+        wanted = demand(tiny_study(**overrides), store, only, retry=retry or (lambda _: False))
+        try:
+            return run(wanted, store, executor, **options)
+        finally:
+            executor.stop()
+
+
+def ids(store: Store) -> list[str]:
+    rows, _ = store.trials.read(["trial_id"])
+    return sorted(rows["trial_id"].to_pylist())
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "results")
+
+
+def test_every_trial_is_trained_once_and_shared_epochs_too(store: Store) -> None:
+    training = FakeTraining()
+    summary = go(store, training)
+    assert (summary.total, summary.done, summary.exit_status) == (TRIALS, TRIALS, 0)
+    assert len(training.tasks) == STAGES
+    assert len(ids(store)) == TRIALS
+    # teachers and baselines: 4 x 3; students: 1 guided, then 2 guided or 2 alone, for 2 seeds
+    assert summary.epochs == 4 * 3 + 2 * (1 + 2 + 2)
+
+
+def test_without_sharing_every_trial_starts_at_the_beginning(store: Store) -> None:
+    training = FakeTraining()
+    summary = go(store, training, share=False)
+    assert summary.epochs == TRIALS * 3
+    assert all(task.start_epoch == 0 for task in training.tasks)
+
+
+def test_a_second_run_trains_nothing(store: Store) -> None:
+    go(store, FakeTraining())
+    again = FakeTraining()
+    summary = go(store, again)
+    assert (summary.total, summary.already_done, again.tasks) == (0, TRIALS, [])
+
+
+def test_more_of_the_study_trains_only_what_is_new(store: Store) -> None:
+    go(store, FakeTraining())
+    again = FakeTraining()
+    summary = go(store, again, overrides={"grid.alpha": [0.1, 0.5, 1.0]})
+    assert summary.done == 4
+    assert {task.spec.schedule[0].objective.hard for task in again.tasks} == {0.5}
+
+
+def test_students_learn_from_the_best_teacher_whose_weights_are_on_disk(store: Store) -> None:
+    training = FakeTraining()
+    training.metric = lambda task: 10.0 * task.spec.seed  # the second seed's teacher is better
+    seen: list[bool] = []
+
+    def look(task: Any) -> None:
+        for teacher in task.teachers.values():
+            seen.append(store.layout.weights(teacher).is_file())
+            published, _ = store.trials.read(["trial_id"])
+            seen.append(teacher in published["trial_id"].to_pylist())
+
+    training.fails = look
+    go(store, training)
+    teachers = {t.spec.seed: t.key for t in training.tasks if t.spec.recipe.model == "small"}
+    guided = [task for task in training.tasks if task.teachers]
+    assert {chosen for task in guided for chosen in task.teachers.values()} == {teachers[2]}
+    assert seen
+    assert all(seen)
+    rows, _ = store.trials.read(["role", "teacher_trial_ids", "selected_on"])
+    for row in rows.to_pylist():
+        expected = [teachers[2]] if row["role"] == "student" else []
+        assert row["teacher_trial_ids"] == expected
+        assert row["selected_on"] == ("validation" if expected else None)
+
+
+def test_a_diverged_teacher_ranks_last(store: Store) -> None:
+    training = FakeTraining()
+    training.diverges = lambda task: task.spec.recipe.model == "small" and task.spec.seed == 1
+    summary = go(store, training)
+    guided = {chosen for task in training.tasks for chosen in task.teachers.values()}
+    teachers = {t.spec.seed: t.key for t in training.tasks if t.spec.recipe.model == "small"}
+    assert guided == {teachers[2]}
+    assert (summary.diverged, summary.done, summary.exit_status) == (1, TRIALS - 1, 1)
+
+
+def test_a_failed_teacher_blocks_its_students_and_nothing_else(store: Store) -> None:
+    training = FakeTraining(
+        lambda task: ValueError("boom") if task.spec.recipe.model == "small" else None
+    )
+    summary = go(store, training)
+    assert (summary.done, summary.failed, summary.blocked, summary.exit_status) == (2, 2, 4, 1)
+    attempts, _ = store.attempts.read()
+    failed = [row for row in attempts.to_pylist() if row["status"] == "failed"]
+    assert {row["kind"] for row in failed} == {"bug"}
+    assert all("ValueError: boom" in row["traceback"] for row in failed)
+
+
+def test_a_failed_fork_leaves_its_siblings_alone(store: Store) -> None:
+    training = FakeTraining(
+        lambda task: RuntimeError("late") if task.start_epoch and task.teachers else None
+    )
+    summary = go(store, training)
+    # the fork that goes on guided fails for both seeds; the one that goes on alone does not
+    assert (summary.done, summary.failed) == (TRIALS - 2, 2)
+
+
+def test_divergence_of_a_trunk_is_recorded_for_every_trial_below_it(store: Store) -> None:
+    training = FakeTraining()
+    training.diverges = lambda task: bool(task.teachers) and task.start_epoch == 0
+    summary = go(store, training)
+    assert (summary.done, summary.diverged) == (4, 4)
+    rows, _ = store.trials.read(["role", "status", "test_metric", "diverged_epoch"])
+    for row in rows.to_pylist():
+        assert (row["status"] == "diverged") == (row["role"] == "student")
+        assert (row["test_metric"] is None) == (row["role"] == "student")
+    again = FakeTraining()
+    assert go(store, again).total == 0  # a diverged trial is an answer
+
+
+def test_failed_trials_wait_for_a_retry_of_their_kind(store: Store) -> None:
+    go(store, FakeTraining(lambda task: MemoryError() if task.teachers else None))
+    quiet = FakeTraining()
+    assert go(store, quiet).total == 0
+    assert go(store, quiet, retry=lambda kind: kind == "bug").total == 0
+    summary = go(store, quiet, retry=lambda kind: kind == "host_out_of_memory")
+    assert (summary.total, summary.done, summary.exit_status) == (4, 4, 0)
+
+
+class Losing(LocalExecutor):
+    """Loses the worker of some stages, as if its node had gone."""
+
+    def __init__(self, setup: WorkerSetup, lose: dict[str, int], message: str = "gone") -> None:
+        super().__init__(setup)
+        self.lose, self.message = lose, message
+
+    def wait(self, timeout_s: float) -> list[Finished]:
+        answers = []
+        for end in super().wait(timeout_s):
+            left = self.lose.get(end.task_id, 0)
+            if left:
+                self.lose[end.task_id] = left - 1
+                failure = Failure(FailureKind.WORKER_LOST, self.message, "")
+                end = replace(end, outcome=None, snapshot=None, failure=failure)
+            answers.append(end)
+        return answers
+
+
+def _trunk_and_fork(store: Store) -> tuple[str, str]:
+    whole = plan(cell.spec for cell in demand(tiny_study(), store).todo.values())
+    trunk = next(key for key, children in whole.children.items() if len(children) == 2)
+    return trunk, whole.children[trunk][0]
+
+
+def test_a_lost_worker_costs_a_stage(store: Store) -> None:
+    trunk, _ = _trunk_and_fork(store)
+    training = FakeTraining()
+    summary = go(store, training, executor=Losing(WorkerSetup(runner=training), {trunk: 3}))
+    assert (summary.done, summary.exit_status) == (TRIALS, 0)
+    assert len(training.tasks) == STAGES + 3
+    attempts, _ = store.attempts.read(["kind"])
+    assert attempts["kind"].to_pylist().count("worker_lost") == 3 * 2  # for both trials below
+
+
+def test_a_worker_lost_again_and_again_is_given_up(store: Store) -> None:
+    trunk, _ = _trunk_and_fork(store)
+    training = FakeTraining()
+    summary = go(store, training, executor=Losing(WorkerSetup(runner=training), {trunk: 4}))
+    assert (summary.done, summary.failed) == (TRIALS - 2, 2)
+
+
+def test_a_lost_snapshot_is_trained_again(store: Store) -> None:
+    trunk, fork = _trunk_and_fork(store)
+    training = FakeTraining()
+    executor = Losing(WorkerSetup(runner=training), {fork: 1}, "ObjectLostError: gone")
+    summary = go(store, training, executor=executor)
+    assert (summary.done, summary.failed, summary.exit_status) == (TRIALS, 0, 0)
+    assert Counter(task.key for task in training.tasks)[trunk] == 2
+    assert len(ids(store)) == TRIALS
+
+
+class StopAfter(Silent):
+    """Asks a run to stop when so many trials are done."""
+
+    def __init__(self, trials: int, interrupt: Interrupt) -> None:
+        self.trials, self.interrupt = trials, interrupt
+
+    def show(self, state: RunState) -> None:
+        if state.done >= self.trials:
+            self.interrupt.ask()
+
+
+@pytest.mark.parametrize("after", [0, 1, 3, 6])
+def test_an_interrupted_run_keeps_what_is_finished_and_the_next_goes_on(
+    store: Store, after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweep.run.SHOW_S", 0.0)
+    interrupt = Interrupt()
+    first = FakeTraining()
+    summary = go(store, first, interrupt=interrupt, progress=StopAfter(after, interrupt))
+    assert summary.exit_status == 130
+    assert len(ids(store)) == summary.done < TRIALS
+    second = FakeTraining()
+    rest = go(store, second)
+    assert (rest.done, rest.already_done) == (TRIALS - summary.done, summary.done)
+    ended = [t.key for t in [*first.tasks, *second.tasks] if t.ends_trial]
+    assert len(ended) == len(set(ended)) == TRIALS
+
+
+def test_a_teacher_without_weights_is_trained_again(store: Store) -> None:
+    go(store, FakeTraining())
+    teacher = next(
+        cell.trial_id for cell in demand(tiny_study(), store).chosen if cell.role is Role.TEACHER
+    )
+    store.layout.weights(teacher).unlink()
+    again = FakeTraining()
+    summary = go(store, again, overrides={"grid.alpha": [0.1, 0.2]})
+    assert teacher in {task.key for task in again.tasks}
+    assert summary.exit_status == 0
+    assert len(ids(store)) == TRIALS + 4
+
+
+def test_weights_are_kept_as_the_study_says(store: Store) -> None:
+    go(store, FakeTraining())
+    assert len(list(store.layout.weights("x").parent.iterdir())) == 2  # teachers only
+    other = Store(store.layout.root.parent / "kept")
+    go(other, FakeTraining(), overrides={"evaluation.keep": "weights"})
+    assert len(list(other.layout.weights("x").parent.iterdir())) == TRIALS
+
+
+def test_progress_counts_and_ends_complete(store: Store) -> None:
+    states: list[RunState] = []
+
+    class Watch(Silent):
+        def show(self, state: RunState) -> None:
+            states.append(state)
+
+    go(store, FakeTraining(), progress=Watch())
+    last = states[-1]
+    assert (last.done, last.total, last.failed, last.running) == (TRIALS, TRIALS, 0, ())
+    assert last.epochs_done == last.epochs_total == 22

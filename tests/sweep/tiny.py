@@ -1,0 +1,101 @@
+"""Small studies, and a stand-in for training, for tests of everything around the training."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from sweep.store import Store
+from sweep.study import Study, load_study
+from trials.spec import epoch_count
+from trials.task import ChosenTeacher, StageOutcome, StageTask, TrialResult
+
+TIMES = ("wall_s", "train_s", "evaluate_s", "stage_s", "device_s", "peak_memory_bytes",
+         "finished_at")  # fmt: skip
+"""Columns that say how it was computed, not what came out."""
+
+
+def tiny_study(**overrides: Any) -> Study:
+    """Two seeds, two alphas, three switch epochs on 128 digits: seconds to train."""
+    return load_study(
+        {
+            "name": "tiny",
+            "seeds": [1, 2],
+            "grid": {"teacher": ["small"], "alpha": [0.1, 1.0], "switch_epoch": [0, 1, 3]},
+            "recipe": {"epochs": 3, "batch_size": 32},
+            "split": {"train_size": 128, "validation": 0.1},
+            "evaluation": {"fgsm_epsilons": [0.05]},
+            "datasets": {"digits": {"student": "medium"}},
+        },
+        overrides,
+    )
+
+
+def science(store: Store) -> pa.Table:
+    """The trials without what may differ between runs, in order of their ids."""
+    rows, damaged = store.trials.read()
+    assert not damaged
+    return rows.drop_columns(list(TIMES)).sort_by("trial_id")
+
+
+def result(**changes: Any) -> TrialResult:
+    """A result as a worker would answer."""
+    plain = TrialResult(
+        status="done", metric_name="accuracy", test_metric=50.0, test_loss=1.0,
+        validation_metric=40.0, validation_loss=1.5, mae=None, r2=None,
+        train_loss=(1.0, 0.5), train_loss_step=(1, 2), steps_per_epoch=1, curve=(),
+        robustness=({"attack": "fgsm", "epsilon": 0.05, "value": 30.0},),
+        per_class=None, confusion=None, epochs_run=1, diverged_epoch=None, teacher_trial_ids=(),
+        wall_s=1.0, train_s=0.75, evaluate_s=0.25, stage_s=0.5, device_s=0.5,
+        peak_memory_bytes=1, device_name="test", numerics_class="test", data_fingerprint="test",
+        finished_at=datetime.now(UTC),
+    )  # fmt: skip
+    return replace(plain, **changes)
+
+
+class FakeTraining:
+    """Stands in for `run_stage`: writes down what it is given and answers at once.
+
+    A snapshot is the number of epochs trained so far, so a stage can check that it goes on from
+    the right one.
+    """
+
+    def __init__(self, fails: Callable[[StageTask], BaseException | None] = lambda task: None):
+        self.fails = fails
+        self.tasks: list[StageTask] = []
+        self.diverges: Callable[[StageTask], bool] = lambda task: False
+        self.metric: Callable[[StageTask], float] = lambda task: 40.0
+
+    def __call__(
+        self,
+        task: StageTask,
+        start: bytes | None,
+        teachers: Sequence[ChosenTeacher],
+        workshop: object,
+    ) -> StageOutcome:
+        error = self.fails(task)
+        if error is not None:
+            raise error
+        self.tasks.append(task)
+        done = 0 if start is None else int(start)
+        assert done == task.start_epoch
+        assert {t.trial_id for t in teachers} == set(task.teachers.values())
+        stop = epoch_count(task.spec.schedule)
+        if self.diverges(task):
+            bad = result(status="diverged", test_metric=None, test_loss=None, diverged_epoch=done)
+            return StageOutcome(task.key, done + 1, done, bad)
+        ended = result(
+            epochs_run=stop,
+            validation_metric=self.metric(task),
+            teacher_trial_ids=task.path_teachers,
+        )
+        return StageOutcome(
+            task.key,
+            stop,
+            None,
+            ended if task.ends_trial else None,
+            weights=task.key.encode() if task.keep_weights else None,
+            snapshot=str(stop).encode() if task.hand_over else None,
+        )

@@ -1,0 +1,72 @@
+"""Trials that tests are about; free of torch, as planning is."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from data import DataSpec
+from trials.spec import Guide, Objective, Recipe, SoftLoss, TeacherRule, TrialSpec, switched
+
+RULE = TeacherRule(("teacher-a", "teacher-b"), "test")
+OTHER_RULE = TeacherRule(("teacher-c",), "validation", "loss")
+THIRD_RULE = TeacherRule(("teacher-d",), "test")
+
+
+def guided(
+    alpha: float, *rules: TeacherRule, kind: SoftLoss = "kl", temperature: float = 1.0
+) -> Objective:
+    """`alpha` hard + `1 - alpha` soft, from equally weighted teachers."""
+    guides = tuple(Guide(rule) for rule in rules or (RULE,))
+    return Objective(alpha, 1 - alpha, kind, temperature, guides)
+
+
+STUDENT = TrialSpec(38, DataSpec("digits"), Recipe("student", 64), switched(guided(0.6), 5, 15))
+
+
+def at(objective: Objective, switch_epoch: int) -> TrialSpec:
+    return replace(STUDENT, schedule=switched(objective, switch_epoch, 15))
+
+
+def mixture(*weights: float) -> Objective:
+    rules = (RULE, OTHER_RULE, THIRD_RULE)
+    return Objective(
+        0.5, 0.5, guides=tuple(Guide(r, w) for r, w in zip(rules, weights, strict=False))
+    )
+
+
+def _chosen(pool: tuple[str, ...] = RULE.pool, **changes: str) -> TrialSpec:
+    rule = TeacherRule(pool, **{"select_on": "test", **changes})  # type: ignore[arg-type]
+    return at(guided(0.6, rule), 5)
+
+
+DIFFERENT: dict[str, Callable[[], TrialSpec]] = {
+    "itself": lambda: STUDENT,
+    "seed": lambda: replace(STUDENT, seed=39),
+    "dataset": lambda: replace(STUDENT, data=DataSpec("cifar10")),
+    "train_size": lambda: replace(STUDENT, data=DataSpec("digits", 200)),
+    "validation": lambda: replace(STUDENT, data=DataSpec("digits", validation=0.1)),
+    "split_seed": lambda: replace(STUDENT, data=DataSpec("digits", 200, split_seed=1)),
+    "model": lambda: replace(STUDENT, recipe=Recipe("large", 64)),
+    "batch_size": lambda: replace(STUDENT, recipe=Recipe("student", 32)),
+    "whole batch": lambda: replace(STUDENT, recipe=Recipe("student", None)),
+    "optimizer": lambda: replace(STUDENT, recipe=Recipe("student", 64, "sgd")),
+    "momentum": lambda: replace(STUDENT, recipe=Recipe("student", 64, "sgd", momentum=0.9)),
+    "learning_rate": lambda: replace(STUDENT, recipe=Recipe("student", 64, learning_rate=0.01)),
+    "weight_decay": lambda: replace(STUDENT, recipe=Recipe("student", 64, weight_decay=0.01)),
+    "init": lambda: replace(STUDENT, recipe=Recipe("student", 64, init="he")),
+    "switch_epoch": lambda: at(guided(0.6), 6),
+    "epochs": lambda: replace(STUDENT, schedule=switched(guided(0.6), 5, 16)),
+    "baseline": lambda: at(guided(0.6), 0),
+    "alpha": lambda: at(guided(0.9), 5),
+    "hard": lambda: at(replace(guided(0.6), hard=0.7), 5),
+    "soft": lambda: at(replace(guided(0.6), soft=0.7), 5),
+    "soft_loss": lambda: at(guided(0.6, kind="mse"), 5),
+    "temperature": lambda: at(guided(0.6, temperature=2.0), 5),
+    "weaker hard loss": lambda: at(Objective(hard=0.5), 5),
+    "select_on": lambda: _chosen(select_on="validation"),
+    "select_by": lambda: _chosen(select_by="loss"),
+    "pool": lambda: _chosen(("teacher-a",)),
+    "larger pool": lambda: _chosen((*RULE.pool, "teacher-c")),
+    "two teachers": lambda: at(guided(0.6, RULE, OTHER_RULE), 5),
+    "weights": lambda: at(Objective(0.6, 0.4, guides=mixture(1, 3).guides), 5),
+    "weights, turned": lambda: at(Objective(0.6, 0.4, guides=mixture(3, 1).guides), 5),
+}
