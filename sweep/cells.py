@@ -9,6 +9,7 @@ from sweep.filters import Condition, matches
 from sweep.selection import SELECTION_COLUMNS, Candidate
 from sweep.store import Store
 from sweep.study import Study
+from trials.spec import TrialSpec
 from trials.task import Measures
 
 
@@ -18,6 +19,7 @@ class Wanted:
 
     measures: Measures
     keep_weights: bool
+    keep_snapshot: bool
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,9 @@ class Demand:
         done: how many requested trials the store holds.
         failed_before: how many failed earlier and are left alone.
         candidates: trained trials, for choosing teachers.
+        by_id: a requested cell for every trial.
+        teacher_ids: trials that some rule may choose.
+        kept: earlier states that trials to do go on from, by their key, whose snapshots are kept.
     """
 
     study: Study
@@ -41,6 +46,7 @@ class Demand:
     candidates: Mapping[str, Candidate]
     by_id: Mapping[str, Cell]
     teacher_ids: frozenset[str]
+    kept: Mapping[str, TrialSpec]
 
     def cell(self, trial_id: str) -> Cell:
         """A requested cell of a trial."""
@@ -52,6 +58,7 @@ class Demand:
         return Wanted(
             Measures(section.fgsm_epsilons, section.every_epochs),
             section.keep != "none" or trial_id in self.teacher_ids,
+            section.keep == "snapshot",
         )
 
 
@@ -107,7 +114,7 @@ def demand(
     store: Store,
     only: Iterable[Condition] = (),
     seeds: int | None = None,
-    retry: Callable[[str], bool] = lambda kind: False,
+    retry: Callable[[str], bool] = lambda _: False,
 ) -> Demand:
     """Study minus store.
 
@@ -163,7 +170,26 @@ def demand(
         },
         by_id=by_id,
         teacher_ids=pools,
+        kept=_kept_states(store, [cell.spec for cell in todo.values()]),
     )
+
+
+def _kept_states(store: Store, specs: Iterable[TrialSpec]) -> dict[str, TrialSpec]:
+    """The longest kept state that each trial goes on from, if there is one."""
+    keys = store.kept_snapshots()
+    if not keys:
+        return {}
+    records, _ = store.trials.read(["trial_id", "epochs_run"])
+    lengths = sorted(
+        {row["epochs_run"] for row in records.to_pylist() if row["trial_id"] in keys}, reverse=True
+    )
+    found: dict[str, TrialSpec] = {}
+    for spec in specs:
+        for length in lengths:
+            if length < spec.epochs and (short := spec.shortened(length)).trial_id in keys:
+                found[short.trial_id] = short
+                break
+    return found
 
 
 def last_failures(store: Store) -> dict[str, str]:
@@ -172,6 +198,6 @@ def last_failures(store: Store) -> dict[str, str]:
     last: dict[str, tuple[object, str, str]] = {}
     for row in attempts.to_pylist():
         entry = (row["finished_at"], row["status"], row["kind"])
-        if row["trial_id"] not in last or entry[0] >= last[row["trial_id"]][0]:  # type: ignore[operator]
+        if row["trial_id"] not in last or entry[0] >= last[row["trial_id"]][0]:
             last[row["trial_id"]] = entry
     return {trial_id: kind for trial_id, (_, status, kind) in last.items() if status == "failed"}

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
 
-from sweep.cells import Demand
+from sweep.cells import Demand, Wanted
 from sweep.execution.base import Executor, Failure, Finished, Handle
 from sweep.expand import Cell
 from sweep.plan import Plan, Stage, plan
@@ -28,8 +28,16 @@ from sweep.store import Store, write_atomically
 from trials.spec import TeacherRule
 from trials.task import ChosenTeacher, Measures, StageOutcome, StageTask, TrialResult
 
-RETRIES = {FailureKind.WORKER_LOST: 3, FailureKind.CUDA_OUT_OF_MEMORY: 2}
+RETRIES = {
+    FailureKind.WORKER_LOST: 3,
+    FailureKind.CUDA_OUT_OF_MEMORY: 2,
+    FailureKind.HOST_OUT_OF_MEMORY: 3,
+}
 """How often a stage is tried again within a run, by what went wrong; anything else: not."""
+
+PAUSE_S = {FailureKind.HOST_OUT_OF_MEMORY: 20.0}
+"""Seconds before it is tried again, times the tries so far. The system ends whatever process is
+largest when memory runs short; the stage may have been the victim of something else."""
 
 FLUSH_ROWS, FLUSH_S = 500, 1.0
 SHOW_S, LIVE_S = 0.2, 1.0
@@ -98,7 +106,7 @@ def stop_on_signals(interrupt: Interrupt) -> Iterator[None]:
         yield
         return
 
-    def handle(number: int, frame: FrameType | None) -> None:
+    def handle(_number: int, _frame: FrameType | None) -> None:
         if interrupt.asked:
             raise KeyboardInterrupt
         interrupt.ask()
@@ -146,7 +154,10 @@ class _Run:
         self._demand, self._store, self._executor = demand, store, executor
         self._progress, self._interrupt = progress, interrupt
         self._cells: Mapping[str, Cell] = demand.todo
-        self._plan: Plan = plan((cell.spec for cell in self._cells.values()), share)
+        self._kept = demand.kept if share else {}
+        self._plan: Plan = plan(
+            [*(cell.spec for cell in self._cells.values()), *self._kept.values()], share
+        )
         self._candidates: dict[str, Candidate] = dict(demand.candidates)
         self._rules = {rule.key: rule for c in self._cells.values() for rule in c.spec.rules}
         self._teacher_handles: dict[str, Handle] = {}
@@ -155,11 +166,15 @@ class _Run:
         self._rules_of: dict[str, list[str]] = defaultdict(list)
         self._waiting: dict[str, list[str]] = defaultdict(list)
         self._ready: list[str] = []
+        self._later: list[tuple[float, str]] = []
         self._snapshots: dict[str, Handle] = {}
         self._children_left: dict[str, int] = {}
         self._running: dict[str, float] = {}
         self._attempts: dict[str, int] = defaultdict(int)
-        self._settled: set[str] = set()
+        self._settled: set[str] = self._not_needed()
+        self._epochs_total = sum(
+            stage.epochs for key, stage in self._plan.stages.items() if key not in self._settled
+        )
         self._trial_rows: list[dict[str, Any]] = []
         self._attempt_rows: list[dict[str, Any]] = []
         self._counts = dict.fromkeys(("done", "diverged", "failed", "blocked"), 0)
@@ -173,10 +188,13 @@ class _Run:
     def go(self) -> RunSummary:
         """Runs to the end, or until asked to stop."""
         self._open_rules()
-        for key in reversed(self._plan.roots):
-            self._release(key)
+        for key, stage in reversed(list(self._plan.stages.items())):
+            if stage.parent is None or stage.parent in self._kept:
+                self._release(key)
         self._give_out()
-        while self._running and not self._interrupt.asked:
+        while (self._running or self._later) and not self._interrupt.asked:
+            if not self._running:
+                time.sleep(0.05)  # everything that is left pauses
             for finished in self._executor.wait(timeout_s=0.25):
                 self._collect(finished)
             self._flush()
@@ -198,6 +216,29 @@ class _Run:
             failures=tuple(self._failures),
             **self._counts,
         )
+
+    def _not_needed(self) -> set[str]:
+        """Stages that lead to a kept state and to nothing else that is to be done."""
+        needed: set[str] = set()
+        for trial_id in self._cells:
+            key: str | None = trial_id
+            while key is not None and key not in needed and key not in self._kept:
+                needed.add(key)
+                key = self._plan.stages[key].parent
+        return set(self._plan.stages) - needed
+
+    def _start(self, stage: Stage) -> Handle | None:
+        """The state that a stage goes on from."""
+        parent = stage.parent
+        if parent is None:
+            return None
+        if parent not in self._snapshots and parent in self._kept:
+            content = self._store.layout.snapshot(parent).read_bytes()
+            self._snapshots[parent] = self._executor.put(content)
+            self._children_left[parent] = sum(
+                child not in self._settled for child in self._plan.children[parent]
+            )
+        return self._snapshots[parent]
 
     # Teachers
 
@@ -246,7 +287,7 @@ class _Run:
             if rule_key in (rule.key for rule in stage.rules) and stage.key not in self._settled:
                 blocked = [s for s in self._plan.below(stage.key) if s.key not in self._settled]
                 self._settled.update(s.key for s in blocked)
-                count = sum(s.ends_trial for s in blocked)
+                count = sum(s.key in self._cells for s in blocked)
                 self._counts["blocked"] += count
                 if count:
                     self._failures.append(f"{count} trials blocked: {why}")
@@ -264,6 +305,9 @@ class _Run:
         self._ready.append(key)
 
     def _give_out(self) -> None:
+        now = time.monotonic()
+        self._ready += [key for due, key in self._later if due <= now]
+        self._later = [(due, key) for due, key in self._later if due > now]
         while self._ready and self._executor.free > 0 and not self._interrupt.asked:
             key = self._ready.pop()
             if key in self._settled:
@@ -272,24 +316,27 @@ class _Run:
             self._executor.submit(
                 key,
                 self._task(stage),
-                self._snapshots[stage.parent] if stage.parent is not None else None,
+                self._start(stage),
                 [self._teacher_handles[self._chosen[rule.key]] for rule in stage.rules],
             )
             self._attempts[key] += 1
             self._running[key] = time.monotonic()
 
     def _task(self, stage: Stage) -> StageTask:
-        wanted = self._demand.measures(stage.key) if stage.ends_trial else None
+        wanted = self._wanted(stage)
         return StageTask(
             spec=stage.spec,
             start_epoch=stage.start,
-            ends_trial=stage.ends_trial,
+            ends_trial=wanted is not None,
             keep_weights=bool(wanted and wanted.keep_weights),
-            hand_over=stage.key in self._plan.children,
+            hand_over=stage.key in self._plan.children or bool(wanted and wanted.keep_snapshot),
             measures=wanted.measures if wanted else Measures(),
             teachers={rule.key: self._chosen[rule.key] for rule in stage.rules},
             path_teachers=tuple(dict.fromkeys(self._chosen[rule.key] for rule in stage.spec.rules)),
         )
+
+    def _wanted(self, stage: Stage) -> Wanted | None:
+        return self._demand.measures(stage.key) if stage.key in self._cells else None
 
     def _collect(self, finished: Finished) -> None:
         stage = self._plan.stages[finished.task_id]
@@ -311,13 +358,17 @@ class _Run:
             # Everything that goes on from here would have gone the same way.
             for below in self._plan.below(stage.key):
                 self._settled.add(below.key)
-                if below.ends_trial:
+                if below.key in self._cells:
                     self._publish(below.key, outcome.result, finished)
             self._drop_parent(stage)
             return
-        if outcome.result is not None and stage.ends_trial:
+        wanted = self._wanted(stage)
+        if outcome.result is not None and wanted is not None:
             if outcome.weights is not None:
                 write_atomically(self._store.layout.weights(stage.key), outcome.weights)
+            if wanted.keep_snapshot:
+                content = self._executor.get(finished.snapshot)
+                write_atomically(self._store.layout.snapshot(stage.key), content)
             self._publish(stage.key, outcome.result, finished)
         children = self._plan.children.get(stage.key, ())
         if children:
@@ -350,7 +401,7 @@ class _Run:
 
     def _fail(self, stage: Stage, finished: Finished, failure: Failure) -> None:
         below = [s for s in self._plan.below(stage.key) if s.key not in self._settled]
-        lost = [s for s in below if s.ends_trial]
+        lost = [s for s in below if s.key in self._cells]
         for s in lost:
             self._note(s.key, finished, failure)
         if self._attempts[stage.key] <= RETRIES.get(failure.kind, 0):
@@ -358,7 +409,8 @@ class _Run:
             if "ObjectLost" in failure.message or "OwnerDied" in failure.message:
                 self._go_back(stage)
             else:
-                self._ready.append(stage.key)
+                pause_s = PAUSE_S.get(failure.kind, 0.0) * self._attempts[stage.key]
+                self._later.append((time.monotonic() + pause_s, stage.key))
             return
         self._settled.update(s.key for s in below)
         self._counts["failed"] += len(lost)
@@ -378,6 +430,9 @@ class _Run:
             self._ready.append(stage.key)
             return
         self._snapshots.pop(stage.parent, None)
+        if stage.parent in self._kept:
+            self._ready.append(stage.key)
+            return
         parent = self._plan.stages[stage.parent]
         for child in self._plan.children[parent.key]:
             if child in self._ready:
@@ -440,14 +495,9 @@ class _Run:
             blocked=self._counts["blocked"],
             running=tuple(self._doing(key) for key in self._running),
             epochs_done=self._epochs_done,
-            epochs_total=self._plan.epochs,
+            epochs_total=self._epochs_total,
             elapsed_s=elapsed,
-            eta_s=self._pace.remaining_s(
-                (s for s in self._plan.stages.values() if s.key not in self._settled),
-                self._executor.slots,
-            )
-            if force or now - self._told >= LIVE_S
-            else self._pace.last,
+            eta_s=self._eta_s(now) if force or now - self._told >= LIVE_S else self._pace.last_s,
             trials_per_minute=60 * sum(self._counts.values()) / elapsed if elapsed > 0 else 0.0,
             last_failure=self._failures[-1] if self._failures else None,
         )
@@ -457,13 +507,18 @@ class _Run:
             live = {**state.as_dict(), "running_trials": self._running_trials()}
             self._store.write_live({**live, "at": datetime.now(UTC).isoformat()})
 
+    def _eta_s(self, now: float) -> float | None:
+        left = [s for s in self._plan.stages.values() if s.key not in self._settled]
+        spent = {key: now - began for key, began in self._running.items()}
+        return self._pace.remaining_s(left, spent, self._executor.slots)
+
     def _running_trials(self) -> list[str]:
-        return [key for key in self._running if self._plan.stages[key].ends_trial]
+        return [key for key in self._running if key in self._cells]
 
     def _doing(self, key: str) -> str:
         stage = self._plan.stages[key]
         cell = self._cells.get(key) or next(
-            self._cells[s.key] for s in self._plan.below(key) if s.ends_trial
+            self._cells[s.key] for s in self._plan.below(key) if s.key in self._cells
         )
         return f"{describe(cell)}, epochs {stage.start}-{stage.stop}"
 
@@ -474,7 +529,7 @@ class _Pace:
     def __init__(self) -> None:
         self._seconds: dict[tuple[str, str], float] = defaultdict(float)
         self._epochs: dict[tuple[str, str], int] = defaultdict(int)
-        self.last: float | None = None
+        self.last_s: float | None = None
 
     def learn(self, stage: Stage, seconds: float) -> None:
         """Takes in a stage that ended."""
@@ -482,18 +537,28 @@ class _Pace:
         self._seconds[kind] += seconds
         self._epochs[kind] += max(1, stage.epochs)
 
-    def remaining_s(self, stages: Iterable[Stage], slots: int) -> float | None:
-        """Seconds for the stages that are left, on a number of workers."""
-        left: dict[tuple[str, str], int] = defaultdict(int)
-        for stage in stages:
-            left[stage.spec.data.name, stage.spec.recipe.model] += stage.epochs
-        known = {kind: self._seconds[kind] / self._epochs[kind] for kind in self._epochs}
-        if not known:
+    def remaining_s(
+        self, stages: Iterable[Stage], spent_s: Mapping[str, float], slots: int
+    ) -> float | None:
+        """Seconds for the stages that are left, on a number of workers.
+
+        Args:
+            stages: that have not ended.
+            spent_s: for those that run, how long they have.
+            slots: workers.
+        """
+        pace = {kind: self._seconds[kind] / self._epochs[kind] for kind in self._epochs}
+        if not pace:
             return None
-        # A network not seen yet is taken to cost what the dearest known one does.
-        dearest = max(known.values())
-        self.last = sum(n * known.get(kind, dearest) for kind, n in left.items()) / slots
-        return self.last
+        dearest = max(pace.values())  # a network not seen yet is taken to cost what this one does
+        total = longest = 0.0
+        for stage in stages:
+            kind = (stage.spec.data.name, stage.spec.recipe.model)
+            whole = stage.epochs * pace.get(kind, dearest)
+            left = max(0.0, whole - spent_s.get(stage.key, 0.0))
+            total, longest = total + left, max(longest, left)
+        self.last_s = max(longest, total / slots)
+        return self.last_s
 
 
 def describe(cell: Cell) -> str:

@@ -90,10 +90,7 @@ def run_study(
         _fetch_data(wanted, where or Where(), progress)
         interrupt = Interrupt()
         with executor(where or Where()) as workers, stop_on_signals(interrupt):
-            summary = run(
-                wanted, store, workers, progress=progress, interrupt=interrupt, share=share
-            )
-        return summary
+            return run(wanted, store, workers, progress=progress, interrupt=interrupt, share=share)
 
 
 @dataclass(frozen=True)

@@ -230,6 +230,11 @@ class Store:
         finally:
             os.close(handle)
 
+    def kept_snapshots(self) -> frozenset[str]:
+        """Keys of the states that a training can go on from."""
+        folder = self.layout.snapshot("x").parent
+        return frozenset(path.stem for path in folder.glob("*.safetensors"))
+
     def set_aside_damaged(self) -> list[Path]:
         """Moves files whose content is not what their name says to `damaged/`.
 

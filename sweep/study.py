@@ -8,21 +8,26 @@ What is written is merged per dataset and validated as a whole before anything i
 import difflib
 import json
 import math
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, time
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    FailFast,
     Field,
+    Strict,
     ValidationError,
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 
 import data
 import models
@@ -31,13 +36,21 @@ from sweep.errors import StudyError
 
 MAX_STUDY_BYTES = 1_000_000
 MAX_CELLS = 1_000_000
+MAX_RANGE = 100_000
+MAX_EPOCHS = 10_000_000
 MAX_DEPTH = 8
 SECTIONS = ("grid", "recipe", "split", "teacher", "evaluation")
 
+_LONG_KEY = re.compile(r"""[ \t]*\[{0,2}[ \t]*[\w"'-]+(?:[ \t]*\.[ \t]*[\w"'-]+){64}""")
+"""A dotted key of more parts than any study has; tomllib takes time quadratic in their number."""
 
-def _no_bool(value: object) -> object:
+
+def _only_number(value: object) -> object:
+    """Pydantic would take true for 1 and "2" for 2."""
     if isinstance(value, bool):
         raise ValueError("must be a number, not true or false")
+    if isinstance(value, str):
+        raise ValueError("must be a number, not text in quotes")
     return value
 
 
@@ -53,20 +66,35 @@ def _expand_range(value: object) -> object:
         raise ValueError("start, stop and step of a range must be whole numbers")
     if step < 1 or stop < start:
         raise ValueError("a range needs step >= 1 and stop >= start")
-    if (stop - start) // step >= MAX_CELLS:
-        raise ValueError(f"a range may have at most {MAX_CELLS:,} values")
+    if (stop - start) // step >= MAX_RANGE:
+        raise ValueError(f"a range may have at most {MAX_RANGE:,} values")
     return list(range(start, stop + 1, step))
 
 
 def _full_batch(value: object) -> object:
-    return None if value == "full" else value
+    if value == "full":
+        return None
+    if isinstance(value, str):
+        raise ValueError("must be a whole number of 1 or more, or 'full'")
+    return value
 
 
-Number = Annotated[float, BeforeValidator(_no_bool)]
-Count = Annotated[int, BeforeValidator(_no_bool)]
+class _FirstOnly(FailFast):
+    """Reports the first bad value of a list, not each of a million; unlike its base hashable."""
+
+    __hash__ = object.__hash__
+
+
+T = TypeVar("T")
+Values = Annotated[tuple[T, ...], _FirstOnly()]
+"""A list in a study file."""
+
+Number = Annotated[float, BeforeValidator(_only_number)]
+Count = Annotated[int, BeforeValidator(_only_number)]
 Alpha = Annotated[Number, Field(ge=0, le=1)]
 Positive = Annotated[Number, Field(gt=0)]
-BatchSize = Annotated[Annotated[Count, Field(ge=1)] | None, BeforeValidator(_full_batch)]
+Epochs = Annotated[Count, Field(ge=1, le=MAX_EPOCHS)]
+BatchSize = Annotated[Annotated[Count, Field(ge=1, lt=2**63)] | None, BeforeValidator(_full_batch)]
 Init = Literal["default", "he", "xavier", "lecun", "normal"]
 Optimizer = Literal["adam", "sgd"]
 Seed = Annotated[Count, Field(ge=0, lt=2**63)]
@@ -76,6 +104,12 @@ class _Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, strict=False, ser_json_inf_nan="strings"
     )
+
+
+def _check_seeds(seeds: Sequence[int]) -> None:
+    if not seeds:
+        raise ValueError("no seed given; at least one is needed")
+    _distinct(seeds, "seed")
 
 
 def _distinct(values: Sequence[Any], what: str) -> None:
@@ -89,32 +123,32 @@ def _distinct(values: Sequence[Any], what: str) -> None:
 class Grid(_Section):
     """The axes of a study; every combination is a cell."""
 
-    teacher: tuple[str, ...] = Field((), description="teacher networks, by name")
-    alpha: tuple[Alpha, ...] = Field((), description="weight of the hard loss while guided, 0..1")
+    teacher: Values[str] = Field((), description="teacher networks, by name")
+    alpha: Values[Alpha] = Field((), description="weight of the hard loss while guided, 0..1")
     switch_epoch: Annotated[
-        tuple[Annotated[Count, Field(ge=0)], ...], BeforeValidator(_expand_range)
+        Values[Annotated[Count, Field(ge=0, le=MAX_EPOCHS)]], BeforeValidator(_expand_range)
     ] = Field((), description="guided while epoch < switch_epoch; list or {start, stop, step}")
-    temperature: tuple[Positive, ...] = Field((1.0,), description="softens both softmax outputs")
+    temperature: Values[Positive] = Field((1.0,), description="softens both softmax outputs")
     past_end: Literal["refuse", "allow"] = Field(
         "refuse", description="whether a switch_epoch above the number of epochs is a mistake, or "
         "stands for never switching"
     )  # fmt: skip
-    epochs: tuple[Annotated[Count, Field(ge=1)], ...] = Field(
+    epochs: Values[Epochs] = Field(
         (), description="sweeps recipe.epochs for students and baselines"
     )
-    batch_size: tuple[BatchSize, ...] = Field((), description="sweeps recipe.batch_size")
-    learning_rate: tuple[Positive, ...] = Field((), description="sweeps recipe.learning_rate")
-    weight_decay: tuple[Annotated[Number, Field(ge=0)], ...] = Field(
+    batch_size: Values[BatchSize] = Field((), description="sweeps recipe.batch_size")
+    learning_rate: Values[Positive] = Field((), description="sweeps recipe.learning_rate")
+    weight_decay: Values[Annotated[Number, Field(ge=0)]] = Field(
         (), description="sweeps recipe.weight_decay"
     )
-    init: tuple[Init, ...] = Field((), description="sweeps recipe.init")
+    init: Values[Init] = Field((), description="sweeps recipe.init")
 
     @model_validator(mode="after")
     def _values(self) -> "Grid":
         for key in type(self).model_fields:
             values = getattr(self, key)
             if isinstance(values, tuple):
-                _distinct(values, f"{key}:")
+                _distinct(values, f"{key} =")
         axes = (len(self.teacher), len(self.alpha), len(self.switch_epoch), len(self.temperature))
         if any(axes[:3]) and not all(axes):
             empty = [
@@ -134,7 +168,7 @@ RECIPE_AXES = ("epochs", "batch_size", "learning_rate", "weight_decay", "init")
 class Recipe(_Section):
     """How networks are trained."""
 
-    epochs: Annotated[Count, Field(ge=1, le=10_000_000)] = Field(..., description="of a training")
+    epochs: Epochs = Field(..., description="of a training")
     batch_size: BatchSize = Field(..., description='rows of a minibatch, or "full"')
     optimizer: Optimizer = Field("adam", description="adam or sgd")
     learning_rate: Positive = Field(0.001, description="constant over the training")
@@ -156,7 +190,7 @@ class Recipe(_Section):
 class Split(_Section):
     """Which rows train and which select; the test rows of a dataset are fixed."""
 
-    train_size: Annotated[Count, Field(ge=1)] | None = Field(
+    train_size: Annotated[Count, Field(ge=1, lt=2**63)] | None = Field(
         None, description="rows of a stratified subset of the training rows; absent: all"
     )
     validation: Annotated[Number, Field(ge=0, lt=1)] = Field(
@@ -172,7 +206,7 @@ class Teacher(_Section):
         "validation", description="split on which the best teacher is chosen"
     )
     select_by: Literal["metric", "loss"] = Field("metric", description="what is compared")
-    seeds: tuple[Seed, ...] | None = Field(
+    seeds: Values[Seed] | None = Field(
         None, description="seeds of the teachers; absent: those of the study"
     )
     recipe: dict[str, Any] = Field(
@@ -183,16 +217,14 @@ class Teacher(_Section):
     @classmethod
     def _seeds(cls, seeds: tuple[int, ...] | None) -> tuple[int, ...] | None:
         if seeds is not None:
-            if not seeds:
-                raise ValueError("no seed given; at least one is needed")
-            _distinct(seeds, "seed")
+            _check_seeds(seeds)
         return seeds
 
 
 class Evaluation(_Section):
     """What is measured and kept; never part of a trial's identity."""
 
-    fgsm_epsilons: tuple[Annotated[Number, Field(ge=0)], ...] = Field(
+    fgsm_epsilons: Values[Annotated[Number, Field(ge=0)]] = Field(
         (), description="step sizes of the FGSM attack, in the space of the network's inputs"
     )
     every_epochs: Annotated[Count, Field(ge=0)] = Field(
@@ -209,17 +241,28 @@ class Evaluation(_Section):
         return epsilons
 
 
+_SECTION_MODELS: dict[str, type[_Section]] = {
+    "grid": Grid,
+    "recipe": Recipe,
+    "split": Split,
+    "teacher": Teacher,
+    "evaluation": Evaluation,
+}
+
+
 class DatasetStudy(_Section):
     """One dataset of a study, with all sections merged."""
 
     student: str = Field("student", description="the network that is guided")
-    baseline: bool = Field(True, description="whether the student is also trained alone")
-    grid: Grid = Field(Grid(), description="see [grid]")  # type: ignore[call-arg]
+    baseline: Annotated[bool, Strict()] = Field(
+        True, description="whether the student is also trained alone"
+    )
+    grid: Grid = Field(Grid(), description="see [grid]")
     recipe: Recipe = Field(..., description="see [recipe]")
-    split: Split = Field(Split(), description="see [split]")  # type: ignore[call-arg]
-    teacher: Teacher = Field(Teacher(), description="see [teacher]")  # type: ignore[call-arg]
+    split: Split = Field(Split(), description="see [split]")
+    teacher: Teacher = Field(Teacher(), description="see [teacher]")
     evaluation: Evaluation = Field(
-        Evaluation(),  # type: ignore[call-arg]
+        Evaluation(),
         description="see [evaluation]",
     )
 
@@ -236,18 +279,46 @@ class Study(_Section):
     )
     title: str = Field("", max_length=200, description="one line")
     question: str = Field("", max_length=4000, description="what the study asks")
-    seeds: tuple[Seed, ...] = Field(..., min_length=1, description="repeats of every point")
+    seeds: Values[Seed] = Field(..., description="repeats of every point")
     datasets: dict[str, DatasetStudy] = Field(..., min_length=1, description="by dataset name")
 
     @field_validator("seeds")
     @classmethod
     def _seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        _distinct(seeds, "seed")
+        _check_seeds(seeds)
         return seeds
 
     def to_json(self) -> str:
         """The whole study as text, for the record."""
         return self.model_dump_json()
+
+
+def documented_keys() -> list[tuple[str, str, str]]:
+    """Every key of a study file.
+
+    Returns:
+        For each: its dotted name, its default (empty where it must be given), what it means.
+    """
+    sections: tuple[tuple[str, type[BaseModel], frozenset[str]], ...] = (
+        ("", Study, frozenset({"datasets"})),
+        *((f"{name}.", model, frozenset()) for name, model in _SECTION_MODELS.items()),
+        ("datasets.NAME.", DatasetStudy, frozenset(SECTIONS)),
+    )
+    return [
+        (prefix + name, _default(field), field.description or "")
+        for prefix, model, skipped in sections
+        for name, field in model.model_fields.items()
+        if name not in skipped
+    ]
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return ""
+    value = field.get_default(call_default_factory=True)
+    if value is None:
+        return "none"
+    return json.dumps(value) if not isinstance(value, str) else f'"{value}"'
 
 
 def builtin_names() -> list[str]:
@@ -271,9 +342,8 @@ def load_study(
         StudyError: naming the key, the value and what is allowed.
     """
     extensions.load()
-    raw = dict(source) if isinstance(source, Mapping) else _read(str(source))
-    _check_depth(raw)
-    apply_overrides(raw := _copy(raw), overrides)
+    raw = _plain(source if isinstance(source, Mapping) else _read(str(source)))
+    apply_overrides(raw, overrides)
     return validate(raw)
 
 
@@ -291,7 +361,7 @@ def validate(raw: Mapping[str, Any]) -> Study:
         for name, own in datasets.items()
     }
     for name in merged:
-        _ask_catalog(lambda name=name: data.get(name), f"datasets.{name}")  # type: ignore[misc]
+        _ask_catalog(lambda name=name: data.get(name), f"datasets.{name}")
     try:
         study = Study.model_validate(
             {key: value for key, value in raw.items() if key not in SECTIONS} | {"datasets": merged}
@@ -332,20 +402,29 @@ def apply_overrides(raw: dict[str, Any], overrides: Mapping[str, Any] | Iterable
     Raises:
         StudyError: for a text without `=` or a path through something that is no section.
     """
+    if isinstance(overrides, str):
+        overrides = [overrides]
     if isinstance(overrides, Mapping):
         pairs = list(overrides.items())
     else:
         pairs = [_parse_override(text) for text in overrides]
     for path, value in pairs:
-        keys = path.split(".")
-        if keys[0] in SECTIONS:
-            for dataset in raw.get("datasets", {}).values():
+        keys = path.split(".") if isinstance(path, str) else []
+        if not keys or not all(keys):
+            raise StudyError(f"override {path!r}: must be a dotted key, e.g. recipe.epochs")
+        value = _plain(value, path, len(keys))
+        datasets = raw.get("datasets")
+        if keys[0] in SECTIONS and isinstance(datasets, Mapping):
+            for dataset in datasets.values():
                 _forget(dataset, keys)
         target = raw
         for position, key in enumerate(keys[:-1]):
             target = target.setdefault(key, {})
             if not isinstance(target, dict):
-                raise StudyError(f"{'.'.join(keys[: position + 1])} is not a section of the study")
+                section = ".".join(keys[: position + 1])
+                raise StudyError(
+                    f"{path} = {_show(value)}: {section} is not a section of the study"
+                )
         target[keys[-1]] = value
 
 
@@ -355,9 +434,10 @@ def _parse_override(text: str) -> tuple[str, Any]:
     if not equals or not path or not all(path.split(".")):
         raise StudyError(f"--set {text!r}: must be written key=value, e.g. recipe.epochs=2")
     try:
-        return path, tomllib.loads(f"value = {value}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+        parsed = tomllib.loads(f"value = {value}")
+    except (ValueError, RecursionError):  # ValueError: no TOML, or an integer of too many digits
         return path, value.strip()
+    return path, parsed["value"] if len(parsed) == 1 else value.strip()
 
 
 def _forget(table: object, keys: Sequence[str]) -> None:
@@ -374,16 +454,15 @@ def _read(source: str) -> dict[str, Any]:
         text = (resources.files("sweep") / "studies" / f"{source}.toml").read_text("utf-8")
         return tomllib.loads(text)
     path = Path(source)
-    if not path.is_file():
-        if path.suffix == ".toml" or len(path.parts) > 1:
-            raise StudyError(f"study file {source!r} does not exist")
-        raise StudyError(
-            f"unknown study {source!r}; {_allowed(source, builtin_names())}, or a file"
-        )
     try:
+        if not path.is_file():
+            raise StudyError(_no_file(source, path))
         if path.stat().st_size > MAX_STUDY_BYTES:
             raise StudyError(f"study file {source!r} is larger than {MAX_STUDY_BYTES:,} bytes")
-        return tomllib.loads(path.read_bytes().decode("utf-8"))
+        text = path.read_bytes().decode("utf-8")
+        if any(_LONG_KEY.match(line) for line in text.splitlines()):
+            raise StudyError(f"study file {source!r} is nested more than {MAX_DEPTH} levels deep")
+        return tomllib.loads(text)
     except UnicodeDecodeError as error:
         raise StudyError(f"study file {source!r} is not UTF-8 text: {error}") from None
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
@@ -394,19 +473,35 @@ def _read(source: str) -> dict[str, Any]:
         raise StudyError(f"study file {source!r} cannot be read: {error.strerror}") from None
 
 
-def _copy(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _copy(item) for key, item in value.items()}
-    return [_copy(item) for item in value] if isinstance(value, list | tuple) else value
+def _no_file(source: str, path: Path) -> str:
+    if source and path.is_dir():
+        return f"study {source!r} is a directory; {_allowed(source, builtin_names())}, or a file"
+    if source and path.exists():
+        return f"study {source!r} is not a regular file"
+    if path.suffix == ".toml" or len(path.parts) > 1:
+        return f"study file {source!r} does not exist"
+    return f"unknown study {source!r}; {_allowed(source, builtin_names())}, or a file"
 
 
-def _check_depth(value: object, depth: int = 0) -> None:
+def _plain(value: Any, key: str = "", depth: int = 0) -> Any:
+    """A copy in the types of TOML, of limited depth; anything else is refused by its key."""
     if depth > MAX_DEPTH:
-        raise StudyError(f"the study is nested more than {MAX_DEPTH} levels deep")
-    children = value.values() if isinstance(value, Mapping) else value
-    if isinstance(children, list | tuple) or isinstance(value, Mapping):
-        for child in children:  # type: ignore[attr-defined]
-            _check_depth(child, depth + 1)
+        raise StudyError(f"{key}: the study is nested more than {MAX_DEPTH} levels deep")
+    if isinstance(value, Mapping):
+        return {
+            str(name): _plain(item, f"{key}.{name}" if key else str(name), depth + 1)
+            for name, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_plain(item, key, depth + 1) for item in value]
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise StudyError(f"{key}: an integer of {value.bit_length()} bits; at most 64 are allowed")
+    if value is not None and not isinstance(value, str | bool | int | float | date | time):
+        raise StudyError(
+            f"{key}: a value of type {type(value).__name__}; allowed are text, numbers, true and "
+            "false, lists and sections"
+        )
+    return value
 
 
 def _merge(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -429,10 +524,6 @@ def _known_keys(raw: Mapping[str, Any]) -> None:
     """Refuses unknown keys with the nearest known one; pydantic would name them less well."""
     top = {*Study.model_fields, *SECTIONS}
     own = set(DatasetStudy.model_fields)
-    section_models = {
-        "grid": Grid, "recipe": Recipe, "split": Split, "teacher": Teacher,
-        "evaluation": Evaluation,
-    }  # fmt: skip
 
     def check(table: object, path: str, known: set[str]) -> None:
         if not isinstance(table, Mapping):
@@ -443,7 +534,7 @@ def _known_keys(raw: Mapping[str, Any]) -> None:
                 raise StudyError(f"unknown key {name!r}; {_allowed(key, known)}")
 
     def check_sections(table: Mapping[str, Any], path: str) -> None:
-        for section, model in section_models.items():
+        for section, model in _SECTION_MODELS.items():
             if section in table:
                 name = f"{path}{section}"
                 check(table[section], name, set(model.model_fields))
@@ -452,9 +543,13 @@ def _known_keys(raw: Mapping[str, Any]) -> None:
 
     check(raw, "", top)
     check_sections(raw, "")
-    if "datasets" not in raw or not raw["datasets"]:
+    if "datasets" not in raw or raw["datasets"] == {}:
         raise StudyError(f"datasets: missing; name at least one, {_allowed('', data.names())}")
-    check(raw["datasets"], "datasets", set(raw["datasets"]))
+    if not isinstance(raw["datasets"], Mapping):
+        raise StudyError(
+            f"datasets = {_show(raw['datasets'])}: must be a section for each dataset, such as "
+            f"[datasets.digits]; {_allowed('', data.names())}"
+        )
     for name, table in raw["datasets"].items():
         check(table, f"datasets.{name}", own)
         check_sections(table, f"datasets.{name}.")
@@ -473,7 +568,7 @@ def _check_dataset(name: str, dataset: DatasetStudy) -> None:
     grid, recipe = dataset.grid, dataset.recipe
     _ask_catalog(lambda: models.get(name, dataset.student), f"{key}.student")
     for teacher in grid.teacher:
-        _ask_catalog(lambda t=teacher: models.get(name, t), f"{key}.grid.teacher")  # type: ignore[misc]
+        _ask_catalog(lambda t=teacher: models.get(name, t), f"{key}.grid.teacher")
     _ask_catalog(lambda: data.DataSpec(name, **dataset.split.model_dump()), f"{key}.split")
     if dataset.teacher.select_on == "validation" and grid.teacher and not dataset.split.validation:
         raise StudyError(
@@ -495,10 +590,9 @@ def _check_dataset(name: str, dataset: DatasetStudy) -> None:
         dataset.teacher_recipe()
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise StudyError(
-            f"{key}.teacher.recipe.{where} = {_show(first['input'])}: {_message(first)}"
-        ) from None
+        where = ".".join([f"{key}.teacher.recipe", *map(str, first["loc"])])
+        shown = f" = {_show(first['input'])}" if first["loc"] else ""
+        raise StudyError(f"{where}{shown}: {_message(first)}") from None
 
 
 def _show(value: object) -> str:
@@ -507,14 +601,21 @@ def _show(value: object) -> str:
 
 
 def _message(error: Any) -> str:
-    message = str(error["msg"])
-    return message.removeprefix("Value error, ").replace("Input should be", "must be")
+    message = str(error["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
+    return (
+        message.replace("a valid tuple", "a list, in square brackets")
+        .replace("a valid string", "text in quotes")
+        .replace("a valid boolean", "true or false")
+        .replace("a valid integer", "a whole number")
+    )
 
 
 def _describe(error: ValidationError, raw: Mapping[str, Any]) -> str:
     """Each problem as `key = value: what is allowed`, under the key as the user wrote it."""
     lines: list[str] = []
-    for problem in error.errors():
+    for problem in error.errors(include_url=False):
+        if len(lines) == 20:
+            break
         loc = [part for part in problem["loc"] if not _is_type_tag(part)]
         if len(loc) > 2 and loc[0] == "datasets" and loc[2] in SECTIONS:
             own = raw["datasets"].get(loc[1], {}).get(loc[2], {})
@@ -530,13 +631,13 @@ def _describe(error: ValidationError, raw: Mapping[str, Any]) -> str:
                 f"name = {_show(problem['input'])}: must be lower-case letters, digits, - and _, "
                 "starting with a letter or digit, at most 64 long"
             )
-        elif isinstance(problem["input"], Mapping | BaseModel):
+        elif loc[-1:] and (loc[-1] in SECTIONS or loc[:-1] == ["datasets"]):
             line = f"{key}: {_message(problem)}"
         else:
             line = f"{key} = {_show(problem['input'])}: {_message(problem)}"
         if line not in lines:
             lines.append(line)
-    return "\n".join(lines[:20])
+    return "\n".join(lines)
 
 
 def _is_type_tag(part: object) -> bool:

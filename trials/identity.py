@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from typing import TypeAlias
 
-Canonical: TypeAlias = "None | bool | int | float | str | list[Canonical] | dict[str, Canonical]"
+Canonical: TypeAlias = "bool | int | float | str | list[Canonical] | dict[str, Canonical] | None"
 
 NUMERICS_VERSION = 1
 """Raised by hand when a change of the code alters the result of a trial."""

@@ -8,7 +8,7 @@ softened by a temperature, times the temperature squared (Hinton, Vinyals and De
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 from torch import Tensor
 
 from data.catalog import Task

@@ -94,7 +94,10 @@ class Snapshot:
 
 def _progress(fields: dict[str, Any]) -> Progress:
     """JSON knows no tuples."""
-    return Progress(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()
+    }
+    return Progress(**values)
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

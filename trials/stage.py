@@ -138,9 +138,7 @@ def run_stage(
         test, validation = (
             (None, None) if diverged else _final(trained.model, loaded, task.measures.fgsm_epsilons)
         )
-        if test is not None and not (
-            _finite(test) and (validation is None or _finite(validation))
-        ):
+        if test is not None and not (_finite(test) and (validation is None or _finite(validation))):
             test, validation, diverged = None, None, True
         evaluate_s = time.perf_counter() - evaluate_began
         stage_s = time.perf_counter() - began
@@ -173,9 +171,7 @@ def run_stage(
         diverged_epoch=progress.diverged_epoch,
         result=result,
         weights=to_bytes(state.model) if task.keep_weights and not diverged else None,
-        snapshot=(
-            state.to_bytes() if task.hand_over and progress.diverged_epoch is None else None
-        ),
+        snapshot=(state.to_bytes() if task.hand_over and progress.diverged_epoch is None else None),
     )
 
 
@@ -241,7 +237,7 @@ def _per_class(metrics: ClassificationMetrics) -> tuple[dict[str, float | int], 
 def evaluate_trained(
     task: EvaluateTask,
     weights: bytes | None,
-    teachers: Sequence[ChosenTeacher],
+    teachers: Sequence[ChosenTeacher],  # noqa: ARG001 (no teacher is needed)
     workshop: Workshop,
 ) -> EvaluateOutcome:
     """Measures a trained network under attacks; what `run_stage` is to a stage.

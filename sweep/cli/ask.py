@@ -157,7 +157,7 @@ def show(
 def query(
     sql: Annotated[str, typer.Argument(metavar="SQL", help="one SELECT statement")],
     results: Directory = RESULTS,
-    format: Annotated[Format, typer.Option(help="table, csv or json")] = "table",  # noqa: A002
+    format: Annotated[Format, typer.Option(help="table, csv or json")] = "table",
     as_json: Json = False,
 ) -> None:
     """Ask in SQL: views trials, cells, curves, robustness, attempts."""

@@ -21,10 +21,16 @@ from sweep.cli.options import (
 
 
 @app.command()
-def studies(as_json: Json = False) -> None:
-    """List the built-in studies with their size."""
-    from sweep.estimate import overview
+def studies(
+    keys: Annotated[bool, typer.Option("--keys", help="list the keys of a study file")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the built-in studies with their size, or the keys of a study file."""
+    if keys:
+        _keys(as_json)
+        return
     from sweep.cells import demand
+    from sweep.estimate import overview
     from sweep.store import Store
     from sweep.study import builtin_names, load_study
 
@@ -61,6 +67,16 @@ def studies(as_json: Json = False) -> None:
         ),
         columns,
     )
+
+
+def _keys(as_json: bool) -> None:
+    from sweep import study
+
+    columns = ("key", "default", "meaning")
+    if as_json:
+        print_json([dict(zip(columns, row, strict=True)) for row in study.documented_keys()])
+    else:
+        print_table(study.documented_keys(), columns)
 
 
 @app.command()

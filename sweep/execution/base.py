@@ -93,6 +93,10 @@ class Executor(Protocol):
         """Makes a value available to all workers."""
         ...
 
+    def get(self, handle: Handle) -> bytes:
+        """The bytes behind a handle that `wait` returned."""
+        ...
+
     def submit(
         self, task_id: str, task: Task, start: Handle | None, teachers: Sequence[Handle]
     ) -> None:

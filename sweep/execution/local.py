@@ -39,13 +39,18 @@ class LocalExecutor:
         """The value itself."""
         return value
 
+    def get(self, handle: Handle) -> bytes:
+        """The value itself."""
+        content: bytes = handle
+        return content
+
     def submit(
         self, task_id: str, task: Task, start: Handle | None, teachers: Sequence[Handle]
     ) -> None:
         """Queues a stage; `wait` runs it."""
         self._queue.append((task_id, task, start, teachers))
 
-    def wait(self, timeout_s: float) -> list[Finished]:
+    def wait(self, timeout_s: float) -> list[Finished]:  # noqa: ARG002 (it never waits)
         """Runs what is queued, however long it takes."""
         finished = []
         while self._queue:
@@ -56,18 +61,10 @@ class LocalExecutor:
                 outcome = self._runner(task, start, teachers, self._workshop)
             except Exception as error:
                 failure = describe_failure(error)
-            finished.append(
-                Finished(
-                    task_id,
-                    outcome,
-                    outcome.snapshot if outcome else None,
-                    failure,
-                    platform.node(),
-                    f"process {os.getpid()}",
-                    began,
-                    datetime.now(UTC),
-                )  # fmt: skip
-            )
+            snapshot = outcome.snapshot if outcome else None
+            ended = datetime.now(UTC)
+            where = platform.node(), f"process {os.getpid()}"
+            finished.append(Finished(task_id, outcome, snapshot, failure, *where, began, ended))
         return finished
 
     def stop(self) -> None:

@@ -127,6 +127,11 @@ class RayExecutor:
         """Puts a value into the object store once."""
         return self._ray.put(value)
 
+    def get(self, handle: Handle) -> bytes:
+        """Fetches a value from the object store."""
+        content: Any = self._ray.get(handle)
+        return bytes(content)
+
     def submit(
         self, task_id: str, task: Task, start: Handle | None, teachers: Sequence[Handle]
     ) -> None:

@@ -66,7 +66,7 @@ def measure(trials: int, workers: int) -> dict[str, float]:
                 ran = time.perf_counter()
             done = time.perf_counter()
         rows, damaged = store.trials.read(["trial_id"])
-        assert rows.num_rows == trials and not damaged and warm.done == 2 * workers
+        assert (rows.num_rows, damaged, warm.done) == (trials, [], 2 * workers)
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "trials": summary.done,

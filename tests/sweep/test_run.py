@@ -15,7 +15,7 @@ from sweep.filters import parse
 from sweep.plan import plan
 from sweep.progress import RunState, Silent
 from sweep.records import FailureKind
-from sweep.run import Interrupt, RunSummary, run
+from sweep.run import PAUSE_S, Interrupt, RunSummary, run
 from sweep.store import Store
 from tests.sweep.tiny import FakeTraining, tiny_study
 
@@ -149,7 +149,10 @@ def test_divergence_of_a_trunk_is_recorded_for_every_trial_below_it(store: Store
     assert go(store, again).total == 0  # a diverged trial is an answer
 
 
-def test_failed_trials_wait_for_a_retry_of_their_kind(store: Store) -> None:
+def test_failed_trials_wait_for_a_retry_of_their_kind(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PAUSE_S, FailureKind.HOST_OUT_OF_MEMORY, 0.01)
     go(store, FakeTraining(lambda task: MemoryError() if task.teachers else None))
     quiet = FakeTraining()
     assert go(store, quiet).total == 0
@@ -191,6 +194,22 @@ def test_a_lost_worker_costs_a_stage(store: Store) -> None:
     assert len(training.tasks) == STAGES + 3
     attempts, _ = store.attempts.read(["kind"])
     assert attempts["kind"].to_pylist().count("worker_lost") == 3 * 2  # for both trials below
+
+
+def test_a_stage_that_ran_out_of_memory_pauses_and_is_tried_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PAUSE_S, FailureKind.HOST_OUT_OF_MEMORY, 0.01)
+    left = [3]
+
+    def fails(task: Any) -> BaseException | None:
+        if task.teachers and task.start_epoch == 0 and left[0]:
+            left[0] -= 1
+            return MemoryError("the node ran short")
+        return None
+
+    summary = go(store, FakeTraining(fails))
+    assert (summary.done, summary.failed, left[0]) == (TRIALS, 0, 0)
 
 
 def test_a_worker_lost_again_and_again_is_given_up(store: Store) -> None:
@@ -270,3 +289,18 @@ def test_progress_counts_and_ends_complete(store: Store) -> None:
     last = states[-1]
     assert (last.done, last.total, last.failed, last.running) == (TRIALS, TRIALS, 0, ())
     assert last.epochs_done == last.epochs_total == 22
+
+
+def test_longer_training_goes_on_from_kept_snapshots(store: Store) -> None:
+    kept = {"evaluation.keep": "snapshot"}
+    go(store, FakeTraining(), overrides=kept)
+    assert len(store.kept_snapshots()) == TRIALS
+    again = FakeTraining()
+    longer = {**kept, "recipe.epochs": 5, "grid.switch_epoch": [0, 1, 3, 5]}
+    summary = go(store, again, overrides=longer)
+    # teachers and baselines go on from epoch 3; the students' teachers are others now, so they are
+    # trained anew: 5 epochs guided, 4 alone after switch 1, 2 alone after switch 3
+    assert summary.exit_status == 0
+    starts = Counter(t.start_epoch for t in again.tasks if not t.spec.rules)
+    assert starts == {3: 4}
+    assert summary.epochs == 4 * 2 + 2 * (5 + 2 + 4)

@@ -1,0 +1,290 @@
+"""The command line, in this process: what it prints, its exit status, its messages."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sweep import cli
+
+STUDY = """
+name = "tiny"
+title = "A tiny study"
+question = "Does it work?"
+seeds = [1, 2]
+
+[grid]
+teacher = ["small"]
+alpha = [0.1, 1.0]
+switch_epoch = [0, 1, 2]
+
+[recipe]
+epochs = 2
+batch_size = 32
+
+[split]
+train_size = 128
+validation = 0.1
+
+[evaluation]
+fgsm_epsilons = [0.05]
+keep = "weights"
+
+[datasets.digits]
+student = "medium"
+"""
+
+CELLS = 2 + 2 + 2 * 6
+TRIALS = 2 + 2 + 2 * 2
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("study") / "tiny.toml"
+    path.write_text(STUDY)
+    return path
+
+
+@pytest.fixture(scope="module")
+def results(study: Path) -> Path:
+    """The tiny study, run through the command line."""
+    folder = study.parent / "results"
+    command = [sys.executable, "-c", "from sweep.cli import main; main()", "run", str(study)]
+    done = subprocess.run(
+        [*command, "--local", "--results", str(folder)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"{TRIALS} trained" in done.stdout
+    assert f"{TRIALS}/{TRIALS} trials done" in done.stdout
+    return folder
+
+
+class Sweep:
+    """Calls the command line and keeps what it printed."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], patch: pytest.MonkeyPatch) -> None:
+        self._capsys, self._patch = capsys, patch
+
+    def __call__(self, *arguments: object, status: int = 0) -> str:
+        self._patch.setattr(sys, "argv", ["sweep", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, self.err = self._capsys.readouterr()
+        assert (ended.value.code or 0) == status, out + self.err
+        return out
+
+    def json(self, *arguments: object) -> object:
+        return json.loads(self(*arguments, "--json"))
+
+
+@pytest.fixture
+def sweep(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Sweep:
+    return Sweep(capsys, monkeypatch)
+
+
+def test_plan_counts(sweep: Sweep, study: Path, tmp_path: Path) -> None:
+    plan = sweep.json("plan", study, "--results", tmp_path / "none")
+    assert (plan["cells"], plan["trials"], plan["todo"], plan["done"]) == (CELLS, TRIALS, TRIALS, 0)
+    assert plan["by_role"] == {"student": 4, "baseline": 2, "teacher": 2}
+    assert plan["epochs_naive"] == 16
+    assert plan["epochs_planned"] == 4 * 2 + 2 * 3
+    assert plan["epochs_planned_by_role"] == {"student": 6, "baseline": 4, "teacher": 4}
+    assert plan["epochs_naive_by_dataset"] == {"digits": 16}
+    assert not (tmp_path / "none").exists()
+
+
+def test_plan_after_the_run_estimates_what_more_would_take(
+    sweep: Sweep, study: Path, results: Path
+) -> None:
+    plan = sweep.json("plan", study, "--results", results, "--set", "seeds=[1,2,3]", "--workers", 2)
+    assert (plan["done"], plan["todo"]) == (4, 8)  # a third teacher is a new rule
+    assert plan["estimate"]["seconds"] > 0
+    text = sweep("plan", study, "--results", results)
+    assert f"{TRIALS} done, 0 to do" in text
+
+
+def test_run_again_trains_nothing(sweep: Sweep, study: Path, results: Path) -> None:
+    out = sweep("run", study, "--results", results)
+    assert f"0 trained, {TRIALS} were done" in out
+
+
+def test_status_and_trials(sweep: Sweep, study: Path, results: Path) -> None:
+    (row,) = sweep.json("status", study, "--results", results)["studies"]
+    assert row == {
+        "study": "tiny", "total": TRIALS, "done": TRIALS, "failed": 0, "blocked": 0, "missing": 0,
+        "running": 0,
+    }  # fmt: skip
+    assert "tiny" in sweep("status", "--results", results)
+    every = sweep.json("trials", "tiny", "--results", results, "--limit", 0)
+    assert len(every) == CELLS
+    chosen = sweep.json(
+        "trials", "tiny", "--results", results, "--only", "role=student alpha=0.1 switch_epoch>=1"
+    )
+    assert {(r["alpha"], r["switch_epoch"]) for r in chosen} == {(0.1, 1), (0.1, 2)}
+    assert len(sweep.json("trials", "--results", results)) == TRIALS
+
+
+def test_show_gives_the_whole_record_by_prefix(sweep: Sweep, results: Path) -> None:
+    first = sweep.json("trials", "tiny", "--results", results, "--only", "role=baseline")[0]
+    record = sweep.json("show", first["trial_id"][:10], "--results", results)
+    assert record["trial_id"] == first["trial_id"]
+    assert record["attempts"][0]["status"] == "done"
+    assert len(record["per_class"]) == 10
+    assert sum(map(sum, record["confusion"])) == 360  # the test rows of digits
+    assert "confusion" in sweep("show", first["trial_id"], "--results", results)
+    assert "no trial" in _refused(sweep, "show", "zzz", "--results", results)
+
+
+def test_query(sweep: Sweep, results: Path) -> None:
+    rows = sweep.json("query", "SELECT count(*) AS n FROM trials", "--results", results)
+    assert rows == [{"n": TRIALS}]
+    rows = sweep.json("query", "SELECT count(*) AS n FROM cells", "--results", results)
+    assert rows == [{"n": CELLS}]
+    rows = sweep.json("query", "SELECT count(*) AS n FROM robustness", "--results", results)
+    assert rows == [{"n": TRIALS}]
+    rows = sweep.json(
+        "query", "SELECT max(epoch) AS last, count(*) AS n FROM curves", "--results", results
+    )
+    assert rows == [{"last": 2.0, "n": 2 * TRIALS}]  # 4 steps an epoch: one point each
+    out = sweep("query", "SELECT role FROM trials", "--results", results, "--format", "csv")
+    assert out.splitlines()[0] == "role"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DROP TABLE trials",
+        "SELECT 1; SELECT 2",
+        "COPY trials TO '/tmp/x.csv'",
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "SELECT * FROM '/etc/passwd'",
+        "ATTACH 'x.db'",
+        "SELECT nonsense FROM trials",
+        "not sql",
+        "",
+    ],
+)
+def test_query_refuses_anything_but_a_select_on_the_views(
+    sweep: Sweep, results: Path, sql: str
+) -> None:
+    assert _refused(sweep, "query", sql, "--results", results)
+
+
+def test_evaluate_adds_points_to_kept_weights(sweep: Sweep, study: Path, results: Path) -> None:
+    options = ("--results", results, "--local", "--fgsm-epsilons", "0.05,0.3")
+    done = sweep.json("evaluate", study, *options)
+    assert (done["evaluated"], done["without_weights"]) == (TRIALS, 0)
+    sql = "SELECT trial_id, epsilon, value FROM robustness ORDER BY trial_id, epsilon"
+    rows = sweep.json("query", sql, "--results", results)
+    assert len(rows) == 2 * TRIALS
+    for weak, strong in zip(rows[::2], rows[1::2], strict=True):
+        assert (weak["epsilon"], strong["epsilon"]) == (0.05, 0.3)
+        assert strong["value"] <= weak["value"]
+    again = sweep.json("evaluate", study, *options)
+    assert (again["evaluated"], again["complete"]) == (0, TRIALS)
+    sql = "SELECT count(*) AS n FROM robustness WHERE epsilon = 0.3"
+    # one that was measured in training, measured again from the weights, is the same
+    (results / "evaluations").rename(results / "evaluations-aside")
+    assert sweep.json("query", sql, "--results", results) == [{"n": 0}]
+    (results / "evaluations-aside").rename(results / "evaluations")
+    assert sweep.json("query", sql, "--results", results) == [{"n": TRIALS}]
+
+
+def test_export_compare_and_report(
+    sweep: Sweep, study: Path, results: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "tidy.parquet"
+    sweep("export", "tiny", file, "--results", results)
+    frame = pd.read_parquet(file)
+    assert len(frame) == CELLS
+    assert {"test_metric", "fgsm_0.05", "alpha", "seed", "train_loss"} <= set(frame.columns)
+    sweep("export", "tiny", tmp_path / "tidy.csv", "--results", results)
+    assert len(pd.read_csv(tmp_path / "tidy.csv")) == CELLS
+    assert "must end with" in _refused(
+        sweep, "export", "tiny", tmp_path / "tidy.xls", "--results", results
+    )
+    rows = sweep.json("compare", "tiny", file, "--results", results)
+    assert rows
+    assert all(row["difference"] == 0 for row in rows)
+    assert "does not exist" in _refused(
+        sweep, "compare", "tiny", "no.parquet", "--results", results
+    )
+    done = sweep.json("report", "tiny", "--results", results)
+    page = Path(done["report"]).read_text()
+    assert "A tiny study" in page
+    assert "<script src" not in page
+
+
+def _refused(sweep: Sweep, *arguments: object) -> str:
+    assert sweep(*arguments, status=2) == ""
+    assert "Traceback" not in sweep.err
+    return sweep.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["plan", "nosuch"], "unknown study 'nosuch'"),
+        (["plan", "quickstart", "--set", "recipe.epoch=3"], "unknown key 'recipe.epoch'"),
+        (["plan", "quickstart", "--set", "grid.alpha=[2]"], "grid.alpha[0] = 2"),
+        (["plan", "quickstart", "--only", "nosuch=1"], "'nosuch'"),
+        (["plan", "quickstart", "--seeds", "0"], "--seeds 0"),
+        (["run", "quickstart", "--local", "--address", "x"], "--local and --address"),
+        (["run", "quickstart", "--gpus-per-trial", "2"], "--gpus-per-trial 2"),
+        (["run", "quickstart", "--workers", "0"], "--workers 0"),
+        (["retry", "quickstart", "--kind", "bad"], "--kind 'bad'"),
+        (["status", "--results", "no/such/folder"], "does not exist"),
+        (["data", "fetch", "nosuch"], "nosuch"),
+        (["evaluate", "quickstart", "--fgsm-epsilons", "a"], "--fgsm-epsilons 'a'"),
+    ],
+)
+def test_a_mistake_is_one_message_and_status_2(
+    sweep: Sweep, arguments: list[str], message: str
+) -> None:
+    assert message in _refused(sweep, *arguments)
+
+
+def test_a_study_that_was_never_run_is_named(sweep: Sweep, results: Path) -> None:
+    message = _refused(sweep, "report", "quickstart", "--results", results)
+    assert "'quickstart' was never run" in message
+    assert "tiny" in message
+
+
+def test_smoke_only_tries_every_configuration(sweep: Sweep, study: Path, tmp_path: Path) -> None:
+    out = sweep("run", study, "--smoke-only", "--local", "--results", tmp_path / "r")
+    # a teacher, the baseline, and alpha 0.1 switching or not
+    assert "smoke run: 4 trained" in out
+    assert not (tmp_path / "r").exists()
+
+
+def test_help_is_quick_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv = ['sweep', '--help']\n"
+        "from sweep.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'ray', 'pandas', 'pyarrow', 'plotly', 'duckdb'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "report" in done.stdout
+
+
+def test_studies_lists_all_with_sizes_and_keys(sweep: Sweep) -> None:
+    rows = {row["study"]: row for row in sweep.json("studies")}
+    assert rows["thesis"]["trials"] == 6255
+    assert {"quickstart", "thesis-cifar10", "thesis-fashion-mnist", "thesis-california"} <= set(
+        rows
+    )
+    keys = {row["key"] for row in sweep.json("studies", "--keys")}
+    assert {"seeds", "grid.alpha", "recipe.epochs", "datasets.NAME.student"} <= keys
+
+
+def test_data_list_and_verify(sweep: Sweep, tmp_path: Path) -> None:
+    rows = {row["name"]: row for row in sweep.json("data", "list", "--data", tmp_path)}
+    assert rows["digits"]["present"]
+    assert not rows["cifar10"]["present"]
+    assert "is as it should be" in sweep("data", "verify", "digits", "--data", tmp_path)

@@ -1,0 +1,409 @@
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from data import DataSpec
+from data.load import LoadedData
+from tests.trials.specs import OTHER_RULE, RULE, guided
+from trials import stage as stage_module
+from trials.snapshot import Snapshot
+from trials.spec import HARD, Recipe, Segment, TrialSpec, switched
+from trials.stage import Workshop, evaluate_trained, run_stage
+from trials.task import (
+    ChosenTeacher,
+    EvaluateTask,
+    Measures,
+    StageOutcome,
+    StageTask,
+    TrialResult,
+)
+from trials.weights import load_bytes
+
+DIGITS = DataSpec("digits", train_size=120, validation=0.1)
+EPSILONS = (0.05, 0.2)
+
+
+def table() -> DataSpec:
+    return DataSpec("table", validation=0.2)
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Workshop:
+    return Workshop(torch.device("cpu"), tmp_path)
+
+
+def task_of(spec: TrialSpec, **changes: object) -> StageTask:
+    task = StageTask(spec, 0, ends_trial=True, keep_weights=True, hand_over=False)
+    return replace(task, **changes)  # type: ignore[arg-type]
+
+
+def student(switch_epoch: int = 2, epochs: int = 4) -> TrialSpec:
+    schedule = switched(guided(0.3), switch_epoch, epochs)
+    return TrialSpec(5, DIGITS, Recipe("medium", 32), schedule)
+
+
+def chosen(workshop: Workshop, seed: int = 7) -> ChosenTeacher:
+    spec = TrialSpec(seed, DIGITS, Recipe("small", 32), (Segment(2),))
+    weights = run_stage(task_of(spec), None, [], workshop).weights
+    assert weights is not None
+    return ChosenTeacher(spec.trial_id, DIGITS, "small", weights)
+
+
+def result_of(outcome: StageOutcome) -> TrialResult:
+    assert outcome.result is not None
+    return outcome.result
+
+
+def figures(result: TrialResult) -> dict[str, object]:
+    """Everything that a trial id promises: all but times, memory and the clock."""
+    measured = {
+        "wall_s", "train_s", "evaluate_s", "stage_s", "device_s", "peak_memory_bytes", "finished_at"
+    }  # fmt: skip
+    return {
+        field.name: getattr(result, field.name)
+        for field in dataclasses.fields(result)
+        if field.name not in measured
+    }
+
+
+# One trial, whatever the stages
+
+
+def test_from_a_snapshot_is_from_scratch(workshop: Workshop) -> None:
+    teacher = chosen(workshop)
+    spec = student()
+    measures = Measures(EPSILONS, every_epochs=1)
+    whole = task_of(
+        spec, measures=measures, teachers={RULE.key: teacher.trial_id},
+        path_teachers=(teacher.trial_id,),
+    )  # fmt: skip
+    trunk = replace(
+        whole, spec=spec.shortened(2), ends_trial=False, keep_weights=False, hand_over=True
+    )
+    straight = run_stage(whole, None, [teacher], workshop)
+    first = run_stage(trunk, None, [teacher], workshop)
+    assert (first.key, first.epoch) == (trunk.spec.trial_id, 2)
+    assert (first.result, first.weights, first.diverged_epoch) == (None, None, None)
+    # The rest knows no teacher.
+    rest = replace(whole, start_epoch=2, teachers={})
+    forked = run_stage(rest, first.snapshot, [], Workshop(torch.device("cpu"), workshop._data_dir))
+    assert forked.key == straight.key == spec.trial_id
+    assert forked.weights == straight.weights
+    assert figures(result_of(forked)) == figures(result_of(straight))
+    assert straight.snapshot is None
+    assert result_of(straight).teacher_trial_ids == (teacher.trial_id,)
+    # Times count the whole training, not only the last stage.
+    assert first.snapshot is not None
+    assert result_of(forked).train_s > Snapshot.from_bytes(first.snapshot).progress.wall_s > 0
+
+
+def test_a_stage_can_end_one_trial_and_start_others(workshop: Workshop) -> None:
+    spec = TrialSpec(5, DIGITS, Recipe("small", 32), (Segment(3),))
+    measures = Measures(EPSILONS)
+    found = run_stage(
+        task_of(spec.shortened(1), hand_over=True, measures=measures), None, [], workshop
+    )
+    assert found.result is not None
+    assert found.snapshot is not None
+    goes_on = run_stage(task_of(spec, start_epoch=1), found.snapshot, [], workshop)
+    alone = run_stage(task_of(spec), None, [], workshop)
+    assert goes_on.weights == alone.weights
+    assert figures(result_of(goes_on)) == figures(result_of(alone))
+
+
+def test_measuring_on_the_way_changes_no_weight(workshop: Workshop) -> None:
+    spec = TrialSpec(5, DIGITS, Recipe("medium", 32), (Segment(5),))
+    plain = run_stage(task_of(spec), None, [], workshop)
+    watched = run_stage(task_of(spec, measures=Measures(EPSILONS, 2)), None, [], workshop)
+    assert watched.weights == plain.weights
+    assert result_of(watched).train_loss == result_of(plain).train_loss
+    assert result_of(watched).test_metric == result_of(plain).test_metric
+    assert result_of(plain).curve == result_of(plain).robustness == ()
+
+
+# What is recorded
+
+
+@pytest.mark.parametrize(("validation", "split"), [(0.1, "validation"), (0.0, "test")])
+def test_the_curve_is_measured_on_the_split_it_names(
+    workshop: Workshop, validation: float, split: str
+) -> None:
+    rows = replace(DIGITS, validation=validation)
+    spec = TrialSpec(5, rows, Recipe("small", 32), (Segment(5),))
+    found = result_of(run_stage(task_of(spec, measures=Measures((), 2)), None, [], workshop))
+    assert [(p["epoch"], p["split"]) for p in found.curve] == [(2, split), (4, split)]
+    four = result_of(run_stage(task_of(spec.shortened(4)), None, [], workshop))
+    expected = (
+        (four.validation_metric, four.validation_loss)
+        if split == "validation"
+        else (four.test_metric, four.test_loss)
+    )
+    assert (found.curve[-1]["metric"], found.curve[-1]["loss"]) == expected
+
+
+def test_a_classifier_s_result_is_complete(workshop: Workshop) -> None:
+    spec = TrialSpec(5, DIGITS, Recipe("medium", 32), (Segment(3),))
+    before = datetime.now(UTC)
+    outcome = run_stage(task_of(spec, measures=Measures(EPSILONS)), None, [], workshop)
+    found = result_of(outcome)
+    assert (found.status, found.metric_name, found.diverged_epoch) == ("done", "accuracy", None)
+    assert (found.epochs_run, found.steps_per_epoch) == (3, 4)
+    assert found.train_loss_step == (4, 8, 12)
+    assert len(found.train_loss) == 3
+    assert (found.mae, found.r2, found.teacher_trial_ids) == (None, None, ())
+    # All figures tell the same story about the 360 test digits.
+    assert found.confusion is not None
+    assert found.per_class is not None
+    hits = sum(row[c] for c, row in enumerate(found.confusion))
+    assert sum(map(sum, found.confusion)) == 360
+    assert found.test_metric == pytest.approx(100 * hits / 360)
+    assert [row["label"] for row in found.per_class] == list(range(10))
+    assert [row["support"] for row in found.per_class] == [sum(row) for row in found.confusion]
+    for label, row in enumerate(found.per_class):
+        right = found.confusion[label][label]
+        predicted = sum(other[label] for other in found.confusion)
+        assert row["recall"] == pytest.approx(right / row["support"])
+        assert row["precision"] == pytest.approx(right / predicted if predicted else 0)
+    assert found.validation_metric is not None
+    assert (found.validation_metric * 144 / 100) == pytest.approx(
+        round(found.validation_metric * 144 / 100)
+    )  # of the 144 validation digits
+    assert [(p["attack"], p["epsilon"]) for p in found.robustness] == [
+        ("fgsm", 0.05), ("fgsm", 0.2)
+    ]  # fmt: skip
+    assert found.test_metric is not None
+    assert found.test_metric >= found.robustness[0]["value"] >= found.robustness[1]["value"]  # type: ignore[operator]
+    assert found.data_fingerprint == workshop.dataset(DIGITS).fingerprint
+    assert found.numerics_class == str(workshop.numerics)
+    assert found.device_name == workshop.numerics.device
+    assert found.wall_s == pytest.approx(found.train_s + found.evaluate_s)
+    assert 0 < found.train_s < found.stage_s
+    assert found.device_s > 0
+    assert found.peak_memory_bytes > 2**20
+    assert before <= found.finished_at <= datetime.now(UTC)
+    assert found.finished_at.utcoffset() == timedelta(0)
+
+
+def test_a_regression_s_result_is_complete(workshop: Workshop) -> None:
+    spec = TrialSpec(5, table(), Recipe("plain", None, learning_rate=0.01), (Segment(30),))
+    outcome = run_stage(task_of(spec, measures=Measures((0.1,))), None, [], workshop)
+    found = result_of(outcome)
+    assert (found.status, found.metric_name) == ("done", "mse")
+    assert (found.confusion, found.per_class) == (None, None)
+    assert found.test_metric == found.test_loss
+    assert found.validation_metric == found.validation_loss != found.test_metric
+    assert len(found.train_loss) == 30
+    assert found.steps_per_epoch == 1
+    # The figures by hand, from the weights that were handed back.
+    rows = workshop.dataset(table())
+    network = build("plain", rows, outcome.weights)
+    with torch.no_grad():
+        error = (network(rows.test.x) - rows.test.y).double()
+    spread = (rows.test.y.double() - rows.test.y.double().mean()).square().mean().item()
+    assert found.test_metric == pytest.approx(error.square().mean().item(), rel=1e-5)
+    assert found.mae == pytest.approx(error.abs().mean().item(), rel=1e-5)
+    assert found.r2 == pytest.approx(1 - error.square().mean().item() / spread, rel=1e-5)
+    assert found.robustness[0]["value"] > found.test_metric  # type: ignore[operator]
+
+
+def build(name: str, rows: LoadedData, weights: bytes | None) -> nn.Module:
+    from models.initialise import build as make
+
+    assert weights is not None
+    network = make(rows.name, name, rows.input_shape, rows.outputs, "default", 0)
+    load_bytes(network, weights)
+    return network.eval()
+
+
+def test_weights_are_returned_only_where_asked_for(workshop: Workshop) -> None:
+    spec = TrialSpec(5, DIGITS, Recipe("small", 32), (Segment(1),))
+    assert run_stage(task_of(spec, keep_weights=False), None, [], workshop).weights is None
+
+
+def test_a_later_evaluation_is_that_of_the_trial(workshop: Workshop) -> None:
+    spec = TrialSpec(5, DIGITS, Recipe("small", 32), (Segment(2),))
+    outcome = run_stage(task_of(spec, measures=Measures(EPSILONS)), None, [], workshop)
+    later = EvaluateTask(spec.trial_id, DIGITS, "small", EPSILONS)
+    found = evaluate_trained(later, outcome.weights, [], workshop)
+    assert found.points == result_of(outcome).robustness
+    assert found.trial_id == spec.trial_id
+    with pytest.raises(ValueError, match=f"{spec.trial_id} has no weights"):
+        evaluate_trained(later, None, [], workshop)
+
+
+# Teachers
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of rows of each computation of a teacher's outputs."""
+    calls: list[int] = []
+    real: Callable[..., Tensor] = stage_module.outputs
+
+    def counting(model: nn.Module, split: object, *rest: object) -> Tensor:
+        found = real(model, split, *rest)
+        calls.append(len(found))
+        return found
+
+    monkeypatch.setattr(stage_module, "outputs", counting)
+    return calls
+
+
+def test_outputs_of_a_teacher_are_computed_once_for_each_data(
+    workshop: Workshop, computed: list[int]
+) -> None:
+    one, other = chosen(workshop), chosen(workshop, seed=8)
+    spec = student(epochs=3)
+    task = task_of(spec, teachers={RULE.key: one.trial_id})
+    for seed in (5, 6):
+        run_stage(replace(task, spec=replace(spec, seed=seed)), None, [one], workshop)
+    assert computed == [120]
+    run_stage(replace(task, teachers={RULE.key: other.trial_id}), None, [other], workshop)
+    assert computed == [120, 120]
+    more = replace(spec, data=replace(DIGITS, train_size=150))
+    run_stage(replace(task, spec=more), None, [one], workshop)
+    run_stage(task, None, [one], workshop)
+    assert computed == [120, 120, 150]
+
+
+def test_one_teacher_chosen_by_two_rules_is_computed_once(
+    workshop: Workshop, computed: list[int]
+) -> None:
+    teacher = chosen(workshop)
+    spec = replace(student(), schedule=(Segment(2, guided(0.3, RULE, OTHER_RULE)),))
+    rules = {rule.key: teacher.trial_id for rule in (RULE, OTHER_RULE)}
+    both = run_stage(task_of(spec, teachers=rules), None, [teacher], workshop)
+    assert computed == [120]
+    alone = replace(spec, schedule=(Segment(2, guided(0.3)),))
+    one = run_stage(
+        task_of(alone, teachers={RULE.key: teacher.trial_id}), None, [teacher], workshop
+    )
+    assert result_of(both).train_loss == pytest.approx(result_of(one).train_loss, rel=1e-5)
+
+
+def test_only_so_many_datasets_and_teachers_are_kept(
+    tmp_path: Path, computed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[DataSpec] = []
+    real = stage_module.load
+
+    def counting(spec: DataSpec, folder: Path | None) -> LoadedData:
+        loads.append(spec)
+        return real(spec, folder)
+
+    monkeypatch.setattr(stage_module, "load", counting)
+    workshop = Workshop(torch.device("cpu"), tmp_path, kept_datasets=2, kept_teachers=1)
+    a, b, c = (DataSpec("digits", train_size=size) for size in (10, 11, 12))
+    for spec in (a, b, a, c, a, b):  # c pushes out b, which was used longest ago
+        workshop.dataset(spec)
+    assert loads == [a, b, c, b]
+    one = chosen(workshop)
+    other = replace(one, trial_id="other")
+    for teacher in (one, one, other, one):
+        workshop.teacher_outputs(teacher, DIGITS)
+    assert computed == [120] * 3
+
+
+def test_a_teacher_is_frozen_and_in_eval_mode(workshop: Workshop) -> None:
+    # Its network has dropout, and its outputs are those without.
+    teacher = chosen(workshop)
+    rows = workshop.dataset(DIGITS)
+    network = build("small", rows, teacher.weights)
+    with torch.no_grad():
+        expected = network(rows.inputs(rows.train.x))
+    found = workshop.teacher_outputs(teacher, DIGITS)
+    assert torch.allclose(found, expected, rtol=1e-5, atol=1e-5)
+    assert not found.requires_grad
+    before = found.clone()
+    run_stage(task_of(student(), teachers={RULE.key: teacher.trial_id}), None, [teacher], workshop)
+    assert torch.equal(workshop.teacher_outputs(teacher, DIGITS), before)
+
+
+def test_a_teacher_matters_while_it_guides(workshop: Workshop) -> None:
+    one, other = chosen(workshop), chosen(workshop, seed=8)
+
+    def weights(teacher: ChosenTeacher, switch_epoch: int) -> bytes | None:
+        spec = student(switch_epoch)
+        task = task_of(spec, teachers={rule.key: teacher.trial_id for rule in spec.rules})
+        return run_stage(task, None, [teacher], workshop).weights
+
+    assert weights(one, 0) == weights(other, 0)
+    assert weights(one, 1) != weights(other, 1)
+
+
+# Divergence
+
+
+def test_a_trial_that_diverges_is_a_result_without_figures(workshop: Workshop) -> None:
+    spec = TrialSpec(5, table(), Recipe("plain", None, "sgd", 1e30), (Segment(9),))
+    task = task_of(spec, hand_over=True, measures=Measures(EPSILONS, 1))
+    outcome = run_stage(task, None, [], workshop)
+    found = result_of(outcome)
+    assert (found.status, found.diverged_epoch, found.epochs_run) == ("diverged", 1, 2)
+    assert outcome.diverged_epoch == 1
+    assert (outcome.weights, outcome.snapshot) == (None, None)
+    for name in ("test", "validation"):
+        assert getattr(found, f"{name}_metric") is None
+        assert getattr(found, f"{name}_loss") is None
+    assert (found.mae, found.r2, found.confusion, found.per_class) == (None, None, None, None)
+    assert found.robustness == ()
+    assert math.isfinite(found.train_loss[0])
+    assert len(found.train_loss) == 2
+    assert found.metric_name == "mse"
+
+
+def test_a_trunk_that_diverges_gives_the_result_of_all_that_goes_on_from_it(
+    workshop: Workshop,
+) -> None:
+    spec = TrialSpec(5, table(), Recipe("plain", None, "sgd", 1e30), (Segment(9),))
+    trunk = task_of(spec.shortened(5), ends_trial=False, keep_weights=False, hand_over=True)
+    found = run_stage(trunk, None, [], workshop)
+    alone = run_stage(task_of(spec), None, [], workshop)
+    assert repr(figures(result_of(found))) == repr(figures(result_of(alone)))
+
+
+def test_figures_that_are_not_finite_are_divergence_too(workshop: Workshop) -> None:
+    # The only loss is that of the start, and finite; the step after it is of absurd length.
+    spec = TrialSpec(5, table(), Recipe("plain", None, "sgd", 1e30), (Segment(3),))
+    ended = task_of(spec.shortened(1), hand_over=True)
+    outcome = run_stage(ended, None, [], workshop)
+    found = result_of(outcome)
+    assert (found.status, found.test_metric, found.diverged_epoch) == ("diverged", None, None)
+    assert all(map(math.isfinite, found.train_loss))
+    assert outcome.weights is None
+    # What goes on from there still starts where it ended, and does as it would have done alone.
+    assert outcome.snapshot is not None
+    goes_on = run_stage(task_of(spec, start_epoch=1), outcome.snapshot, [], workshop)
+    alone = run_stage(task_of(spec), None, [], workshop)
+    assert goes_on.diverged_epoch == 1
+    assert repr(figures(result_of(goes_on))) == repr(figures(result_of(alone)))
+
+
+def test_a_validation_figure_that_is_not_finite_is_divergence_too(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Teachers are compared on it.
+    rows = workshop.dataset(table())
+    assert rows.validation is not None
+    rows.validation.x[0] = float("inf")
+    spec = TrialSpec(5, table(), Recipe("plain", None), (Segment(1, HARD),))
+    found = result_of(run_stage(task_of(spec), None, [], workshop))
+    assert (found.status, found.test_metric, found.validation_metric) == ("diverged", None, None)
+
+
+def test_damaged_snapshots_and_weights_are_errors_that_say_so(workshop: Workshop) -> None:
+    teacher = chosen(workshop)
+    task = task_of(student(), teachers={RULE.key: teacher.trial_id})
+    with pytest.raises(ValueError, match="not a snapshot"):
+        run_stage(task, b"damaged", [teacher], workshop)
+    damaged = replace(teacher, trial_id="other", weights=teacher.weights[:-1])
+    task = replace(task, teachers={RULE.key: "other"})
+    with pytest.raises(ValueError, match="weights of teacher other"):
+        run_stage(task, None, [damaged], workshop)
