@@ -5,8 +5,8 @@ In a notebook::
     import sweep
 
     study = sweep.load_study("quickstart", {"recipe.epochs": 2})
-    print(sweep.plan(study))
-    sweep.run(study, "results")
+    print(sweep.plan_study(study))
+    sweep.run_study(study, "results")
     results = sweep.Results("results")
     cells = results.cells("quickstart")            # a pandas frame
     network = results.model(cells.trial_id[0])     # a torch module
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from sweep.service import Where
     from sweep.study import Study, load_study
 
-__all__ = ["Results", "Where", "load_study", "plan", "run"]
+__all__ = ["Results", "Where", "load_study", "plan_study", "run_study"]
 
 _MODULE_OF = {"Results": "results", "Where": "service", "load_study": "study"}
 
 
-def plan(
+def plan_study(
     study: "Study",
     results: str | Path = "results",
     *,
@@ -58,7 +58,7 @@ def plan(
     return overview(demand(study, store, parse(only), seeds), store, workers)
 
 
-def run(
+def run_study(
     study: "Study",
     results: str | Path = "results",
     where: "Where | None" = None,
@@ -78,10 +78,12 @@ def run(
         seeds: the first so many seeds.
         progress: told what happens; silent by default.
     """
+    from sweep import service
     from sweep.filters import parse
-    from sweep.service import run_study
 
-    return run_study(study, results, where, only=parse(only), seeds=seeds, progress=progress)
+    return service.run_study(
+        study, results, where, only=parse(only), seeds=seeds, progress=progress
+    )
 
 
 def __getattr__(name: str) -> Any:

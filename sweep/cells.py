@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sweep.errors import StudyError
 from sweep.expand import Cell, Role, cells
-from sweep.filters import Condition, matches
+from sweep.filters import Condition, check, matches
 from sweep.selection import SELECTION_COLUMNS, Candidate
 from sweep.store import Store
 from sweep.study import Study
@@ -77,8 +77,10 @@ def choose(
 
     Raises:
         StudyError: where nothing is left.
+        FilterError: for a condition that no value in the study satisfies.
     """
     all_cells, only = list(all_cells), list(only)
+    check(all_cells, only)
     kept_seeds: set[int] | None = None
     if seeds is not None:
         if seeds < 1:

@@ -208,16 +208,16 @@ def smoke_study(study: Study, rows: int = 512) -> Study:
         grid, recipe = dataset.grid, dataset.recipe
         epochs = max(grid.epochs, default=recipe.epochs)
         switches = dict.fromkeys(1 if epoch < epochs else 2 for epoch in grid.switch_epoch)
-        available = data.get(name).train_rows
         split = dataset.split
-        largest = available - int(available * split.validation) - 1 if available else rows
+        available = data.get(name).train_rows
+        largest = split.train_size or rows
+        if available is not None:
+            largest, _ = data.DataSpec(name, **split.model_dump()).counts(available)
         datasets[name] = dataset.model_copy(
             update={
                 "grid": grid.model_copy(update={"switch_epoch": tuple(switches), "epochs": ()}),
                 "recipe": recipe.model_copy(update={"epochs": 2}),
-                "split": split.model_copy(
-                    update={"train_size": min(rows, split.train_size or rows, largest)}
-                ),
+                "split": split.model_copy(update={"train_size": min(rows, largest)}),
                 "teacher": dataset.teacher.model_copy(
                     update={
                         "seeds": (dataset.teacher.seeds or study.seeds)[:1],

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from trials.spec import Objective, Segment, TeacherRule, TrialSpec, cut, stage_key
+from trials.spec import TeacherRule, TrialSpec, cut, stage_key
 
 
 @dataclass(frozen=True)
@@ -112,62 +112,72 @@ def plan(trials: Iterable[TrialSpec], share: bool = True) -> Plan:
     return Plan(stages)
 
 
-def _tree(base: str, group: list[TrialSpec]) -> list[Stage]:
-    """The stages of trials that share a base, by recursion over where their schedules part."""
+@dataclass(frozen=True)
+class _Walker:
+    """A trial on its way through the tree: the segment it is in, and the epoch where that ends."""
+
+    spec: TrialSpec
+    segment: int
+    end: int
+
+    @property
+    def objective(self) -> str:
+        """Key of the objective of the segment."""
+        return self.spec.schedule[self.segment].objective.key
+
+    @property
+    def ends(self) -> bool:
+        """Whether its segment is the last one."""
+        return self.segment + 1 == len(self.spec.schedule)
+
+    def next(self) -> "_Walker":
+        """The trial in its next segment."""
+        position = self.segment + 1
+        return _Walker(self.spec, position, self.end + self.spec.schedule[position].epochs)
+
+
+def _tree(base: str, group: Iterable[TrialSpec]) -> list[Stage]:
+    """The stages of trials that share a base, parents first.
+
+    Trials in one branch are in segments with equal objectives, so they part no sooner than where
+    the shortest of these segments ends. The stack keeps the depth of a tree (one fork for every
+    switch epoch) off Python's own.
+    """
     found: list[Stage] = []
-
-    def grow(members: list[TrialSpec], parent: str | None, start: int) -> None:
-        branches: dict[str, list[TrialSpec]] = {}
-        for spec in members:
-            branches.setdefault(_objective_at(spec, start).key, []).append(spec)
-        for branch in branches.values():
-            stop = _common_length(branch, start)
-            prefix = cut(branch[0].schedule, 0, stop)
-            key = stage_key(base, prefix)
-            ending = [spec for spec in branch if spec.epochs == stop]
-            going_on = [spec for spec in branch if spec.epochs > stop]
-            found.append(
-                Stage(
-                    key=key,
-                    parent=parent,
-                    start=start,
-                    spec=replace(branch[0], schedule=prefix),
-                    ends_trial=bool(ending),
-                    trials=len(branch),
-                )
-            )
-            if going_on:
-                grow(going_on, key, stop)
-
-    grow([spec for spec in group if spec.epochs > 0], None, 0)
+    started = [_Walker(spec, 0, spec.schedule[0].epochs) for spec in group if spec.schedule]
+    branches: list[tuple[str | None, int, list[_Walker]]] = [
+        (None, 0, branch) for branch in reversed(_branches(started))
+    ]
+    while branches:
+        parent, start, branch = branches.pop()
+        while True:
+            stop = branch[0].end
+            leaving = [walker for walker in branch if walker.end == stop]
+            staying = branch[len(leaving) :]
+            ending = [walker for walker in leaving if walker.ends]
+            onward = _branches([walker.next() for walker in leaving if not walker.ends])
+            if staying or ending or len(onward) > 1:
+                break
+            branch = onward[0]  # all turn to the same next objective: the stage goes on
+        prefix = cut(branch[0].spec.schedule, 0, stop)
+        stage = Stage(
+            key=stage_key(base, prefix),
+            parent=parent,
+            start=start,
+            spec=replace(branch[0].spec, schedule=prefix),
+            ends_trial=bool(ending),
+            trials=len(branch),
+        )
+        found.append(stage)
+        if staying:
+            onward.append(staying)
+        branches += [(stage.key, stop, onwards) for onwards in reversed(onward)]
     return found
 
 
-def _common_length(branch: list[TrialSpec], start: int) -> int:
-    """The epoch up to which all schedules of a branch agree and none has ended."""
-    shortest = min(spec.epochs for spec in branch)
-    first = branch[0].schedule
-    agreed = shortest
-    for spec in branch[1:]:
-        agreed = min(agreed, _agreement(first, spec.schedule))
-    return max(agreed, start + 1)
-
-
-def _objective_at(spec: TrialSpec, epoch: int) -> Objective:
-    for segment in spec.schedule:
-        if epoch < segment.epochs:
-            return segment.objective
-        epoch -= segment.epochs
-    raise IndexError("the epoch is past the end of the schedule")
-
-
-def _agreement(one: tuple[Segment, ...], other: tuple[Segment, ...]) -> int:
-    """Epochs from the start in which two schedules have equal objectives."""
-    epoch = 0
-    for mine, theirs in zip(one, other, strict=False):
-        if mine.objective.key != theirs.objective.key:
-            return epoch
-        if mine.epochs != theirs.epochs:
-            return epoch + min(mine.epochs, theirs.epochs)
-        epoch += mine.epochs
-    return epoch
+def _branches(walkers: Iterable[_Walker]) -> list[list[_Walker]]:
+    """Trials by the objective they are in, those whose segment ends first at the front."""
+    found: dict[str, list[_Walker]] = defaultdict(list)
+    for walker in walkers:
+        found[walker.objective].append(walker)
+    return [sorted(branch, key=lambda walker: walker.end) for branch in found.values()]

@@ -197,6 +197,7 @@ def trial_words(cell: Cell) -> dict[str, Any]:
             words["role"] = "baseline"
     else:
         words["switch_epoch"] = spec.schedule[0].epochs
+        words["temperature"] = spec.schedule[0].objective.temperature  # 1 where it has no effect
     return words
 
 
@@ -266,10 +267,9 @@ def table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     Raises:
         ValueError: for a row with a column that the schema does not have.
     """
-    for row in rows[:1]:
-        unknown = set(row) - set(schema.names)
-        if unknown:
-            raise ValueError(f"columns {sorted(unknown)} are not part of the schema")
+    unknown = {name for row in rows for name in row}.difference(schema.names)
+    if unknown:
+        raise ValueError(f"columns {sorted(unknown)} are not part of the schema")
     return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
 
 

@@ -187,24 +187,21 @@ class _Run:
 
     def go(self) -> RunSummary:
         """Runs to the end, or until asked to stop."""
-        self._open_rules()
-        for key, stage in reversed(list(self._plan.stages.items())):
-            if stage.parent is None or stage.parent in self._kept:
-                self._release(key)
-        self._give_out()
-        while (self._running or self._later) and not self._interrupt.asked:
-            if not self._running:
-                time.sleep(0.05)  # everything that is left pauses
-            for finished in self._executor.wait(timeout_s=0.25):
-                self._collect(finished)
-            self._flush()
+        try:
+            self._open_rules()
+            for key, stage in reversed(list(self._plan.stages.items())):
+                if stage.parent is None or stage.parent in self._kept:
+                    self._release(key)
             self._give_out()
-            self._show()
-        for finished in self._executor.wait(timeout_s=0) if self._interrupt.asked else ():
-            self._collect(finished)
-        self._flush(force=True)
-        self._show(force=True)
-        self._progress.close()
+            while (self._running or self._later) and not self._interrupt.asked:
+                self._step()
+            if self._interrupt.asked:
+                for finished in self._executor.wait(timeout_s=0):
+                    self._collect(finished)
+        finally:  # whatever ends it, what is finished is kept
+            self._flush(force=True)
+            self._show(force=True)
+            self._progress.close()
         return RunSummary(
             total=len(self._cells),
             already_done=self._demand.done,
@@ -216,6 +213,15 @@ class _Run:
             failures=tuple(self._failures),
             **self._counts,
         )
+
+    def _step(self) -> None:
+        if not self._running:
+            time.sleep(0.05)  # everything that is left pauses
+        for finished in self._executor.wait(timeout_s=0.25):
+            self._collect(finished)
+        self._flush()
+        self._give_out()
+        self._show()
 
     def _not_needed(self) -> set[str]:
         """Stages that lead to a kept state and to nothing else that is to be done."""

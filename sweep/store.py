@@ -29,27 +29,35 @@ from sweep.layout import Layout
 from sweep.records import ATTEMPTS, CELLS, EVALUATIONS, TRIALS, table
 
 SEGMENT_BYTES = 256 * 1024 * 1024
+_READ_ATTEMPTS = 20
 _TEMPORARY = ".tmp-"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Puts a file in place whole: temporary name, fsync, rename, fsync of the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Puts a file in place whole: temporary name, fsync, rename, fsync of the folder.
+
+    Raises:
+        StoreError: where it cannot be written, naming it.
+    """
     temporary = path.parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
     try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def to_parquet(content: pa.Table) -> bytes:
@@ -86,9 +94,15 @@ class Shelf:
         return self._publish(table(rows, self.schema), self.fresh)
 
     def files(self) -> list[Path]:
-        """All files, folded ones first."""
-        folders = [self.folded] if self.fresh == self.folded else [self.folded, self.fresh]
-        return [path for folder in folders for path in sorted(folder.glob("*.parquet"))]
+        """All files, folded ones first.
+
+        Folding publishes a segment before it removes what went into it, so a reader that looks for
+        segments last finds either. A folder can change while it is listed: segments are looked for
+        twice.
+        """
+        fresh = sorted(self.fresh.glob("*.parquet"))
+        folded = sorted({*self.folded.glob("*.parquet"), *self.folded.glob("*.parquet")})
+        return list(dict.fromkeys([*folded, *fresh]))
 
     def read(self, columns: Sequence[str] | None = None) -> tuple[pa.Table, list[Path]]:
         """Reads every row once.
@@ -98,17 +112,26 @@ class Shelf:
 
         Returns:
             The rows in the current schema, and the files that are damaged.
+
+        Raises:
+            StoreError: where a file cannot be read.
         """
         wanted = list(self.schema.names) if columns is None else list(columns)
         needed = list(dict.fromkeys([*wanted, self.key]))
-        parts, damaged = [], []
-        for path in self.files():
-            part = _verified(path, needed)
-            if part is None:
-                if path.exists():  # else it was folded away while we looked
+        for _ in range(_READ_ATTEMPTS):
+            parts, damaged, gone = [], [], False
+            for path in self.files():
+                file = _opened(path)
+                if file is not None:
+                    parts.append(_conform(_columns(file, needed), self.schema, needed))
+                elif path.exists():
                     damaged.append(path)
-            else:
-                parts.append(_conform(part, self.schema, needed))
+                else:
+                    gone = True  # folded away while we looked: its rows are in a segment now
+            if not gone:
+                break
+        else:
+            raise StoreError(f"{self.folded} changes faster than it can be read; try again")
         schema = pa.schema([self.schema.field(name) for name in needed])
         rows = pa.concat_tables(parts) if parts else pa.Table.from_batches([], schema)
         return _first_of_each(rows, self.key).select(wanted), damaged
@@ -121,10 +144,12 @@ class Shelf:
             return
         merged, kept = [], []
         for path in small:
-            part = _verified(path, self.schema.names)
-            if part is not None:
-                merged.append(_conform(part, self.schema, self.schema.names))
-                kept.append(path)
+            file = _opened(path)
+            if file is None or set(file.schema_arrow.names) - set(self.schema.names):
+                continue  # damaged, or of a later version, whose columns would be lost
+            part = _columns(file, self.schema.names)
+            merged.append(_conform(part, self.schema, self.schema.names))
+            kept.append(path)
         if not merged:
             return
         rows = _first_of_each(pa.concat_tables(merged), self.key)
@@ -136,29 +161,39 @@ class Shelf:
     def clean(self) -> None:
         """Removes what an interrupted writer left behind."""
         for folder in {self.fresh, self.folded}:
-            for path in folder.glob(f"{_TEMPORARY}*"):
-                path.unlink(missing_ok=True)
+            _clean(folder)
 
     def _publish(self, rows: pa.Table, folder: Path) -> Path:
         content = to_parquet(rows)
         path = folder / f"{hashlib.sha256(content).hexdigest()}.parquet"
-        try:
-            if not path.exists():
-                write_atomically(path, content)
-        except OSError as error:
-            raise StoreError(f"cannot write {path}: {error.strerror}") from error
+        if _opened(path) is None:  # absent, or damaged
+            write_atomically(path, content)
         return path
 
 
-def _verified(path: Path, columns: Sequence[str]) -> pa.Table | None:
-    """The content of a file, or None where it is not what the name says."""
+def _clean(folder: Path) -> None:
+    for path in folder.glob(f"{_TEMPORARY}*"):
+        path.unlink(missing_ok=True)
+
+
+def _opened(path: Path) -> pq.ParquetFile | None:
+    """A file whose content is what its name says; None where it is not, or is absent."""
     try:
         content = path.read_bytes()
-    except OSError:
+    except FileNotFoundError:
         return None
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
     if hashlib.sha256(content).hexdigest() != path.stem:
         return None
-    file = pq.ParquetFile(pa.BufferReader(content))
+    try:
+        return pq.ParquetFile(pa.BufferReader(content))
+    except pa.ArrowException:
+        return None
+
+
+def _columns(file: pq.ParquetFile, columns: Sequence[str]) -> pa.Table:
+    """Those of the columns that a file has."""
     present = set(file.schema_arrow.names)
     return file.read(columns=[name for name in columns if name in present])
 
@@ -221,6 +256,8 @@ class Store:
             os.pwrite(handle, _holder().encode(), 0)
             for shelf in self.shelves:
                 shelf.clean()
+            for folder in (place.weights("x").parent, place.snapshot("x").parent):
+                _clean(folder)
             try:
                 yield
             finally:
@@ -241,14 +278,18 @@ class Store:
         Returns:
             Their former paths; their trials now count as missing.
         """
-        moved = []
-        for shelf in self.shelves:
-            for path in shelf.files():
-                if hashlib.sha256(path.read_bytes()).hexdigest() != path.stem:
-                    self.layout.damaged.mkdir(parents=True, exist_ok=True)
-                    path.replace(self.layout.damaged / path.name)
-                    moved.append(path)
-        return moved
+        damaged = [
+            path for shelf in self.shelves for path in shelf.files() if _opened(path) is None
+        ]
+        for study in self.studies():
+            try:
+                self.read_cells(study)
+            except StoreError:
+                damaged.append(self.layout.study(study))
+        for path in damaged:
+            self.layout.damaged.mkdir(parents=True, exist_ok=True)
+            path.replace(self.layout.damaged / path.name)
+        return damaged
 
     def write_cells(self, study: str, rows: Sequence[Mapping[str, Any]], text: str) -> None:
         """Writes the cells of a study, with the study itself in the file's metadata.
@@ -269,10 +310,10 @@ class Store:
             return None
         try:
             found = pq.read_table(pa.BufferReader(path.read_bytes()))
-        except (pa.ArrowInvalid, OSError) as error:
+            text = (found.schema.metadata or {}).get(b"study", b"{}").decode()
+            return _conform(found, CELLS, CELLS.names), text
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise StoreError(f"{path} is damaged ({error}); `sweep run` writes it anew") from None
-        text = (found.schema.metadata or {}).get(b"study", b"{}").decode()
-        return _conform(found, CELLS, CELLS.names), text
 
     def studies(self) -> list[str]:
         """Names of the studies that were run here."""

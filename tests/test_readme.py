@@ -1,0 +1,121 @@
+"""The README's commands and code do what they say."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sweep.cli import app
+from sweep.study import documented_keys, load_study
+
+README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+COMMANDS = [
+    part.strip()
+    for language, block in BLOCKS
+    if language == "sh"
+    for line in block.splitlines()
+    for part in line.split("  #")[0].split("&&")
+    if part.strip()
+]
+LONG = ("sweep run thesis", "sweep retry thesis", "sweep data fetch")
+"""Beginnings of commands that take hours or a network; their options are checked only."""
+
+
+OWN_STUDY = """
+import sweep
+if __name__ == "__main__":
+    models.register(models.ModelEntry("line", lambda shape, outputs: __import__("torch").nn.Linear(
+        shape[0], outputs), dataset="plane"))
+    study = sweep.load_study({
+        "name": "mine", "seeds": [1, 2], "recipe": {"epochs": 1, "batch_size": 64},
+        "datasets": {"digits": {"student": "wide"}, "plane": {"student": "line"}},
+    })
+    where = sweep.Where(workers=1, gpus_per_trial=0)
+    for name in study.datasets:
+        print(sweep.run_study(study, "mine", where, only=[f"dataset={name}"]).done)
+    print(*set(sweep.Results("mine").cells("mine").status))
+"""
+"""Runs what the README registers on Ray workers, which must be told of it."""
+
+
+def _blocks(language: str) -> list[str]:
+    return [block for found, block in BLOCKS if found == language]
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("sweep ")])
+def test_every_command_has_options_that_exist(command: str) -> None:
+    import typer
+
+    from sweep.cli import ask, datasets, plan, run  # noqa: F401 (they register their commands)
+
+    words = shlex.split(command)[1:]
+    group = typer.main.get_command(app)
+    context = group.make_context("sweep", list(words), resilient_parsing=False)
+    while hasattr(group, "commands"):
+        name, group, words = group.resolve_command(context, words)
+        context = group.make_context(name, words, parent=context)
+    assert group is not None
+
+
+def test_make_has_the_targets_that_are_named() -> None:
+    makefile = (Path(__file__).parent.parent / "Makefile").read_text("utf-8")
+    for target in re.findall(r"(?:^|`)make ([a-z-]+)", README, re.MULTILINE):
+        assert f"\n{target}:" in makefile, target
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("readme")
+
+
+def _run(command: list[str], folder: Path) -> str:
+    bin_dir = Path(sys.executable).parent
+    environment = {**os.environ, "PATH": f"{bin_dir}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def test_the_commands_run_in_their_order(workplace: Path) -> None:
+    ran = [c for c in COMMANDS if c.startswith("sweep ") and not c.startswith(LONG)]
+    assert len(ran) >= 10
+    for command in ran:
+        assert _run(shlex.split(command), workplace) or "export" in command, command
+    assert (workplace / "results" / "reports" / "quickstart.html").stat().st_size > 1_000_000
+
+
+def test_the_python_code_runs(workplace: Path) -> None:
+    test_results = workplace / "results" / "trials"
+    assert test_results.is_dir(), "the commands run first"
+    duck, notebook, network, dataset = _blocks("python")
+    _run([sys.executable, "-c", duck + "\n"], workplace)
+    lines = [line for line in notebook.splitlines() if line and not line.startswith("import")]
+    assert len(lines) < 10
+    check = "assert len(table) and figure.data and network.training is False"
+    _run([sys.executable, "-c", f"{notebook}\n{check}"], workplace)
+    script = workplace / "mine.py"
+    script.write_text(f"{network}\n{dataset}\n{OWN_STUDY}")
+    assert _run([sys.executable, str(script)], workplace).split() == ["2", "2", "done"]
+
+
+def test_the_example_study_is_valid(tmp_path: Path) -> None:
+    (text,) = _blocks("toml")
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    study = load_study(path)
+    assert study.datasets["digits"].grid.switch_epoch == (1, 2, 3, 4, 5)
+
+
+def test_every_study_key_is_in_the_table() -> None:
+    rows = dict(re.findall(r"^\| `([\w.]+)` \| (.*) \|$", README, re.MULTILINE))
+    assert set(rows) == {key for key, _, _ in documented_keys()}
+    for key, default, meaning in documented_keys():
+        shown = f"`{default}`" if default else "must be given"
+        assert rows[key] == f"{shown} | {meaning}"
