@@ -91,15 +91,19 @@ def _markdown(results: dict[str, Any]) -> str:
             "|---|---|---|",
             *rows,
             "",
-            f"{empty['trials']:,} trials whose training costs nothing, through Ray on "
-            f"{empty['workers']} workers, with durable publication: {empty['total_s']:.1f} s after "
-            f"start-up ({empty['trials_per_s']:.0f} a second); the driver's peak memory went from "
-            f"{empty['peak_mb_before']:.0f} to {empty['peak_mb_after']:.0f} MB.",
+            (
+                f"{empty['trials']:,} trials whose training costs nothing, through Ray on "
+                f"{empty['workers']} workers, with durable publication: {empty['total_s']:.1f} s after "
+                f"start-up ({empty['trials_per_s']:.0f} a second); the driver's peak memory went from "
+                f"{empty['peak_mb_before']:.0f} to {empty['peak_mb_after']:.0f} MB."
+            ),
             "",
-            "One epoch of the California Housing student (16,512 rows, one thread), within one "
-            f"run: {dropout['ours_ms']:.1f} ms; without dropout {dropout['none_ms']:.1f} ms; with "
-            f"PyTorch's dropout and the whole batch at once {dropout['torch_ms']:.1f} ms, "
-            f"{dropout['torch_ms'] / dropout['ours_ms']:.2f} times ours.",
+            (
+                "One epoch of the California Housing student (16,512 rows, one thread), within one "
+                f"run: {dropout['ours_ms']:.1f} ms; without dropout {dropout['none_ms']:.1f} ms; with "
+                f"PyTorch's dropout and the whole batch at once {dropout['torch_ms']:.1f} ms, "
+                f"{dropout['torch_ms'] / dropout['ours_ms']:.2f} times ours."
+            ),
             "",
         ]
     )

@@ -47,9 +47,9 @@ def test_plain_lines_come_at_their_pace_and_at_the_end() -> None:
     lines.say("a word")
     lines.close()
     written = out.getvalue().splitlines()
-    # at 8 s (2 s less than the pace, so that something is seen early), at 18 s, and at the end
-    assert len(written) == 4
-    assert written[2] == "a word"
+    # at 2 s, so that something is seen early, at 12 s and 22 s, the word, and the end
+    assert len(written) == 5
+    assert written[3] == "a word"
 
 
 def test_a_file_gets_plain_lines() -> None:
