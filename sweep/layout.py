@@ -52,6 +52,11 @@ class Layout:
         """The cells of a study."""
         return self.root / "studies" / f"{_checked(name)}.parquet"
 
+    def studies(self) -> list[str]:
+        """Names of the studies whose cells are there."""
+        found = (path.stem for path in (self.root / "studies").glob("*.parquet"))
+        return sorted(name for name in found if _SAFE.fullmatch(name))
+
     def weights(self, trial_id: str) -> Path:
         """The trained weights of a trial."""
         return self.root / "weights" / f"{_checked(trial_id)}.safetensors"

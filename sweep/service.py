@@ -213,11 +213,8 @@ def smoke(study: Study, where: Where | None = None, progress: Progress | None = 
 @contextlib.contextmanager
 def executor(where: Where, runner: Runner | None = None) -> Iterator[Executor]:
     """Workers as asked for, stopped at the end."""
-    gpus = where.gpus_per_trial
-    if gpus is None:
-        gpus = 0.25 if _cuda_here() else 0.0
     data_dir = where.data_dir or data.default_data_dir()
-    setup = WorkerSetup(gpus, data_dir, _extensions(), runner)
+    setup = WorkerSetup(where.gpus_per_trial, data_dir, _extensions(), runner)
     workers: Executor
     if where.local:
         from sweep.execution.local import LocalExecutor
@@ -231,12 +228,6 @@ def executor(where: Where, runner: Runner | None = None) -> Iterator[Executor]:
         yield workers
     finally:
         workers.stop()
-
-
-def _cuda_here() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
 
 
 def _extensions() -> tuple[Any, ...]:

@@ -15,7 +15,7 @@ import platform
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,12 +76,14 @@ class Shelf:
         key: the column in which rows are unique.
         fresh: where single publications go.
         folded: where they are folded into large segments; may be the same folder.
+        gives_way: a column and a value; of rows with one key, those with another value come first.
     """
 
     schema: pa.Schema
     key: str
     fresh: Path
     folded: Path
+    gives_way: tuple[str, str] | None = None
 
     def publish(self, rows: Sequence[Mapping[str, Any]]) -> Path | None:
         """Writes rows so that they are all there or not at all.
@@ -117,7 +119,7 @@ class Shelf:
             StoreError: where a file cannot be read.
         """
         wanted = list(self.schema.names) if columns is None else list(columns)
-        needed = list(dict.fromkeys([*wanted, self.key]))
+        needed = list(dict.fromkeys([*wanted, self.key, *(self.gives_way or ())[:1]]))
         for _ in range(_READ_ATTEMPTS):
             parts, damaged, gone = [], [], False
             for path in self.files():
@@ -134,7 +136,7 @@ class Shelf:
             raise StoreError(f"{self.folded} changes faster than it can be read; try again")
         schema = pa.schema([self.schema.field(name) for name in needed])
         rows = pa.concat_tables(parts) if parts else pa.Table.from_batches([], schema)
-        return _first_of_each(rows, self.key).select(wanted), damaged
+        return self._one_of_each(rows).select(wanted), damaged
 
     def fold(self) -> None:
         """Merges small files into a segment; rows are readable at every moment of it."""
@@ -152,7 +154,7 @@ class Shelf:
             kept.append(path)
         if not merged:
             return
-        rows = _first_of_each(pa.concat_tables(merged), self.key)
+        rows = self._one_of_each(pa.concat_tables(merged))
         target = self._publish(rows.sort_by(self.key), self.folded)
         for path in kept:
             if path != target:
@@ -162,6 +164,21 @@ class Shelf:
         """Removes what an interrupted writer left behind."""
         for folder in {self.fresh, self.folded}:
             _clean(folder)
+
+    def _one_of_each(self, rows: pa.Table) -> pa.Table:
+        """The first row of each key, those that give way last."""
+        keys = rows.column(self.key).to_pylist()
+        order = list(range(len(keys)))
+        if self.gives_way is not None:
+            column, value = self.gives_way
+            weak = [found == value for found in rows.column(column).to_pylist()]
+            order.sort(key=weak.__getitem__)
+        first: dict[str, int] = {}
+        for position in order:
+            first.setdefault(keys[position], position)
+        if len(first) == len(keys):
+            return rows
+        return rows.take(pa.array(sorted(first.values()), pa.int64()))
 
     def _publish(self, rows: pa.Table, folder: Path) -> Path:
         content = to_parquet(rows)
@@ -209,16 +226,6 @@ def _conform(part: pa.Table, schema: pa.Schema, columns: Sequence[str]) -> pa.Ta
     return pa.Table.from_arrays(arrays, schema=pa.schema([schema.field(n) for n in columns]))
 
 
-def _first_of_each(rows: pa.Table, key: str) -> pa.Table:
-    seen: set[str] = set()
-    keep = []
-    for position, value in enumerate(rows.column(key).to_pylist()):
-        if value not in seen:
-            seen.add(value)
-            keep.append(position)
-    return rows if len(keep) == rows.num_rows else rows.take(pa.array(keep, pa.int64()))
-
-
 class Store:
     """The tables and files of a results directory."""
 
@@ -226,7 +233,9 @@ class Store:
         """Opens a results directory; nothing is created until something is written."""
         self.layout = Layout(Path(root))
         place = self.layout
-        self.trials = Shelf(TRIALS, "trial_id", place.incoming, place.trials)
+        self.trials = Shelf(
+            TRIALS, "trial_id", place.incoming, place.trials, gives_way=("status", "diverged")
+        )
         self.attempts = Shelf(ATTEMPTS, "attempt_id", place.attempts, place.attempts)
         self.evaluations = Shelf(EVALUATIONS, "evaluation_id", place.evaluations, place.evaluations)
 
@@ -317,13 +326,14 @@ class Store:
 
     def studies(self) -> list[str]:
         """Names of the studies that were run here."""
-        return sorted(path.stem for path in (self.layout.root / "studies").glob("*.parquet"))
+        return self.layout.studies()
 
     def write_live(self, state: Mapping[str, Any]) -> None:
-        """Tells readers what the active run is doing."""
+        """Tells readers what the active run is doing; a run does not end for want of it."""
         temporary = self.layout.live.with_suffix(".tmp")
-        temporary.write_text(json.dumps(state))
-        temporary.replace(self.layout.live)
+        with suppress(OSError):
+            temporary.write_text(json.dumps(state))
+            temporary.replace(self.layout.live)
 
     def read_live(self) -> dict[str, Any] | None:
         """What the active run is doing; None where there is none."""

@@ -31,9 +31,10 @@ class NumericsClass:
         return "; ".join(f"{key} {value}" for key, value in asdict(self).items())
 
 
-def choose(gpus: float) -> torch.device:
-    """The device for a worker that was given a share of a GPU, or none."""
-    return torch.device("cuda" if gpus > 0 and torch.cuda.is_available() else "cpu")
+def choose(gpus: float | None) -> torch.device:
+    """The device for a worker that was given a share of a GPU, or none; None: whatever there is."""
+    wanted = gpus is None or gpus > 0
+    return torch.device("cuda" if wanted and torch.cuda.is_available() else "cpu")
 
 
 def configure() -> None:

@@ -13,6 +13,8 @@ from trials.task import ChosenTeacher, EvaluateOutcome, EvaluateTask, StageOutco
 if TYPE_CHECKING:
     from trials.stage import Workshop
 
+DEFAULT_GPU_SHARE = 0.25
+
 Handle = Any
 """Something an executor holds for the run: an object, or a reference to one elsewhere."""
 
@@ -60,13 +62,14 @@ class WorkerSetup:
     """What every worker process needs to know.
 
     Attributes:
-        gpus: share of a GPU for each trial; 0 trains on the CPU.
+        gpus: share of a GPU for each trial; 0 trains on the CPU; None takes `DEFAULT_GPU_SHARE`
+            where there is a GPU.
         data_dir: where datasets lie on each node; None is the default place.
         extensions: datasets and networks registered outside this package.
         runner: what to do with a stage; None trains it.
     """
 
-    gpus: float = 0.0
+    gpus: float | None = None
     data_dir: Path | None = None
     extensions: tuple[Any, ...] = ()
     runner: Runner | None = field(default=None, repr=False)

@@ -18,6 +18,7 @@ from typing import Any
 
 from sweep.errors import SweepError
 from sweep.execution.base import (
+    DEFAULT_GPU_SHARE,
     Failure,
     Finished,
     Handle,
@@ -106,8 +107,11 @@ class RayExecutor:
         self._started_here = not ray.is_initialized()
         if self._started_here:
             _connect(ray, address, workers)
+        if setup.gpus is None:
+            any_gpu = any(node["Resources"].get("GPU", 0) >= 1 for node in self._cluster_nodes())
+            setup = replace(setup, gpus=DEFAULT_GPU_SHARE if any_gpu else 0.0)
         self._setup = setup
-        self._actor_class, self._slots = self._size(workers)
+        self._actor_class, self._slots = self._size(workers, setup.gpus or 0.0)
         self._idle: list[Any] = [self._new_worker() for _ in range(self._slots)]
         self._running: dict[Any, tuple[str, Any, Any, datetime]] = {}
         self._lost_in_a_row = 0
@@ -207,9 +211,8 @@ class RayExecutor:
         found: list[dict[str, Any]] = self._ray.nodes()  # type: ignore[no-untyped-call]
         return found
 
-    def _size(self, workers: int | None) -> tuple[Any, int]:
+    def _size(self, workers: int | None, gpus: float) -> tuple[Any, int]:
         """The actor with its resources, and how many of it fit, node by node."""
-        gpus = self._setup.gpus
         room = 0
         nodes = [node["Resources"] for node in self._cluster_nodes() if node["Alive"]]
         cpus = 1.0

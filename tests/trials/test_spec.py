@@ -1,3 +1,6 @@
+# mypy: disable-error-code="arg-type"
+# Many values here are wrong on purpose.
+
 import dataclasses
 import hashlib
 import itertools

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from data import DataSpec
-from data.load import LoadedData
+from data.load import LoadedData, load
 from tests.trials.specs import OTHER_RULE, RULE, guided
+from trials import evaluate
 from trials import stage as stage_module
 from trials.snapshot import Snapshot
 from trials.spec import HARD, Recipe, Segment, TrialSpec, switched
@@ -245,7 +246,7 @@ def test_a_later_evaluation_is_that_of_the_trial(workshop: Workshop) -> None:
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of rows of each computation of a teacher's outputs."""
     calls: list[int] = []
-    real: Callable[..., Tensor] = stage_module.outputs
+    real: Callable[..., Tensor] = evaluate.outputs
 
     def counting(model: nn.Module, split: object, *rest: object) -> Tensor:
         found = real(model, split, *rest)
@@ -292,11 +293,10 @@ def test_only_so_many_datasets_and_teachers_are_kept(
     tmp_path: Path, computed: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loads: list[DataSpec] = []
-    real = stage_module.load
 
     def counting(spec: DataSpec, folder: Path | None) -> LoadedData:
         loads.append(spec)
-        return real(spec, folder)
+        return load(spec, folder)
 
     monkeypatch.setattr(stage_module, "load", counting)
     workshop = Workshop(torch.device("cpu"), tmp_path, kept_datasets=2, kept_teachers=1)

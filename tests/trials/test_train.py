@@ -230,7 +230,7 @@ def plain_loop(spec: TrialSpec, epochs: int, alpha: float = 1.0) -> tuple[nn.Mod
     for epoch in range(epochs):
         generator = torch.Generator().manual_seed(stream_key(spec.seed, "order", epoch))
         order = torch.randperm(len(rows.train), generator=generator)
-        for batch in order.split(spec.recipe.batch_size or len(order)):
+        for batch in torch.split(order, spec.recipe.batch_size or len(order)):
             outputs, y = model(rows.inputs(rows.train.x[batch])), rows.train.y[batch]
             if rows.task == "classification":
                 hard = F.cross_entropy(outputs, y)

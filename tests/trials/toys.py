@@ -66,7 +66,7 @@ def channels_last(shape: tuple[int, ...], outputs: int) -> nn.Module:
         nn.Conv2d(shape[0], 3, 3), nn.ReLU(), nn.Conv2d(3, 4, 3), nn.Flatten(),
         nn.Linear(4 * (shape[1] - 4) * (shape[2] - 4), outputs),
     )  # fmt: skip
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return network.to(memory_format=torch.channels_last)
 
 
 class Recording(nn.Module):
@@ -107,7 +107,7 @@ def register() -> None:
 
 
 DIGITS = DataSpec("digits", train_size=200)
-RECIPES = {
+RECIPES: dict[str, tuple[DataSpec | str, Recipe]] = {
     "digits, minibatches, Adam": (DIGITS, Recipe("student", 64)),
     "table, full batch, Adam": ("table", Recipe("dropping", None, learning_rate=0.01)),
     "table, minibatches, SGD": (
