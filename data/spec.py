@@ -64,11 +64,13 @@ class DataSpec:
             )
         # 0, 0.0 and -0.0 are one value, and must be one in every canonical form.
         object.__setattr__(self, "validation", abs(float(self.validation)))
+        if entry.train_rows is not None:
+            training, validation = self.counts(entry.train_rows)
+            if self.train_size == entry.train_rows - validation == training:
+                object.__setattr__(self, "train_size", None)  # all that remain, by another name
         if self.train_size is None and self.validation == 0:
             # Nothing is chosen, so the seed has no effect and must make no difference.
             object.__setattr__(self, "split_seed", 0)
-        if entry.train_rows is not None:
-            self.counts(entry.train_rows)
 
     def counts(self, available: int) -> tuple[int, int]:
         """Returns how many training and validation rows are used.

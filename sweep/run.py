@@ -336,10 +336,15 @@ class _Run:
             ends_trial=wanted is not None,
             keep_weights=bool(wanted and wanted.keep_weights),
             hand_over=stage.key in self._plan.children or bool(wanted and wanted.keep_snapshot),
-            measures=wanted.measures if wanted else Measures(),
+            measures=wanted.measures if wanted else self._on_the_way(stage),
             teachers={rule.key: self._chosen[rule.key] for rule in stage.rules},
             path_teachers=tuple(dict.fromkeys(self._chosen[rule.key] for rule in stage.spec.rules)),
         )
+
+    def _on_the_way(self, stage: Stage) -> Measures:
+        """What to measure in a stage that no trial ends with: the points of the curve."""
+        below = next(s.key for s in self._plan.below(stage.key) if s.key in self._cells)
+        return Measures(every_epochs=self._demand.measures(below).measures.every_epochs)
 
     def _wanted(self, stage: Stage) -> Wanted | None:
         return self._demand.measures(stage.key) if stage.key in self._cells else None

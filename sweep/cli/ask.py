@@ -1,6 +1,7 @@
 """Commands that read results: status, trials, show, query, report, compare, export, evaluate."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -213,12 +214,31 @@ def compare(
     except ValueError as error:
         fail(str(error))
     table = analysis.compare(ours, theirs)
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")
     if as_json:
-        print_json(table.astype(object).where(table.notna(), None).to_dict("records"))
+        print_json(rows)
         return
-    print_table(table.astype(object).to_numpy().tolist(), list(table.columns))
+    print_table(
+        [_compared(row) for row in rows],
+        ("dataset", "role", "model", "teacher", "alpha", "switch", "ours (n)", "reference (n)",
+         "difference", "95 % interval", "p (Holm)", "verdict"),
+    )  # fmt: skip
     print()
     print(analysis.describe_comparison(table))
+
+
+def _compared(row: Mapping[Any, Any]) -> list[object]:
+    def figure(side: str) -> str:
+        mean, deviation = row[f"mean_{side}"], row[f"deviation_{side}"]
+        spread = "" if deviation is None else f" ± {deviation:.2g}"
+        return f"{text(mean)}{spread} ({row[f'n_{side}']})"
+
+    interval = "-" if row["ci_low"] is None else f"{text(row['ci_low'])} to {text(row['ci_high'])}"
+    words = [row[key] for key in ("dataset", "role", "model", "teacher", "alpha", "switch_epoch")]
+    return [
+        *words, figure("ours"), figure("reference"), row["difference"], interval, row["p_holm"],
+        row["verdict"],
+    ]  # fmt: skip
 
 
 @app.command()

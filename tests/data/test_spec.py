@@ -91,3 +91,13 @@ def test_counts_add_up(validation: float, available: int) -> None:
     else:
         assert train + held_out == available
         assert abs(held_out - validation * available) <= 0.5
+
+
+def test_equal_choices_of_rows_are_equal_specs() -> None:
+    assert DataSpec("digits", train_size=1437) == DataSpec("digits")
+    assert DataSpec("digits", split_seed=7) == DataSpec("digits")
+    with_validation = DataSpec("digits", validation=0.1)
+    assert DataSpec("digits", train_size=with_validation.counts(1437)[0], validation=0.1) == (
+        with_validation
+    )
+    assert DataSpec("digits", train_size=100, split_seed=7) != DataSpec("digits", train_size=100)

@@ -304,3 +304,10 @@ def test_longer_training_goes_on_from_kept_snapshots(store: Store) -> None:
     starts = Counter(t.start_epoch for t in again.tasks if not t.spec.rules)
     assert starts == {3: 4}
     assert summary.epochs == 4 * 2 + 2 * (5 + 2 + 4)
+
+
+def test_stages_on_the_way_measure_the_curve_as_well(store: Store) -> None:
+    training = FakeTraining()
+    go(store, training, overrides={"evaluation.every_epochs": 2})
+    assert {task.measures.every_epochs for task in training.tasks} == {2}
+    assert {task.measures.fgsm_epsilons for task in training.tasks if not task.ends_trial} == {()}
