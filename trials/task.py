@@ -63,8 +63,10 @@ class ChosenTeacher:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What was measured of one trial. Times count the whole training, as if it had run alone,
-    but for `stage_s` and `device_s`, which count its last stage: their sum is what a run cost.
+    """What was measured of one trial.
+
+    Times count the whole training, as if it had run alone, but for `stage_s` and `device_s`, which
+    count its last stage.
 
     `metric` is accuracy in percent, or mean squared error on standardised targets. A training
     that diverged has its losses up to there and no metric.
