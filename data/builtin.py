@@ -8,6 +8,7 @@ and most loads find a prepared file.
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from data.catalog import RawArrays
 from data.errors import DatasetFileError
 from data.stratify import random_keys, stratified_order
+from data.strict_joblib import require_plain_array
 
 
 def cifar10(folder: Path) -> RawArrays:
@@ -58,6 +60,7 @@ def california_housing(folder: Path) -> RawArrays:
     from sklearn.model_selection import train_test_split
 
     try:
+        require_plain_array(folder / "cal_housing_py3.pkz")
         bunch = fetch_california_housing(data_home=str(folder), download_if_missing=False)
     except Exception as error:
         raise DatasetFileError(
@@ -73,7 +76,9 @@ def download_california_housing(folder: Path) -> None:
     """Downloads California Housing with scikit-learn."""
     from sklearn.datasets import fetch_california_housing
 
-    fetch_california_housing(data_home=str(folder), download_if_missing=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # one per retry; the error says it all
+        fetch_california_housing(data_home=str(folder), download_if_missing=True)
 
 
 def digits(folder: Path) -> RawArrays:

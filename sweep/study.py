@@ -624,6 +624,7 @@ def _describe(error: ValidationError, raw: Mapping[str, Any]) -> str:
         key = ""
         for part in loc:
             key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else str(part)
+        within = loc[2:] if loc[:1] == ["datasets"] else loc
         if problem["type"] == "missing":
             line = f"{key}: missing"
         elif problem["type"] == "string_pattern_mismatch" and key == "name":
@@ -631,7 +632,7 @@ def _describe(error: ValidationError, raw: Mapping[str, Any]) -> str:
                 f"name = {_show(problem['input'])}: must be lower-case letters, digits, - and _, "
                 "starting with a letter or digit, at most 64 long"
             )
-        elif loc[-1:] and (loc[-1] in SECTIONS or loc[:-1] == ["datasets"]):
+        elif not within or (len(within) == 1 and within[0] in SECTIONS):
             line = f"{key}: {_message(problem)}"
         else:
             line = f"{key} = {_show(problem['input'])}: {_message(problem)}"

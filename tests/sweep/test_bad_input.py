@@ -1,0 +1,385 @@
+"""A mistake is refused at once: the message names the key, the value and what is allowed."""
+
+import copy
+import math
+import time
+import tracemalloc
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from sweep.errors import StudyError
+from sweep.expand import cells
+from sweep.study import MAX_STUDY_BYTES, SECTIONS, Study, load_study
+
+GOOD: dict[str, Any] = {
+    "name": "good",
+    "seeds": [1, 2],
+    "grid": {"teacher": ["small"], "alpha": [0.5], "switch_epoch": [1, 3]},
+    "recipe": {"epochs": 3, "batch_size": 32},
+    "teacher": {"select_on": "test"},
+    "datasets": {"digits": {}},
+}
+
+
+def changed(path: str, value: object) -> dict[str, Any]:
+    """The good study with one key set."""
+    raw = copy.deepcopy(GOOD)
+    *parents, last = path.split(".")
+    table = raw
+    for key in parents:
+        table = table.setdefault(key, {})
+    table[last] = value
+    return raw
+
+
+def refusal(source: Any, overrides: Any = ()) -> str:
+    """The message with which a study is refused, within a second of work."""
+    began = time.process_time()
+    with pytest.raises(StudyError) as caught:
+        load_study(source, overrides)
+    assert time.process_time() - began < 1
+    return str(caught.value)
+
+
+def test_the_good_study_is_good() -> None:
+    assert len(cells(load_study(GOOD))) == 2 + 2 + 4
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "parts"),
+    [
+        # Unknown things
+        ("gird", {}, ["'gird'", "did you mean grid"]),
+        ("recipe.epoch", 3, ["'recipe.epoch'", "did you mean epochs"]),
+        ("grid.alphas", [0.5], ["'grid.alphas'", "did you mean alpha"]),
+        ("datasets.digits.grid.swich_epoch", [1], ["datasets.digits.grid.swich_epoch"]),
+        ("datasets.digits.studnet", "large", ["datasets.digits.studnet", "did you mean student"]),
+        ("teacher.recipe", {"epoch": 3}, ["teacher.recipe.epoch", "did you mean epochs"]),
+        ("datasets", {"digit": {}}, ["datasets.digit", "'digit'", "cifar10", "digits"]),
+        ("datasets.digits.student", "huge", ["datasets.digits.student", "'huge'", "large"]),
+        ("grid.teacher", ["tiny"], ["grid.teacher", "'tiny'", "small", "medium"]),
+        ("recipe.init", "kaiming", ["recipe.init", "'kaiming'", "'he'", "'xavier'", "'lecun'"]),
+        ("recipe.optimizer", "adamw", ["recipe.optimizer", "'adamw'", "'adam'", "'sgd'"]),
+        ("recipe.soft_loss", "l1", ["recipe.soft_loss", "'l1'", "'kl'", "'mse'"]),
+        ("recipe.precision", "float16", ["recipe.precision", "'float16'", "'float32'"]),
+        ("evaluation.keep", "all", ["evaluation.keep", "'all'", "'weights'"]),
+        ("teacher.select_on", "train", ["teacher.select_on", "'train'", "'test'", "'validation'"]),
+        ("teacher.select_by", "f1", ["teacher.select_by", "'f1'", "'metric'", "'loss'"]),
+        # Wrong types
+        ("recipe.epochs", "3", ["recipe.epochs = '3'", "number"]),
+        ("recipe.epochs", True, ["recipe.epochs = true", "number"]),
+        ("recipe.epochs", 2.5, ["recipe.epochs = 2.5", "whole number"]),
+        ("recipe.epochs", [3], ["recipe.epochs = [3]", "whole number"]),
+        ("recipe.epochs", None, ["recipe.epochs", "whole number"]),
+        ("recipe.learning_rate", "0.1", ["recipe.learning_rate = '0.1'", "number"]),
+        ("recipe.learning_rate", False, ["recipe.learning_rate = false", "number"]),
+        ("recipe.batch_size", "big", ["recipe.batch_size = 'big'", "'full'"]),
+        ("grid.alpha", 0.5, ["grid.alpha = 0.5", "list"]),
+        ("grid.alpha", ["0.5"], ["grid.alpha[0] = '0.5'", "number"]),
+        ("grid.alpha", [True], ["grid.alpha[0] = true", "number"]),
+        ("grid.alpha", {"a": 1}, ["grid.alpha", "list"]),
+        ("grid.teacher", "small", ["grid.teacher = 'small'", "list"]),
+        ("grid.teacher", [3], ["grid.teacher[0] = 3", "text"]),
+        ("seeds", 5, ["seeds = 5", "list"]),
+        ("seeds", ["a"], ["seeds[0] = 'a'", "number"]),
+        ("seeds", [1.5], ["seeds[0] = 1.5", "whole number"]),
+        ("name", 3, ["name = 3", "text"]),
+        ("title", date(2025, 1, 1), ["title", "2025-01-01", "text"]),
+        ("datasets.digits.baseline", "yes", ["datasets.digits.baseline = 'yes'", "true or false"]),
+        ("datasets.digits.baseline", 1, ["datasets.digits.baseline = 1", "true or false"]),
+        ("recipe", [1], ["recipe = [1]", "section"]),
+        ("datasets", ["digits"], ['datasets = ["digits"]', "section", "[datasets.digits]"]),
+        ("datasets", [{}], ["datasets", "section"]),
+        ("datasets", 5, ["datasets = 5", "section"]),
+        ("datasets", {}, ["datasets", "at least one", "digits"]),
+        ("datasets.digits", 5, ["datasets.digits = 5", "section"]),
+        ("teacher.recipe", "x", ["teacher.recipe = 'x'", "section"]),
+        # Values out of range
+        ("recipe.epochs", -1, ["recipe.epochs = -1", "greater than or equal to 1"]),
+        ("recipe.epochs", 10**7 + 1, ["recipe.epochs = 10000001", "10000000"]),
+        ("grid.epochs", [10**7 + 1], ["grid.epochs[0] = 10000001", "10000000"]),
+        ("recipe.epochs", 2**63, ["recipe.epochs", "64"]),
+        ("recipe.batch_size", 0, ["recipe.batch_size = 0", "1"]),
+        ("recipe.learning_rate", 0, ["recipe.learning_rate = 0", "greater than 0"]),
+        ("recipe.learning_rate", math.nan, ["recipe.learning_rate = NaN", "finite"]),
+        ("recipe.learning_rate", math.inf, ["recipe.learning_rate = Infinity", "finite"]),
+        ("recipe.weight_decay", -0.1, ["recipe.weight_decay = -0.1", "0"]),
+        ("recipe.momentum", 0.9, ["recipe", "momentum", "'sgd'"]),
+        ("teacher.recipe", {"momentum": 0.9}, ["teacher.recipe:", "momentum", "'sgd'"]),
+        ("teacher.recipe", {"epochs": 0}, ["teacher.recipe.epochs = 0", "1"]),
+        ("teacher.recipe", {"epochs": "3"}, ["teacher.recipe.epochs = '3'", "number"]),
+        ("grid.alpha", [1.1], ["grid.alpha[0] = 1.1", "less than or equal to 1"]),
+        ("grid.alpha", [-0.1], ["grid.alpha[0] = -0.1", "greater than or equal to 0"]),
+        ("grid.alpha", [math.nan], ["grid.alpha[0] = NaN", "finite"]),
+        ("grid.temperature", [0], ["grid.temperature[0] = 0", "greater than 0"]),
+        ("grid.switch_epoch", [-1], ["grid.switch_epoch[0] = -1", "0"]),
+        ("grid.switch_epoch", [1, 4], ["grid.switch_epoch = 4", "0..3", "past_end"]),
+        ("grid.epochs", [3, 2], ["switch_epoch = 3", "0..2"]),
+        ("evaluation.fgsm_epsilons", [-0.1], ["evaluation.fgsm_epsilons[0] = -0.1", "0"]),
+        ("evaluation.every_epochs", -1, ["evaluation.every_epochs = -1", "0"]),
+        ("seeds", [-1], ["seeds[0] = -1", "0"]),
+        ("split.validation", 1.0, ["split.validation = 1.0", "less than 1"]),
+        ("split.validation", 0.9999, ["split", "0.9999", "1437"]),
+        ("split.train_size", 0, ["split.train_size = 0", "1"]),
+        ("split.train_size", 1438, ["split", "train_size = 1438", "at most 1437"]),
+        # Empty or twice
+        ("grid.alpha", [], ["empty grid", "alpha"]),
+        ("grid.teacher", [], ["empty grid", "teacher"]),
+        ("grid.switch_epoch", [], ["empty grid", "switch_epoch"]),
+        ("grid.temperature", [], ["empty grid", "temperature"]),
+        ("seeds", [], ["seeds = []", "at least one"]),
+        ("teacher.seeds", [], ["teacher.seeds = []", "at least one"]),
+        ("seeds", [1, 2, 1], ["seed 1 is given twice"]),
+        ("teacher.seeds", [7, 7], ["seed 7 is given twice"]),
+        ("grid.alpha", [0.5, 0.5], ["grid", "alpha = 0.5 is given twice"]),
+        ("grid.alpha", [1, 1.0], ["grid", "alpha", "twice"]),
+        ("evaluation.fgsm_epsilons", [0.1, 0.1], ["fgsm_epsilons", "0.1 is given twice"]),
+        # Ranges
+        ("grid.switch_epoch", {"start": 1}, ["grid.switch_epoch", "{start = 1, stop = 15"]),
+        ("grid.switch_epoch", {"start": 1, "stop": 2, "end": 3}, ["grid.switch_epoch", "stop"]),
+        ("grid.switch_epoch", {"start": "1", "stop": 2}, ["grid.switch_epoch", "whole numbers"]),
+        ("grid.switch_epoch", {"start": 1, "stop": 2.5}, ["grid.switch_epoch", "whole numbers"]),
+        ("grid.switch_epoch", {"start": True, "stop": 2}, ["grid.switch_epoch", "whole numbers"]),
+        ("grid.switch_epoch", {"start": 2, "stop": 1}, ["grid.switch_epoch", "stop >= start"]),
+        ("grid.switch_epoch", {"start": 1, "stop": 2, "step": 0}, ["step >= 1"]),
+        ("grid.switch_epoch", {"start": -3, "stop": 2}, ["grid.switch_epoch[0] = -3", "0"]),
+        ("grid.switch_epoch", {"start": 1, "stop": 10**9}, ["grid.switch_epoch", "at most"]),
+        # More than one section
+        ("teacher.select_on", "validation", ["select_on = 'validation'", "split.validation"]),
+    ],
+)  # fmt: skip
+def test_refused_by_key_value_and_what_is_allowed(
+    path: str, value: object, parts: list[str]
+) -> None:
+    message = refusal(changed(path, value))
+    for part in parts:
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "a/b", "/tmp/x", "", ".", "A", "a b", "x\n", "é", "a" * 65]
+)
+def test_a_name_that_is_no_file_name_is_refused(name: str) -> None:
+    message = refusal(changed("name", name))
+    assert message.startswith("name = ")
+    assert "lower-case letters, digits" in message
+
+
+@pytest.mark.parametrize("key", ["name", "seeds", "recipe", "datasets"])
+def test_a_missing_key_is_named(key: str) -> None:
+    raw = copy.deepcopy(GOOD)
+    del raw[key]
+    message = refusal(raw)
+    assert f"{key}: missing" in message
+
+
+def test_missing_keys_of_the_recipe_are_named_together() -> None:
+    assert refusal(changed("recipe", {})) == "recipe.epochs: missing\nrecipe.batch_size: missing"
+
+
+def test_a_key_is_named_where_it_was_written() -> None:
+    assert refusal(changed("datasets.digits.recipe", {"epochs": -1})).startswith(
+        "datasets.digits.recipe.epochs = -1"
+    )
+    assert refusal(changed("recipe.epochs", -1)).startswith("recipe.epochs = -1")
+
+
+def test_kl_on_a_regression_is_refused() -> None:
+    raw = changed("recipe", {"epochs": 3, "batch_size": "full", "soft_loss": "kl"})
+    raw["datasets"] = {"california_housing": {}}
+    message = refusal(raw)
+    assert "datasets.california_housing.recipe.soft_loss = 'kl'" in message
+    assert "mse" in message
+
+
+def test_neither_baseline_nor_grid_is_an_empty_grid() -> None:
+    raw = changed("datasets.digits.baseline", False)
+    raw["grid"] = {}
+    assert "empty grid" in refusal(raw)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: changed("grid.switch_epoch", {"start": 0, "stop": 10**9}),
+        lambda: changed("grid.switch_epoch", {"start": -(10**9), "stop": 10**9}),
+        lambda: changed("seeds", range(10**9)),
+        lambda: changed(
+            "grid",
+            {
+                "teacher": ["small", "medium", "large"],
+                "alpha": [n / 999 for n in range(1000)],
+                "switch_epoch": [1, 2, 3],
+                "temperature": [1 + n for n in range(400)],
+                "learning_rate": [n / 1000 for n in range(1, 280)],
+            },
+        ),
+    ],
+    ids=["range", "negative range", "seeds", "product"],
+)
+def test_a_grid_of_a_thousand_million_points_is_never_made(
+    make: Callable[[], dict[str, Any]],
+) -> None:
+    raw = make()
+    tracemalloc.start()
+    try:
+        refusal(raw)
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_size_of_a_grid_too_large_is_named() -> None:
+    raw = changed("grid.alpha", [n / 999 for n in range(1000)])
+    raw["grid"]["temperature"] = [1 + n for n in range(1000)]
+    assert "4,000,004 cells; at most 1,000,000" in refusal(raw)
+
+
+@pytest.mark.parametrize("path", ["seeds", "teacher.seeds", "grid.alpha", "grid.switch_epoch"])
+def test_a_long_list_of_bad_values_is_one_message(path: str) -> None:
+    message = refusal(changed(path, [-1] * 100_000))
+    assert f"{path}[0] = -1" in message
+    assert len(message) < 1000
+
+
+def test_past_the_end_can_be_allowed_and_is_the_end() -> None:
+    raw = changed("grid", {"teacher": ["small"], "alpha": [0.5], "switch_epoch": [15, 16]})
+    raw["recipe"]["epochs"] = 15
+    raw["seeds"] = [1]
+    assert "grid.switch_epoch = 16" in refusal(raw)
+    raw["grid"]["past_end"] = "allow"
+    asked = [c for c in cells(load_study(raw)) if c.role == "student"]
+    assert [cell.switch_epoch for cell in asked] == [15, 16]
+    assert asked[0].trial_id == asked[1].trial_id
+
+
+# Files
+
+
+def test_an_unknown_study_is_named_with_the_nearest_one() -> None:
+    message = refusal("quikstart")
+    assert "'quikstart'" in message
+    assert "did you mean quickstart?" in message
+    assert "thesis-california" in message
+
+
+@pytest.mark.parametrize("source", ["absent.toml", "some/where", "../x", "\0", "", "a" * 5000])
+def test_a_study_that_is_no_file_is_refused(source: str) -> None:
+    assert repr(source) in refusal(source)
+
+
+def test_a_directory_is_no_study(tmp_path: Path) -> None:
+    assert f"{str(tmp_path)!r} is a directory" in refusal(tmp_path)
+
+
+def test_a_device_is_no_study() -> None:
+    assert "'/dev/zero' is not a regular file" in refusal("/dev/zero")
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        (b"name = ", "not valid TOML"),
+        (b"name = 'x'\nname = 'y'", "not valid TOML"),
+        ("näme = 'x'".encode("latin-1"), "not UTF-8"),
+        (b"\xff\xfe" + "name = 'x'".encode("utf-16-le"), "not UTF-8"),
+        (b"x = " + b"[" * 50_000, "not valid TOML"),
+        (b"x = " + b"[" * 20 + b"]" * 20, "nested"),
+        (b".".join([b"a"] * 100_000) + b" = 1", "nested"),
+        (b"[" + b".".join([b"a"] * 100_000) + b"]", "nested"),
+        (b"[grid]\nx.y.z.a.b.c.d.e.f.g = 1", "nested"),
+        (b"# " + b"x" * MAX_STUDY_BYTES, "larger than 1,000,000 bytes"),
+        (b"seeds = [" + b"9" * 5000 + b"]", "not valid TOML"),
+        (b"seeds = [0x" + b"f" * 5000 + b"]", "at most 64"),
+        (b"", "datasets: missing"),
+        (b"datasets = ['digits']", "datasets.digits"),
+        (b"[[datasets]]\ndigits = 1", "section"),
+        (b"[grid]\nalpha = [nan]\n[datasets.digits]", "grid.alpha[0] = NaN"),
+        (b"[grid]\nalpha = [-inf]\n[datasets.digits]", "grid.alpha[0] = -Infinity"),
+    ],
+)
+def test_a_file_that_is_no_study_is_refused(tmp_path: Path, content: bytes, part: str) -> None:
+    path = tmp_path / "study.toml"
+    path.write_bytes(content)
+    assert part in refusal(path)
+
+
+def test_an_integer_too_long_to_print_is_refused() -> None:
+    assert refusal(changed("recipe.epochs", 16**5000)).startswith("recipe.epochs: an integer of ")
+
+
+def test_a_mapping_nested_in_itself_is_refused() -> None:
+    raw = changed("title", "x")
+    raw["grid"]["alpha"] = raw
+    assert "nested more than 8 levels" in refusal(raw)
+
+
+@pytest.mark.parametrize("value", [{1, 2}, object(), b"x", range(3), (n for n in (1, 2)), 1j])
+def test_a_value_toml_does_not_have_is_refused(value: object) -> None:
+    assert refusal(changed("seeds", value)).startswith("seeds: a value of type ")
+
+
+# Anything at all
+
+_KEYS = st.sampled_from(
+    [
+        "name", "title", "question", "seeds", "datasets", *SECTIONS, "digits", "cifar10",
+        "california_housing", "alpha", "switch_epoch", "temperature", "past_end", "epochs",
+        "batch_size", "optimizer", "learning_rate", "momentum", "init", "train_size", "validation",
+        "split_seed", "select_on", "select_by", "student", "baseline", "start", "stop", "step", "x",
+    ]
+)  # fmt: skip
+_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.dates()
+    | st.sampled_from(["small", "test", "full", "adam", 0, 1, 0.5, 2**63, -1]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=4),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.dictionaries(_KEYS, _VALUES, max_size=6))
+@example({"datasets": [[1]]})
+@example({"datasets": {"digits": {"grid": []}}})
+def test_junk_is_refused_in_words(raw: dict[str, Any]) -> None:
+    with suppress(StudyError):  # and nothing else is raised
+        assert isinstance(load_study(raw), Study)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                [
+                    "seeds", "name", "datasets.digits.recipe", "datasets.digits.grid", "recipe",
+                    "datasets", "recipe.epochs", "grid.alpha", "grid.switch_epoch", "split",
+                    "grid.batch_size", "split.train_size", "split.validation", "teacher.recipe",
+                    "datasets.digits.student", "datasets.digits", "teacher.seeds", "grid.teacher",
+                    "evaluation", "evaluation.fgsm_epsilons", "grid.switch_epoch.stop",
+                ]
+            ),
+            _VALUES,
+        ),
+        min_size=1,
+        max_size=2,
+    )
+)  # fmt: skip
+@example([("datasets", ["digits"]), ("recipe.epochs", 2)])
+def test_one_bad_value_in_a_good_study_is_refused_in_words(
+    overrides: list[tuple[str, Any]],
+) -> None:
+    with suppress(StudyError):
+        assert isinstance(load_study(GOOD, dict(overrides)), Study)
