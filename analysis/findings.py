@@ -76,7 +76,7 @@ class Findings:
         if self.counts["cannot say"]:
             said.append(
                 f"For {words.counted(self.counts['cannot say'], 'configuration')} nothing can be "
-                "said yet: fewer than two seeds are finished for both it and the baseline."
+                "said yet: fewer than three seeds are finished for both it and the baseline."
             )
         if self.counts["same trial"]:
             same = words.counted(self.counts["same trial"], "configuration")

@@ -18,6 +18,10 @@ from analysis.signed_rank import signed_rank_p
 VERDICTS = ("better", "worse", "no clear difference", "cannot say", "same trial")
 
 
+MIN_PAIRS = 3
+"""Two differences can agree by rounding alone and give an interval of no width."""
+
+
 def paired(cells: pd.DataFrame) -> pd.DataFrame:
     """The paired difference of every student configuration to the baseline of the same seeds.
 
@@ -35,7 +39,7 @@ def paired(cells: pd.DataFrame) -> pd.DataFrame:
         - `better`: whether the mean difference is in the metric's good direction (null without
           pairs); `same_trial`: every pair is one trial (alpha 1 or switch epoch 0);
         - `verdict`: "better" or "worse" where the interval excludes zero, "no clear difference"
-          where it does not, "cannot say" below two pairs, "same trial".
+          where it does not, "cannot say" below `MIN_PAIRS` pairs, "same trial".
 
     Raises:
         ValueError: See `analysis.cells.tidy`; or a metric whose direction is not known.
@@ -99,7 +103,7 @@ def pair_up(
     table["verdict"] = np.select(
         [
             table["same_trial"],
-            table["n_pairs"] < 2,
+            table["n_pairs"] < MIN_PAIRS,
             np.where(sign > 0, table["ci_low"] > 0, table["ci_high"] < 0),
             np.where(sign > 0, table["ci_high"] < 0, table["ci_low"] > 0),
         ],
