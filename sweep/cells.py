@@ -32,6 +32,7 @@ class Demand:
         todo: for each trial to train, the cell whose words its record takes.
         done: how many requested trials the store holds.
         failed_before: how many failed earlier and are left alone.
+        diverged_before: how many of those that the store holds diverged.
         candidates: trained trials, for choosing teachers.
         by_id: a requested cell for every trial.
         teacher_ids: trials that some rule may choose.
@@ -43,10 +44,16 @@ class Demand:
     todo: Mapping[str, Cell]
     done: int
     failed_before: int
+    diverged_before: int
     candidates: Mapping[str, Candidate]
     by_id: Mapping[str, Cell]
     teacher_ids: frozenset[str]
     kept: Mapping[str, TrialSpec]
+
+    @property
+    def not_done_before(self) -> int:
+        """How many have no result but are left alone."""
+        return self.failed_before + self.diverged_before
 
     def cell(self, trial_id: str) -> Cell:
         """A requested cell of a trial."""
@@ -165,6 +172,9 @@ def demand(
         todo=todo,
         done=len(finished) - len(again),
         failed_before=len(left_alone),
+        diverged_before=sum(
+            row["status"] == "diverged" for tid, row in finished.items() if tid not in again
+        ),
         candidates={
             trial_id: Candidate.of(row)
             for trial_id, row in finished.items()
@@ -195,7 +205,10 @@ def _kept_states(store: Store, specs: Iterable[TrialSpec]) -> dict[str, TrialSpe
 
 
 def last_failures(store: Store) -> dict[str, str]:
-    """For each trial whose last attempt failed, why."""
+    """For each trial whose last attempt failed for good, why.
+
+    One that was about to be tried again when its run ended counts as missing.
+    """
     attempts, _ = store.attempts.read(["trial_id", "status", "kind", "finished_at"])
     last: dict[str, tuple[object, str, str]] = {}
     for row in attempts.to_pylist():

@@ -95,25 +95,29 @@ class PlainLines:
         print(text, file=self._out, flush=True)
 
     def close(self) -> None:
-        """Writes the last state."""
+        """Writes the last state, if that was not done."""
         if self._state is not None:
             self._write(self._state)
 
     def _write(self, state: RunState) -> None:
+        self._state = None
         self._last = self._clock()
         print(line(state), file=self._out, flush=True)
 
 
 class LivePanel:
-    """A panel that is redrawn in place."""
+    """A panel that is redrawn in place.
+
+    It takes the terminal with the first state, so whatever goes wrong before leaves the cursor be.
+    """
 
     def __init__(self, console: Console) -> None:
         """Draws on a console."""
         self._live = Live(console=console, refresh_per_second=4, transient=False)
-        self._live.start()
 
     def show(self, state: RunState) -> None:
         """Redraws the panel."""
+        self._live.start()
         self._live.update(panel(state))
 
     def say(self, text: str) -> None:

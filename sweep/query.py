@@ -48,9 +48,8 @@ def _views(database: "duckdb.DuckDBPyConnection", results: Results) -> None:
     trials = results._trials()
     attempts, _ = results.store.attempts.read()
     tables = [
-        results.cell_table(name).add_column(0, "study", pa.array([name] * len_))
-        for name in results.studies()
-        if (len_ := results.cell_table(name).num_rows)
+        cells.add_column(0, "study", pa.array([name] * cells.num_rows, pa.string()))
+        for name, cells in ((name, results.cell_table(name)) for name in results.studies())
     ]
     database.register("trials", trials)
     database.register("attempts", attempts)

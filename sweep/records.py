@@ -160,7 +160,10 @@ class FailureKind(StrEnum):
 
 @dataclass(frozen=True)
 class Attempt:
-    """One execution of a trial."""
+    """One execution of a trial.
+
+    Its status is `done`, `failed`, or `retried`: it failed, and the same run went on to try again.
+    """
 
     attempt_id: str
     trial_id: str

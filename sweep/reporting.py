@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 import analysis
+from sweep import extensions
 from sweep.errors import SweepError
 from sweep.records import code_version
 from sweep.results import Results
@@ -50,6 +51,7 @@ def _planned_epochs(described: dict[str, Any], trial_ids: set[str]) -> int:
     from sweep.plan import plan
     from sweep.study import Study
 
+    extensions.load()
     study = Study.model_validate(described)
     return plan(cell.spec for cell in cells(study) if cell.trial_id in trial_ids).epochs
 

@@ -1,12 +1,13 @@
 """Reads a results directory: trials and cells as pandas frames, networks by trial id."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
 
+from sweep import extensions
 from sweep.cells import last_failures
 from sweep.errors import StoreError
 from sweep.records import CELLS, TRIALS
@@ -46,7 +47,7 @@ class Results:
         """One row per requested cell of a study, joined with its trial.
 
         The parameters are those that were asked for. `status` is `done`, `failed`, `blocked`
-        (its teachers failed) or `missing`; what was measured is null unless it is `done`.
+        (its teachers failed, or all of them diverged) or `missing`; what was measured is null unless it is `done`.
 
         Raises:
             StoreError: where the study was never run here.
@@ -122,6 +123,7 @@ class Results:
         import models.initialise
         from trials import weights
 
+        extensions.load()
         record = self.trial(id_or_prefix)
         if record["weights"] is None:
             raise StoreError(
@@ -148,10 +150,15 @@ class Results:
         failed = set(last_failures(self.store))
         keys = ("trial_id", "role", "dataset", "model", "teacher")
         rows = cells.select(keys).to_pylist()
+        pools: dict[tuple[str, str], list[str | None]] = defaultdict(list)
+        for row, status in zip(rows, recorded, strict=True):
+            if row["role"] == "teacher":
+                no_result = status is None and row["trial_id"] in failed
+                pools[row["dataset"], row["model"]].append("failed" if no_result else status)
         broken_pools = {
-            (row["dataset"], row["model"])
-            for row, status in zip(rows, recorded, strict=True)
-            if row["role"] == "teacher" and status is None and row["trial_id"] in failed
+            pool
+            for pool, found in pools.items()
+            if "failed" in found or all(status == "diverged" for status in found)
         }
         statuses = []
         for row, status in zip(rows, recorded, strict=True):

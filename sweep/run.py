@@ -50,7 +50,8 @@ class RunSummary:
     Attributes:
         total: trials it set out to do.
         done, diverged, failed, blocked: of them, at its end.
-        already_done: trials of the study that needed nothing.
+        already_done: trials that the store holds from earlier, diverged ones among them.
+        not_done_before: of the trials that this run left alone, how many diverged or failed earlier.
         interrupted: whether it was asked to stop.
         epochs: trained in this run.
         elapsed_s: seconds it took.
@@ -65,6 +66,7 @@ class RunSummary:
     failed: int
     blocked: int
     already_done: int
+    not_done_before: int
     interrupted: bool
     epochs: int
     elapsed_s: float
@@ -77,7 +79,8 @@ class RunSummary:
         """0 all done, 1 some trials failed, 130 interrupted."""
         if self.interrupted:
             return 130
-        return 1 if self.failed or self.blocked or self.diverged else 0
+        unfinished = self.failed or self.blocked or self.diverged or self.not_done_before
+        return 1 if unfinished else 0
 
 
 class Interrupt:
@@ -175,6 +178,7 @@ class _Run:
         self._epochs_total = sum(
             stage.epochs for key, stage in self._plan.stages.items() if key not in self._settled
         )
+        self._published: set[str] = set()
         self._trial_rows: list[dict[str, Any]] = []
         self._attempt_rows: list[dict[str, Any]] = []
         self._counts = dict.fromkeys(("done", "diverged", "failed", "blocked"), 0)
@@ -198,6 +202,8 @@ class _Run:
             if self._interrupt.asked:
                 for finished in self._executor.wait(timeout_s=0):
                     self._collect(finished)
+                now = time.monotonic()
+                self._busy_s += sum(now - began for began in self._running.values())
         finally:  # whatever ends it, what is finished is kept
             self._flush(force=True)
             self._show(force=True)
@@ -205,6 +211,7 @@ class _Run:
         return RunSummary(
             total=len(self._cells),
             already_done=self._demand.done,
+            not_done_before=self._demand.not_done_before,
             interrupted=self._interrupt.asked,
             epochs=self._epochs_done,
             elapsed_s=time.monotonic() - self._began,
@@ -289,20 +296,21 @@ class _Run:
     def _block(self, rule_key: str, why: str) -> None:
         """Gives up the stages that need a teacher which cannot be had."""
         self._chosen[rule_key] = ""
+        count = 0
         for stage in list(self._plan.stages.values()):
             if rule_key in (rule.key for rule in stage.rules) and stage.key not in self._settled:
                 blocked = [s for s in self._plan.below(stage.key) if s.key not in self._settled]
                 self._settled.update(s.key for s in blocked)
-                count = sum(s.key in self._cells for s in blocked)
-                self._counts["blocked"] += count
-                if count:
-                    self._failures.append(f"{count} trials blocked: {why}")
+                count += sum(s.key in self._cells for s in blocked)
+        self._counts["blocked"] += count
+        if count:
+            self._failures.append(f"{count} trials blocked: {why}")
 
     # Stages
 
     def _release(self, key: str) -> None:
         """Makes a stage ready, or has it wait for a teacher."""
-        if key in self._settled:
+        if key in self._settled or key in self._running:
             return
         for rule in self._plan.stages[key].rules:
             if rule.key not in self._chosen:
@@ -391,6 +399,9 @@ class _Run:
         self._drop_parent(stage)
 
     def _publish(self, trial_id: str, result: TrialResult, finished: Finished) -> None:
+        if trial_id in self._published:
+            return  # trained again for its snapshot, which was lost
+        self._published.add(trial_id)
         cell = self._cells[trial_id]
         row = trial_row(cell, result)
         self._trial_rows.append(row)
@@ -413,9 +424,10 @@ class _Run:
     def _fail(self, stage: Stage, finished: Finished, failure: Failure) -> None:
         below = [s for s in self._plan.below(stage.key) if s.key not in self._settled]
         lost = [s for s in below if s.key in self._cells]
+        again = self._attempts[stage.key] <= RETRIES.get(failure.kind, 0)
         for s in lost:
-            self._note(s.key, finished, failure)
-        if self._attempts[stage.key] <= RETRIES.get(failure.kind, 0):
+            self._note(s.key, finished, failure, again)
+        if again:
             self._progress.say(f"{failure.kind}: {failure.message.splitlines()[0]}; trying again")
             if "ObjectLost" in failure.message or "OwnerDied" in failure.message:
                 self._go_back(stage)
@@ -448,6 +460,7 @@ class _Run:
         for child in self._plan.children[parent.key]:
             if child in self._ready:
                 self._ready.remove(child)
+            self._later = [(due, key) for due, key in self._later if key != child]
         self._settled.discard(parent.key)
         if parent.parent is None or parent.parent in self._snapshots:
             self._ready.append(parent.key)
@@ -465,12 +478,15 @@ class _Run:
 
     # Records
 
-    def _note(self, trial_id: str, finished: Finished, failure: Failure | None) -> None:
+    def _note(
+        self, trial_id: str, finished: Finished, failure: Failure | None, again: bool = False
+    ) -> None:
+        ended = "retried" if again else "failed"
         attempt = Attempt(
             attempt_id=uuid.uuid4().hex,
             trial_id=trial_id,
             stage_key=finished.task_id,
-            status="failed" if failure else "done",
+            status=ended if failure else "done",
             kind=failure.kind if failure else None,
             message=failure.message if failure else None,
             traceback=failure.traceback if failure else None,
@@ -499,6 +515,7 @@ class _Run:
             return
         self._shown = now
         elapsed = now - self._began
+        ended = self._counts["done"] + self._counts["diverged"] + self._counts["failed"]
         state = RunState(
             total=len(self._cells),
             done=self._counts["done"],
@@ -509,7 +526,7 @@ class _Run:
             epochs_total=self._epochs_total,
             elapsed_s=elapsed,
             eta_s=self._eta_s(now) if force or now - self._told >= LIVE_S else self._pace.last_s,
-            trials_per_minute=60 * sum(self._counts.values()) / elapsed if elapsed > 0 else 0.0,
+            trials_per_minute=60 * ended / elapsed if elapsed > 0 else 0.0,
             last_failure=self._failures[-1] if self._failures else None,
         )
         self._progress.show(state)

@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,11 @@ from sweep.store import Store
 from sweep.study import Study
 from trials.identity import digest
 from trials.task import EvaluateOutcome, EvaluateTask
+
+TELL_S = 2.0
+
+_NOT_IN_SMOKE = ("seed", "switch_epoch", "epochs", "train_size", "trial_id")
+"""Columns that a short trial has other values in."""
 
 
 @dataclass(frozen=True)
@@ -160,13 +166,16 @@ def evaluate_study(
         from trials.stage import evaluate_trained
 
         with store.writing(), executor(where or Where(), evaluate_trained) as workers:
+            told = time.monotonic()
             for position, finished in enumerate(_each(workers, tasks, store), start=1):
                 outcome = finished.outcome
                 if isinstance(outcome, EvaluateOutcome):
                     store.evaluations.publish(_evaluation_rows(outcome))
                 elif finished.failure is not None:
                     failures.append(f"{finished.task_id}: {finished.failure.message}")
-                progress.say(f"{position}/{len(tasks)} evaluated")
+                if position == len(tasks) or time.monotonic() - told >= TELL_S:
+                    progress.say(f"{position}/{len(tasks)} evaluated")
+                    told = time.monotonic()
     progress.close()
     return EvaluationSummary(len(tasks) - len(failures), complete, without_weights, tuple(failures))
 
@@ -201,11 +210,25 @@ def _evaluation_rows(outcome: EvaluateOutcome) -> list[dict[str, Any]]:
     ]
 
 
-def smoke(study: Study, where: Where | None = None, progress: Progress | None = None) -> RunSummary:
-    """Runs one short trial per configuration in a directory that is thrown away."""
+def smoke(
+    study: Study,
+    where: Where | None = None,
+    *,
+    only: Iterable[Condition] = (),
+    progress: Progress | None = None,
+) -> RunSummary:
+    """Runs one short trial per configuration in a directory that is thrown away.
+
+    Args:
+        study: what to try.
+        where: on what.
+        only: see `sweep.cells.choose`; conditions on what a smoke run shortens are left out.
+        progress: told what happens.
+    """
+    only = [condition for condition in only if condition.key not in _NOT_IN_SMOKE]
     folder = tempfile.mkdtemp(prefix="sweep-smoke-")
     try:
-        return run_study(smoke_study(study), folder, where, progress=progress)
+        return run_study(smoke_study(study), folder, where, only=only, progress=progress)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -213,7 +236,8 @@ def smoke(study: Study, where: Where | None = None, progress: Progress | None = 
 @contextlib.contextmanager
 def executor(where: Where, runner: Runner | None = None) -> Iterator[Executor]:
     """Workers as asked for, stopped at the end."""
-    data_dir = where.data_dir or data.default_data_dir()
+    # absolute: the workers of a cluster that exists were started somewhere else
+    data_dir = (where.data_dir or data.default_data_dir()).absolute()
     setup = WorkerSetup(where.gpus_per_trial, data_dir, _extensions(), runner)
     workers: Executor
     if where.local:
@@ -270,7 +294,7 @@ def _words(row: dict[str, Any]) -> tuple[Any, ...]:
 
 def _nothing_to_do(wanted: Demand) -> RunSummary:
     return RunSummary(
-        total=0, done=0, diverged=0, failed=wanted.failed_before, blocked=0,
-        already_done=wanted.done, interrupted=False, epochs=0, elapsed_s=0.0, busy_s=0.0,
+        total=0, done=0, diverged=0, failed=0, blocked=0, already_done=wanted.done,
+        not_done_before=wanted.not_done_before, interrupted=False, epochs=0, elapsed_s=0.0, busy_s=0.0,
         slots=0, failures=(),
     )  # fmt: skip

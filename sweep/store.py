@@ -63,7 +63,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 def to_parquet(content: pa.Table) -> bytes:
     """A table as the bytes of a Parquet file."""
     sink = pa.BufferOutputStream()
-    pq.write_table(content, sink, compression="zstd")
+    pq.write_table(content, sink, compression="zstd", write_page_checksum=True)
     return bytes(sink.getvalue())
 
 
@@ -140,7 +140,11 @@ class Shelf:
 
     def fold(self) -> None:
         """Merges small files into a segment; rows are readable at every moment of it."""
-        small = [path for path in self.files() if path.stat().st_size < SEGMENT_BYTES]
+        small = [
+            path
+            for path in self.files()
+            if path.parent == self.fresh != self.folded or path.stat().st_size < SEGMENT_BYTES
+        ]
         fresh = [path for path in small if path.parent == self.fresh]
         if not fresh or (self.fresh == self.folded and len(small) < 2):
             return
@@ -183,8 +187,7 @@ class Shelf:
     def _publish(self, rows: pa.Table, folder: Path) -> Path:
         content = to_parquet(rows)
         path = folder / f"{hashlib.sha256(content).hexdigest()}.parquet"
-        if _opened(path) is None:  # absent, or damaged
-            write_atomically(path, content)
+        write_atomically(path, content)  # also over a file of that name, which may be damaged
         return path
 
 
@@ -224,6 +227,12 @@ def _conform(part: pa.Table, schema: pa.Schema, columns: Sequence[str]) -> pa.Ta
         for name in columns
     ]
     return pa.Table.from_arrays(arrays, schema=pa.schema([schema.field(n) for n in columns]))
+
+
+def _digest(cells: pa.Table, text: str) -> str:
+    """A hash of what the pages of a file do not hold: columns, number of rows, the study."""
+    about = [cells.schema.names, [str(kind) for kind in cells.schema.types], len(cells), text]
+    return hashlib.sha256(json.dumps(about).encode()).hexdigest()
 
 
 class Store:
@@ -309,17 +318,29 @@ class Store:
             text: the study as JSON.
         """
         cells = table(rows, CELLS)
-        cells = cells.replace_schema_metadata({**(cells.schema.metadata or {}), "study": text})
+        about = {"study": text, "sha256": _digest(cells, text)}
+        cells = cells.replace_schema_metadata({**(cells.schema.metadata or {}), **about})
         write_atomically(self.layout.study(study), to_parquet(cells))
 
     def read_cells(self, study: str) -> tuple[pa.Table, str] | None:
-        """The cells of a study and the study as JSON; None where it was never run here."""
+        """The cells of a study and the study as JSON; None where it was never run here.
+
+        The file is named after the study, so its name cannot vouch for its content: its pages have
+        checksums, and the footer a hash of the rest.
+
+        Raises:
+            StoreError: where the file is damaged.
+        """
         path = self.layout.study(study)
         if not path.is_file():
             return None
         try:
-            found = pq.read_table(pa.BufferReader(path.read_bytes()))
-            text = (found.schema.metadata or {}).get(b"study", b"{}").decode()
+            content = pa.BufferReader(path.read_bytes())
+            found = pq.read_table(content, page_checksum_verification=True)
+            about = found.schema.metadata or {}
+            text = about.get(b"study", b"{}").decode()
+            if about.get(b"sha256", b"").decode() not in ("", _digest(found, text)):
+                raise ValueError("its content is not what was written")
             return _conform(found, CELLS, CELLS.names), text
         except (pa.ArrowException, OSError, ValueError) as error:
             raise StoreError(f"{path} is damaged ({error}); `sweep run` writes it anew") from None
