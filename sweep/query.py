@@ -5,6 +5,7 @@ measures of its trial), `curves` (one row per recorded training loss), `robustne
 trial, attack and epsilon), `attempts`.
 """
 
+import itertools
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -20,6 +21,8 @@ VIEWS = ("trials", "cells", "curves", "robustness", "attempts")
 
 def query(results: Results, sql: str) -> pa.Table:
     """Answers one SELECT statement.
+
+    Columns of the same name are numbered; sums of integers are integers.
 
     Raises:
         QueryError: for anything but one SELECT, and for what the database says is wrong.
@@ -39,9 +42,24 @@ def query(results: Results, sql: str) -> pa.Table:
         database.execute("SET enable_external_access = false")
         database.execute("SET lock_configuration = true")
         try:
-            return database.sql(statements[0].query).to_arrow_table()
+            answer = database.sql(statements[0].query).to_arrow_table()
         except duckdb.Error as error:
             raise QueryError(str(error)) from None
+    names: list[str] = []
+    for name in answer.column_names:
+        other = (f"{name}_{number}" for number in itertools.count(2))
+        names.append(name if name not in names else next(n for n in other if n not in names))
+    return pa.Table.from_arrays([_plain(column) for column in answer.columns], names)
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """DuckDB adds up integers in 128 bits, which arrive as decimals: as int64 where they fit."""
+    if not pa.types.is_decimal(column.type):
+        return column
+    try:
+        return column.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return column.cast(pa.float64())
 
 
 def _views(database: "duckdb.DuckDBPyConnection", results: Results) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 
 import analysis
 from sweep import extensions
-from sweep.errors import SweepError
+from sweep.errors import StoreError, SweepError
 from sweep.records import code_version
 from sweep.results import Results
 from sweep.store import write_atomically
@@ -25,6 +25,9 @@ def write(results: Results, study: str, path: Path) -> None:
         results: where its results lie.
         study: its name.
         path: the HTML file.
+
+    Raises:
+        StoreError: where the study was never run there, or the file cannot be written.
     """
     cells = results.cells(study)
     text = results.study_text(study)
@@ -41,8 +44,10 @@ def write(results: Results, study: str, path: Path) -> None:
         command=f"sweep run {study}",
         saved_epochs=(naive, _planned_epochs(described, set(distinct["trial_id"]))),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    analysis.write_report(cells, results.attempts(), info, path)
+    try:
+        analysis.write_report(cells, results.attempts(), info, path)
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _planned_epochs(described: dict[str, Any], trial_ids: set[str]) -> int:

@@ -50,7 +50,7 @@ class RunSummary:
     Attributes:
         total: trials it set out to do.
         done, diverged, failed, blocked: of them, at its end.
-        already_done: trials that the store holds from earlier, diverged ones among them.
+        already_done: trials of the study that were done earlier.
         not_done_before: of the trials that this run left alone, how many diverged or failed earlier.
         interrupted: whether it was asked to stop.
         epochs: trained in this run.
@@ -210,7 +210,7 @@ class _Run:
             self._progress.close()
         return RunSummary(
             total=len(self._cells),
-            already_done=self._demand.done,
+            already_done=self._demand.done - self._demand.diverged_before,
             not_done_before=self._demand.not_done_before,
             interrupted=self._interrupt.asked,
             epochs=self._epochs_done,

@@ -294,7 +294,8 @@ def _words(row: dict[str, Any]) -> tuple[Any, ...]:
 
 def _nothing_to_do(wanted: Demand) -> RunSummary:
     return RunSummary(
-        total=0, done=0, diverged=0, failed=0, blocked=0, already_done=wanted.done,
+        total=0, done=0, diverged=0, failed=0, blocked=0,
+        already_done=wanted.done - wanted.diverged_before,
         not_done_before=wanted.not_done_before, interrupted=False, epochs=0, elapsed_s=0.0, busy_s=0.0,
         slots=0, failures=(),
     )  # fmt: skip

@@ -338,8 +338,8 @@ class Store:
             content = pa.BufferReader(path.read_bytes())
             found = pq.read_table(content, page_checksum_verification=True)
             about = found.schema.metadata or {}
-            text = about.get(b"study", b"{}").decode()
-            if about.get(b"sha256", b"").decode() not in ("", _digest(found, text)):
+            text = about.get(b"study", b"").decode()
+            if not text or about.get(b"sha256", b"").decode() not in ("", _digest(found, text)):
                 raise ValueError("its content is not what was written")
             return _conform(found, CELLS, CELLS.names), text
         except (pa.ArrowException, OSError, ValueError) as error:

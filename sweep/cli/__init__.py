@@ -1,7 +1,5 @@
 """The command line. Each command imports what it needs when it runs, so `--help` is quick."""
 
-import sys
-
 import typer
 
 from sweep.cli.options import fail
@@ -17,7 +15,10 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Runs the command line; mistakes of the user are one message and exit status 2."""
+    """Runs the command line; mistakes of the user are one message and exit status 2.
+
+    Ctrl-C ends it with 130, and a reader of its output that goes away with 1: typer sees to both.
+    """
     from sweep.cli import ask, datasets, plan, run  # noqa: F401 (they register their commands)
     from sweep.errors import SweepError
 
@@ -25,7 +26,3 @@ def main() -> None:
         app()
     except SweepError as error:
         fail(str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(0)

@@ -22,6 +22,7 @@ from sweep.cli.options import (
 
 Name = Annotated[str, typer.Argument(metavar="STUDY", help="a study that was run here")]
 Format = Literal["table", "csv", "json"]
+Status = Literal["done", "failed", "blocked", "missing", "diverged"]
 
 SHOWN = (
     "trial_id", "status", "role", "dataset", "model", "teacher", "alpha", "switch_epoch", "seed",
@@ -82,9 +83,11 @@ def trials(
     results: Directory = RESULTS,
     only: Only = None,
     status: Annotated[
-        str | None, typer.Option(help="done, failed, blocked or missing (with a study)")
+        Status | None, typer.Option(help="with a study; without one, only done and diverged")
     ] = None,
-    limit: Annotated[int, typer.Option(help="rows to show; 0 for all")] = 50,
+    limit: Annotated[
+        int | None, typer.Option(min=0, help="rows to show; 0 for all; default 50, all in JSON")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List trials, or the cells of a study, with filters."""
@@ -94,29 +97,37 @@ def trials(
     found = Results(results)
     frame = found.cells(_study_name(study)) if study else found.trials()
     conditions = parse(only or ())
+    columns = list(dict.fromkeys([*SHOWN, *(condition.key for condition in conditions)]))
     rows = [
         row
-        for row in frame[list(SHOWN)].astype(object).where(frame[list(SHOWN)].notna(), None)
+        for row in frame[columns].astype(object).where(frame[columns].notna(), None)
         .to_dict("records")
         if (status is None or row["status"] == status)
+        and all(condition.holds(row[condition.key]) for condition in conditions)
     ]  # fmt: skip
-    if conditions:
-        full = frame.astype(object).where(frame.notna(), None).to_dict("records")
-        keep = {
-            (row["trial_id"], row["role"], row["alpha"], row["switch_epoch"])
-            for row in full
-            if all(condition.holds(row[condition.key]) for condition in conditions)
-        }
-        rows = [
-            r for r in rows if (r["trial_id"], r["role"], r["alpha"], r["switch_epoch"]) in keep
-        ]
+    if limit is None:
+        limit = 0 if as_json else 50
+    shown = [{column: row[column] for column in SHOWN} for row in rows[: limit or None]]
     if as_json:
-        print_json(rows if limit == 0 else rows[:limit])
+        print_json(shown)
         return
-    shown = rows if limit == 0 else rows[:limit]
-    print_table([[row[c] for c in SHOWN] for row in shown], SHOWN)
+    _print_trials(shown)
     if len(shown) < len(rows):
         print(f"{len(rows) - len(shown):,} more; --limit 0 shows all")
+
+
+def _print_trials(rows: list[dict[str, Any]]) -> None:
+    """A table narrow enough for most terminals: what all rows share is said once, above it."""
+    shared = {
+        column: rows[0][column]
+        for column in ("status", "dataset", "metric_name")
+        if len(rows) > 1 and len({row[column] for row in rows}) == 1
+    }
+    if shared:
+        print(", ".join(f"{column} {text(value)}" for column, value in shared.items()) + "\n")
+    columns = [column for column in SHOWN if column not in shared]
+    short = [{**row, "trial_id": row["trial_id"][:12]} for row in rows]
+    print_table([[row[c] for c in columns] for row in short], columns)
 
 
 @app.command()
@@ -171,7 +182,8 @@ def query(
     elif format == "csv":
         answer.to_pandas().to_csv(sys.stdout, index=False)
     else:
-        print_table([list(row.values()) for row in answer.to_pylist()], answer.column_names)
+        columns = [column.to_pylist() for column in answer.columns]
+        print_table(list(zip(*columns, strict=True)), answer.column_names)
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """Options that several commands share, and how they print."""
 
 import json
-import os
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -67,7 +67,7 @@ def print_table(
         table.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*(text(cell) for cell in row))
-    wide = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "160"))
+    wide = None if sys.stdout.isatty() else shutil.get_terminal_size((160, 24)).columns
     Console(width=wide, highlight=False).print(table, markup=False)
 
 

@@ -1,8 +1,9 @@
 """`sweep run` and `sweep retry`: train what is missing, or what failed."""
 
+import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -18,6 +19,9 @@ from sweep.cli.options import (
     fail,
     print_json,
 )
+
+if TYPE_CHECKING:
+    from sweep.run import RunSummary
 
 Address = Annotated[
     str | None, typer.Option(help="an existing Ray cluster; without it, one is started here")
@@ -182,8 +186,8 @@ def _run(
     out = sys.stderr if as_json else sys.stdout
     if smoke or smoke_only:
         print("smoke: one short trial per configuration", file=out, flush=True)
-        tried = service.smoke(chosen, where, progress.choose(out))
-        _conclude(tried, "smoke run", out)
+        tried = service.smoke(chosen, where, only=conditions, progress=progress.choose(out))
+        _conclude(tried, "smoke run", None, out)
         if smoke_only or tried.exit_status:
             if as_json:
                 print_json(tried.__dict__)
@@ -198,7 +202,8 @@ def _run(
         retry=retry,
         progress=progress.choose(out),
     )
-    _conclude(summary, f"study {chosen.name} in {results}", out)
+    more = f"sweep trials {chosen.name} --status failed --results {shlex.quote(str(results))}"
+    _conclude(summary, f"study {chosen.name} in {results}", more, out)
     if as_json:
         print_json(summary.__dict__)
     sys.exit(summary.exit_status)
@@ -216,14 +221,14 @@ def _gpus(per_trial: float | None, per_gpu: int | None) -> float | None:
     return per_trial
 
 
-def _conclude(summary: object, what: str, out: object) -> None:
+def _conclude(summary: "RunSummary", what: str, more: str | None, out: TextIO) -> None:
     from sweep.progress import duration
-    from sweep.run import RunSummary
 
-    assert isinstance(summary, RunSummary)
     parts = [f"{summary.done} trained"]
     if summary.already_done:
         parts.append(f"{summary.already_done} were done")
+    if summary.not_done_before:
+        parts.append(f"{summary.not_done_before} diverged or failed earlier")
     for count, word in (
         (summary.diverged, "diverged"), (summary.failed, "failed"), (summary.blocked, "blocked"),
     ):  # fmt: skip
@@ -235,8 +240,9 @@ def _conclude(summary: object, what: str, out: object) -> None:
     lines = [f"{what}: {', '.join(parts)} in {duration(summary.elapsed_s)}"]
     if summary.slots and summary.elapsed_s:
         used = summary.busy_s / summary.elapsed_s / summary.slots
-        lines[0] += f" on {summary.slots} workers, {100 * min(1.0, used):.0f} % busy"
+        workers = "1 worker" if summary.slots == 1 else f"{summary.slots} workers"
+        lines[0] += f" on {workers}, {100 * min(1.0, used):.0f} % busy"
     lines += [f"  {failure}" for failure in summary.failures[:10]]
     if len(summary.failures) > 10:
-        lines.append(f"  and {len(summary.failures) - 10} more; `sweep trials --status failed`")
-    print("\n".join(lines), file=out, flush=True)  # type: ignore[call-overload]
+        lines.append(f"  and {len(summary.failures) - 10} more" + (f"; `{more}`" if more else ""))
+    print("\n".join(lines), file=out, flush=True)

@@ -11,7 +11,7 @@ import os
 import platform
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -105,6 +105,7 @@ class RayExecutor:
 
         self._ray = ray
         self._started_here = not ray.is_initialized()
+        self._restore_output: Callable[[], None] = _silence()
         if self._started_here:
             _connect(ray, address, workers)
         if setup.gpus is None:
@@ -170,6 +171,7 @@ class RayExecutor:
                 self._ray.kill(worker)
         if self._started_here:
             self._ray.shutdown()
+        self._restore_output()
 
     def _collect(self, answer: Any) -> Finished:
         task_id, worker, snapshot, submitted = self._running.pop(answer)
@@ -248,6 +250,7 @@ def _connect(ray: Any, address: str | None, workers: int | None) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         options |= {
+            "address": "local",  # not one that RAY_ADDRESS or an earlier `ray start` names
             "include_dashboard": False,
             "_node_ip_address": "127.0.0.1",
             "num_cpus": workers,
@@ -261,3 +264,20 @@ def _connect(ray: Any, address: str | None, workers: int | None) -> None:
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
             where = address or "this machine"
             raise SweepError(f"no Ray cluster could be used at {where}: {error}") from None
+
+
+def _silence() -> Callable[[], None]:
+    """Keeps Ray from printing about lost workers on standard output, where `--json` writes.
+
+    The run tells of them in a line of its own; Ray has no setting for it.
+
+    Returns:
+        Undoes it.
+    """
+    from ray._private import worker as internals
+
+    before = getattr(internals, "print_to_stdstream", None)
+    if before is None:
+        return lambda: None
+    internals.print_to_stdstream = lambda *_arguments, **_options: None
+    return lambda: setattr(internals, "print_to_stdstream", before)

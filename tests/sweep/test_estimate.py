@@ -1,0 +1,136 @@
+"""What a study costs: exact counts, and time from what earlier trials took."""
+
+from pathlib import Path
+
+import pytest
+
+from sweep.cells import demand
+from sweep.estimate import Overview, overview, pace_of_results
+from sweep.expand import Role, cells
+from sweep.filters import parse
+from sweep.records import trial_row
+from sweep.store import Store
+from sweep.study import Study, load_study
+from tests.sweep.tiny import result, tiny_study
+
+# 2 seeds x (teacher, baseline, alpha 0.1 with switch 1 and 3), 3 epochs each; the two students of
+# a seed share their first epoch.
+STUDY = tiny_study()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def looked_at(store: Store, study: Study = STUDY, slots: int = 2, share: bool = True) -> Overview:
+    return overview(demand(study, store), store, slots, share=share)
+
+
+def test_the_counts_of_a_small_study(store: Store) -> None:
+    found = looked_at(store)
+    assert found.study == "tiny"
+    assert found.cells == 2 + 2 + 2 * 2 * 3
+    assert (found.trials, found.done, found.todo, found.failed) == (8, 0, 8, 0)
+    assert found.by_role == {"student": 4, "baseline": 2, "teacher": 2}
+    assert found.by_dataset == {"digits": 8}
+    assert (found.epochs_naive, found.epochs_planned) == (24, 22)
+    assert found.epochs_naive_by_role == {"student": 12, "baseline": 6, "teacher": 6}
+    assert found.epochs_planned_by_role == {"student": 10, "baseline": 6, "teacher": 6}
+    assert found.epochs_naive_by_dataset == {"digits": 24}
+    assert found.epochs_planned_by_dataset == {"digits": 22}
+    assert found.stages == 4 + 2 * 3
+    assert found.todo_epochs == 22
+
+
+def test_without_sharing_nothing_is_saved(store: Store) -> None:
+    found = looked_at(store, share=False)
+    assert found.epochs_planned == found.epochs_naive == found.todo_epochs == 24
+
+
+def test_what_is_done_is_no_longer_to_do_but_still_counted(store: Store) -> None:
+    baselines = [cell for cell in cells(STUDY) if cell.role is Role.BASELINE]
+    store.trials.publish([trial_row(cell, result()) for cell in baselines])
+    found = looked_at(store)
+    assert (found.trials, found.done, found.todo) == (8, 2, 6)
+    assert (found.epochs_planned, found.todo_epochs) == (22, 16)
+
+
+def test_the_counts_are_those_of_what_was_asked_for(store: Store) -> None:
+    chosen = demand(STUDY, store, parse(["role=baseline"]))
+    found = overview(chosen, store, 1)
+    assert found.by_role == {"student": 0, "baseline": 2, "teacher": 0}
+    assert found.epochs_planned_by_role == {"student": 0, "baseline": 6, "teacher": 0}
+
+
+def test_a_shared_stage_counts_for_the_role_of_the_trials_that_share_it(store: Store) -> None:
+    # Baselines of 2 and 4 epochs share 2 epochs; teachers of the same network are others.
+    study = tiny_study(**{"grid.epochs": [2, 4], "grid.switch_epoch": [1]})
+    found = looked_at(store, study)
+    # Per seed, students of 2 and 4 epochs share one guided epoch and one alone.
+    assert found.epochs_naive_by_role == {"student": 12, "baseline": 12, "teacher": 6}
+    assert found.epochs_planned_by_role == {"student": 8, "baseline": 8, "teacher": 6}
+
+
+def test_without_earlier_results_there_is_no_guess(store: Store) -> None:
+    estimate = looked_at(store).estimate
+    assert estimate["seconds"] is None
+    assert estimate["unknown"] == ["digits/medium", "digits/small"]
+    assert estimate["seconds_per_epoch"] == {}
+
+
+def test_time_is_estimated_from_earlier_trials(store: Store) -> None:
+    found = cells(STUDY)
+    teacher = next(cell for cell in found if cell.role is Role.TEACHER)
+    earlier = [cell for cell in cells(tiny_study(**{"recipe.epochs": 9})) if not cell.spec.rules]
+    first, second = (c for c in earlier if c.role is Role.BASELINE)
+    store.trials.publish(
+        [
+            trial_row(teacher, result(train_s=1.5, epochs_run=3)),
+            trial_row(first, result(train_s=10.0, epochs_run=4)),
+            trial_row(second, result(train_s=2.0, epochs_run=2)),
+        ]
+    )
+    assert pace_of_results(store) == {("digits", "small"): 0.5, ("digits", "medium"): 2.0}
+    estimate = looked_at(store, slots=4).estimate
+    # The teacher has no weights, so both are to do: 6 epochs at 0.5 s; 16 epochs at 12 s for 6.
+    assert estimate["seconds"] == (6 * 0.5 + 16 * 2.0) / 4
+    assert estimate["seconds_per_epoch"] == {"digits/medium": 2.0, "digits/small": 0.5}
+    assert (estimate["unknown"], estimate["slots"]) == ([], 4)
+
+
+def test_trials_that_took_no_time_teach_nothing(store: Store) -> None:
+    (cell, *_) = cells(STUDY)
+    store.trials.publish([trial_row(cell, result(train_s=1.0, epochs_run=0))])
+    assert pace_of_results(store) == {}
+
+
+def test_a_measured_pace_takes_the_place_of_earlier_results(store: Store) -> None:
+    pace = {("digits", "small"): 1.0, ("digits", "medium"): 10.0}
+    found = overview(demand(STUDY, store), store, 1, pace)
+    assert found.estimate["seconds"] == 6 * 1.0 + 16 * 10.0
+
+
+def test_a_pace_that_is_known_in_part_is_no_estimate(store: Store) -> None:
+    found = overview(demand(STUDY, store), store, 1, {("digits", "small"): 1.0})
+    assert found.estimate["seconds"] is None
+    assert found.estimate["unknown"] == ["digits/medium"]
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset", "points"),
+    [
+        ("thesis-cifar10", "cifar10", 15 * 7),
+        ("thesis-fashion-mnist", "fashion_mnist", 15 * 9),
+        ("thesis-california", "california_housing", 1500),
+        ("quickstart", "digits", 6),
+    ],
+)
+def test_disk_is_counted_by_the_points_of_a_curve(
+    store: Store, name: str, dataset: str, points: int
+) -> None:
+    one = demand(load_study(name), store, parse(["role=baseline seed=38"]))
+    two = demand(load_study(name), store, parse(["role=baseline seed=38|1483"]))
+    sizes = [overview(found, store, 1).estimate["disk_bytes"] for found in (one, two)]
+    assert sizes[1] == 2 * sizes[0]
+    assert sizes[0] == 600 + 9 * points
