@@ -85,7 +85,12 @@ def run_study(
             study, store, only, seeds,
             retry=lambda kind: kinds is not None and (not kinds or kind in kinds),
         )  # fmt: skip
-        _write_cells(study, wanted, store)
+        dropped = _write_cells(study, wanted, store)
+        if dropped:
+            progress.say(
+                f"{dropped} cells that were asked for earlier are not in the study as it is now: "
+                "they are left out of it, their trials are kept"
+            )
         if wanted.failed_before:
             progress.say(
                 f"{wanted.failed_before} trials failed earlier and are left alone; "
@@ -272,20 +277,25 @@ def _fetch_data(wanted: Demand, where: Where, progress: Progress) -> None:
             raise SweepError(str(error)) from None
 
 
-def _write_cells(study: Study, wanted: Demand, store: Store) -> None:
-    """The cells now asked for, and those asked for earlier that the study still has."""
+def _write_cells(study: Study, wanted: Demand, store: Store) -> int:
+    """Writes the cells now asked for, and those asked for earlier that the study still has.
+
+    Returns:
+        How many were asked for earlier and are not in the study any more.
+    """
     everything = {_words(row): row for row in map(cell_row, cells_of(study))}
     keep = {_words(cell_row(cell)) for cell in wanted.chosen}
-    before = store.read_cells(study.name)
-    if before is not None:
-        keep |= {
-            words
-            for row in before[0].to_pylist()
-            if (words := _words(row)) in everything
-            and everything[words]["trial_id"] == row["trial_id"]
-        }
+    found = store.read_cells(study.name)
+    before = [] if found is None else found[0].to_pylist()
+    still = {
+        words
+        for row in before
+        if (words := _words(row)) in everything and everything[words]["trial_id"] == row["trial_id"]
+    }
+    keep |= still
     rows = [row for words, row in everything.items() if words in keep]
     store.write_cells(study.name, rows, study.to_json())
+    return len(before) - len(still)
 
 
 def _words(row: dict[str, Any]) -> tuple[Any, ...]:

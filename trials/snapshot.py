@@ -12,7 +12,6 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
-import torch
 from torch import Tensor
 
 _HEADER = "snapshot"
@@ -102,34 +101,3 @@ def _progress(fields: dict[str, Any]) -> Progress:
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The state of an optimizer as tensors on the CPU, by `index/name`.
-
-    Raises:
-        TypeError: where the optimizer keeps a state that is not a tensor.
-    """
-    tensors: dict[str, Tensor] = {}
-    for index, state in optimizer.state_dict()["state"].items():
-        for name, value in state.items():
-            if value is None:
-                continue
-            if not isinstance(value, Tensor):
-                raise TypeError(f"optimizer state {name} is a {type(value).__name__}, not a tensor")
-            tensors[f"{index}/{name}"] = value.detach().to("cpu", copy=True)
-    return tensors
-
-
-def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Puts a state read by `optimizer_tensors` back."""
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        index, name = key.split("/", 1)
-        weight = weights[int(index)]
-        # Fused steps go through memory, and need it in the order of the weight's.
-        like = weight if tensor.shape == weight.shape else tensor
-        own = torch.empty_like(like, dtype=tensor.dtype, device=tensor.device)
-        state.setdefault(int(index), {})[name] = own.copy_(tensor)
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

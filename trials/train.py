@@ -17,7 +17,8 @@ import models.initialise
 from data.load import LoadedData
 from models.layers import DropoutStream, attach_streams
 from trials.losses import objective_loss
-from trials.snapshot import Progress, Snapshot, load_optimizer, optimizer_tensors
+from trials.optimizers import Optimizer, build_optimizer
+from trials.snapshot import Progress, Snapshot
 from trials.spec import Objective, Recipe, TrialSpec
 from trials.streams import stream_key
 
@@ -48,21 +49,6 @@ def build_model(spec: TrialSpec, loaded: LoadedData) -> nn.Module:
         loaded.outputs,
         spec.recipe.init,
         stream_key(spec.seed, "init"),
-    )
-
-
-def build_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer of a recipe, in its fused form: one pass over memory a step."""
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
-            model.parameters(),
-            lr=recipe.learning_rate,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            fused=True,
-        )
-    return torch.optim.Adam(
-        model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
     )
 
 
@@ -111,7 +97,7 @@ def train(
         if start.epoch > spec.epochs:
             raise ValueError(f"snapshot of epoch {start.epoch} is past the end, {spec.epochs}")
         model.load_state_dict(start.model)
-        load_optimizer(optimizer, start.optimizer)
+        optimizer.load(start.optimizer)
         epoch, progress = start.epoch, start.progress
     model.train()
 
@@ -159,7 +145,7 @@ class _Points:
 
 def _epoch(
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     loaded: LoadedData,
     objective: Objective,
     teachers: Sequence[Tensor],
@@ -180,7 +166,7 @@ def _epoch(
             batch_teachers = [outputs[rows] for outputs in teachers]
         size = len(batch_y)
         block = BLOCK_ROWS if blocked else size
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         loss = torch.zeros((), device=y.device)
         for first in range(0, size, block):
             part = slice(first, first + block)
@@ -224,8 +210,6 @@ def _has_batch_statistics(model: nn.Module) -> bool:
     return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
 
 
-def _snapshot(
-    epoch: int, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
-) -> Snapshot:
+def _snapshot(epoch: int, model: nn.Module, optimizer: Optimizer, progress: Progress) -> Snapshot:
     state = {k: t.detach().to("cpu", copy=True) for k, t in model.state_dict().items()}
-    return Snapshot(epoch, state, optimizer_tensors(optimizer), progress)
+    return Snapshot(epoch, state, optimizer.tensors(), progress)

@@ -10,6 +10,7 @@ import logging
 import os
 import platform
 import re
+import socket
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -189,7 +190,8 @@ class RayExecutor:
         self._lost_in_a_row += 1
         if self._lost_in_a_row > MAX_LOST_IN_A_ROW:
             raise SweepError(
-                f"{self._lost_in_a_row} workers died one after the other; the last said: {error}"
+                f"{self._lost_in_a_row} workers died one after the other; the last said: "
+                f"{_last_line(error)}"
             )
         exceptions = self._ray.exceptions
         if isinstance(error, exceptions.OutOfMemoryError):
@@ -256,6 +258,7 @@ def _connect(ray: Any, address: str | None, workers: int | None) -> None:
             "num_cpus": workers,
         }
     else:
+        _check_reachable(address)
         options["address"] = address
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -263,7 +266,29 @@ def _connect(ray: Any, address: str | None, workers: int | None) -> None:
             ray.init(**options)
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
             where = address or "this machine"
-            raise SweepError(f"no Ray cluster could be used at {where}: {error}") from None
+            hint = ""
+            explicit = address not in (None, "auto")
+            if (
+                explicit
+                and isinstance(error, ConnectionError)
+                and "RAY_AUTH_MODE" not in os.environ
+            ):
+                hint = "; one that wants a token is joined with RAY_AUTH_MODE=token"
+            raise SweepError(f"no Ray cluster could be used at {where}: {error}{hint}") from None
+
+
+def _check_reachable(address: str) -> None:
+    """Finds out in seconds that nothing listens at HOST:PORT, where Ray tries for minutes."""
+    host, _, port = address.rpartition(":")
+    if "//" in address or not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5.0).close()
+    except (OSError, OverflowError) as error:
+        raise SweepError(
+            f"--address {address}: nothing answers there ({error}); must be HOST:PORT of a Ray "
+            "cluster's head node, or auto"
+        ) from None
 
 
 def _silence() -> Callable[[], None]:

@@ -1,18 +1,16 @@
-import copy
 import dataclasses
 import json
 import pickle
 import random
-from collections.abc import Callable
 
 import pytest
 import safetensors.torch
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 
-from trials.snapshot import Progress, Snapshot, SnapshotError, load_optimizer, optimizer_tensors
+from trials.snapshot import Progress, Snapshot, SnapshotError
 
 PROGRESS = Progress(
     12, (0.5, 0.1), (6, 12), ({"epoch": 1, "split": "test", "metric": 50.0, "loss": 0.7},), 0.5
@@ -184,86 +182,3 @@ def test_a_pickle_is_refused_and_not_run() -> None:
     for content in (pickle.dumps(Trap()), CONTENT + pickle.dumps(Trap())):
         with pytest.raises(SnapshotError):
             Snapshot.from_bytes(content)
-
-
-def network(channels_last: bool = False) -> nn.Module:
-    torch.manual_seed(0)
-    layers = nn.Sequential(nn.Conv2d(2, 3, 2), nn.Flatten(), nn.Linear(27, 2))
-    if channels_last:
-        layers = layers.to(memory_format=torch.channels_last)
-    return layers
-
-
-def steps(model: nn.Module, optimizer: torch.optim.Optimizer, number: int) -> None:
-    x = torch.linspace(-1, 1, 5 * 2 * 4 * 4).view(5, 2, 4, 4)
-    for _ in range(number):
-        optimizer.zero_grad()
-        model(x).square().mean().backward()
-        optimizer.step()
-
-
-def adam(model: nn.Module) -> torch.optim.Optimizer:
-    return torch.optim.Adam(model.parameters(), lr=0.01, weight_decay=0.1, fused=True)
-
-
-def momentum(model: nn.Module) -> torch.optim.Optimizer:
-    return torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, fused=True)
-
-
-def sgd(model: nn.Module) -> torch.optim.Optimizer:
-    return torch.optim.SGD(model.parameters(), lr=0.01, fused=True)
-
-
-@pytest.mark.parametrize("done", [0, 3])
-@pytest.mark.parametrize("channels_last", [False, True])
-@pytest.mark.parametrize("make", [adam, momentum, sgd])
-def test_an_optimizer_goes_on_as_if_it_had_not_stopped(
-    make: Callable[[nn.Module], torch.optim.Optimizer], channels_last: bool, done: int
-) -> None:
-    model = network(channels_last)
-    optimizer = make(model)
-    steps(model, optimizer, done)
-    weights = copy.deepcopy(model.state_dict())
-    content = Snapshot(0, weights, optimizer_tensors(optimizer)).to_bytes()
-    steps(model, optimizer, 3)
-    snapshot = Snapshot.from_bytes(content)
-    again = network(channels_last)
-    continued = make(again)
-    again.load_state_dict(snapshot.model)
-    load_optimizer(continued, snapshot.optimizer)
-    steps(again, continued, 3)
-    assert_same(
-        Snapshot(0, again.state_dict(), optimizer_tensors(continued)),
-        Snapshot(0, model.state_dict(), optimizer_tensors(optimizer)),
-    )
-
-
-def test_the_state_of_an_optimizer_by_index_and_name() -> None:
-    model = network()
-    optimizer = adam(model)
-    assert optimizer_tensors(optimizer) == {}
-    steps(model, optimizer, 2)
-    found = optimizer_tensors(optimizer)
-    assert set(found) == {f"{i}/{n}" for i in range(4) for n in ("step", "exp_avg", "exp_avg_sq")}
-    assert found["3/step"].item() == 2
-    steps(model, optimizer, 1)
-    assert found["3/step"].item() == 2  # a copy
-
-
-def test_a_loaded_state_is_the_optimizer_s_own() -> None:
-    model = network()
-    optimizer = momentum(model)
-    given_tensors = {
-        f"{i}/momentum_buffer": torch.zeros_like(p) for i, p in enumerate(model.parameters())
-    }
-    load_optimizer(optimizer, given_tensors)
-    steps(model, optimizer, 1)
-    assert not any(tensor.any() for tensor in given_tensors.values())
-
-
-def test_a_state_that_is_not_a_tensor_is_refused() -> None:
-    model = network()
-    optimizer = sgd(model)
-    optimizer.state[next(model.parameters())]["count"] = 3
-    with pytest.raises(TypeError, match="count is a int"):
-        optimizer_tensors(optimizer)
