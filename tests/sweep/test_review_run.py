@@ -16,7 +16,6 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-import data
 from sweep import extensions, query, reporting, service
 from sweep.cells import demand
 from sweep.errors import StoreError, SweepError
@@ -26,6 +25,7 @@ from sweep.execution.ray import _check_reachable
 from sweep.expand import cells as cells_of
 from sweep.expand import smoke_study
 from sweep.filters import parse
+from sweep.plan import Plan, plan
 from sweep.progress import LivePanel, PlainLines, RunState, Silent
 from sweep.records import FailureKind
 from sweep.results import Results
@@ -179,20 +179,18 @@ def test_a_fork_that_pauses_while_its_snapshot_is_lost_waits_for_the_new_one(
 ) -> None:
     monkeypatch.setitem(PAUSE_S, FailureKind.HOST_OUT_OF_MEMORY, 0.2)
     trunk, _ = _trunk_and_fork(store)
-    study = demand(tiny_study(), store)
+    seed = _plan(store).stages[trunk].spec.seed
     training = FakeTraining()
     forks: list[str] = []
 
     def fails(task: Any) -> BaseException | None:
-        if task.start_epoch and task.spec.seed == study.cell_seed and task.key not in forks:
+        if task.start_epoch and task.spec.seed == seed and task.key not in forks:
             forks.append(task.key)
             if len(forks) == 1:
                 return MemoryError("short")  # this one pauses
             losing.lose[task.key] = 1  # and the next finds that its start is gone
         return None
 
-    seed = next(s.spec.seed for k, s in _stages(store).items() if k == trunk)
-    study = SimpleNamespace(cell_seed=seed)
     training.fails = fails
     losing = Losing(WorkerSetup(runner=training), {}, "ObjectLostError: gone")
     summary = go(store, training, executor=losing)
@@ -200,10 +198,8 @@ def test_a_fork_that_pauses_while_its_snapshot_is_lost_waits_for_the_new_one(
     assert (summary.done, summary.failed, summary.exit_status) == (TRIALS, 0, 0)
 
 
-def _stages(store: Store) -> Any:
-    from sweep.plan import plan
-
-    return plan(cell.spec for cell in demand(tiny_study(), store).todo.values()).stages
+def _plan(store: Store, **overrides: Any) -> Plan:
+    return plan(cell.spec for cell in demand(tiny_study(**overrides), store).todo.values())
 
 
 def test_a_trunk_trained_again_for_its_snapshot_counts_once(store: Store) -> None:
@@ -211,9 +207,7 @@ def test_a_trunk_trained_again_for_its_snapshot_counts_once(store: Store) -> Non
     overrides = {"grid.epochs": [1, 3], "grid.switch_epoch": [0]}
     with store.writing():
         wanted = demand(tiny_study(**overrides), store)
-        from sweep.plan import plan
-
-        whole = plan(cell.spec for cell in wanted.todo.values())
+        whole = _plan(store, **overrides)
         child = next(
             s for s in whole.stages.values() if s.parent and whole.stages[s.parent].ends_trial
         )
@@ -221,7 +215,7 @@ def test_a_trunk_trained_again_for_its_snapshot_counts_once(store: Store) -> Non
         executor = Losing(WorkerSetup(runner=training), {child.key: 1}, "ObjectLostError: gone")
         summary = run(wanted, store, executor)
         executor.stop()
-    assert [t.key for t in training.tasks].count(child.parent) == 2
+    assert [t.key for t in training.tasks].count(str(child.parent)) == 2
     assert (summary.done, summary.total) == (len(wanted.todo), len(wanted.todo))
 
 
@@ -291,9 +285,7 @@ def fake(store: Store) -> Results:
 
 def test_columns_of_one_name_are_numbered_and_sums_are_numbers(fake: Results) -> None:
     answer = query.query(fake, "SELECT 1 AS a, 2 AS a, 3 AS a_2, sum(epochs) AS e FROM trials")
-    assert answer.to_pylist() == [{"a": 1, "a_3": 2, "a_2": 3, "e": 3 * TRIALS}] or (
-        answer.to_pylist() == [{"a": 1, "a_2": 2, "a_2_2": 3, "e": 3 * TRIALS}]
-    )
+    assert answer.to_pylist() == [{"a": 1, "a_2": 2, "a_2_2": 3, "e": 3 * TRIALS}]
     assert answer.schema.field("e").type == pa.int64()
     (big,) = query.query(fake, "SELECT 170141183460469231731687303715884105727::HUGEINT AS n")[0]
     assert big.as_py() == pytest.approx(2.0**127)
@@ -320,14 +312,13 @@ def test_json_of_trials_is_whole_and_filters_look_at_every_column(
     many = tiny_study(**{"grid.temperature": [1.0, 2.0], "grid.alpha": [0.1, 0.2, 0.3, 0.4]})
     with fake.store.writing():
         service._write_cells(many, demand(many, fake.store), fake.store)
-    every = sweep.json("trials", "tiny", "--results", root)
+    every: Any = sweep.json("trials", "tiny", "--results", root)
     assert len(every) == len(list(cells_of(many))) > 50
-    hot = sweep.json(
+    hot: Any = sweep.json(
         "trials", "tiny", "--results", root, "--only", "temperature=2 role=student alpha=0.2"
     )
     assert len(hot) == 2 * 3  # two seeds, three switch epochs
-    assert "--limit" in sweep.err or sweep("trials", "tiny", "--results", root, "--limit", -1,
-                                           status=2) == ""  # fmt: skip
+    sweep("trials", "tiny", "--results", root, "--limit", -1, status=2)
     sweep("trials", "tiny", "--results", root, "--status", "nonsense", status=2)
 
 
@@ -378,7 +369,6 @@ def test_data_is_looked_for_where_the_user_is(tmp_path: Path, monkeypatch: Any) 
     with service.executor(Where(local=True, data_dir=Path("mine"))):
         pass
     assert seen[0].data_dir == tmp_path / "mine"
-    assert data.default_data_dir() is not None
 
 
 @pytest.mark.slow
