@@ -179,7 +179,9 @@ def panel(state: RunState) -> Group:
     if state.last_failure:
         table.add_row("last failure", Text(state.last_failure, style="red", overflow="ellipsis"))
     bar = ProgressBar(total=max(1, state.epochs_total), completed=state.epochs_done, width=60)
-    return Group(bar, table)
+    bar_line = Table.grid()  # a bar does not end its line by itself
+    bar_line.add_row(bar)
+    return Group(bar_line, table)
 
 
 def choose(out: TextIO) -> Progress:

@@ -413,7 +413,8 @@ class _Run:
             failure = Failure(FailureKind.DIVERGED, f"the loss is not finite ({where})", "")
             self._failures.append(f"{describe(cell)}: diverged ({where})")
         self._note(trial_id, finished, failure)
-        self._candidates[trial_id] = Candidate.of(row)
+        if trial_id in self._demand.teacher_ids:
+            self._candidates[trial_id] = Candidate.of(row)
         for rule_key in self._rules_of.get(trial_id, ()):
             waiting = self._unresolved[rule_key]
             waiting.discard(trial_id)

@@ -26,7 +26,7 @@ from sweep.expand import cells as cells_of
 from sweep.expand import smoke_study
 from sweep.filters import parse
 from sweep.plan import Plan, plan
-from sweep.progress import LivePanel, PlainLines, RunState, Silent
+from sweep.progress import LivePanel, PlainLines, RunState, Silent, panel
 from sweep.records import FailureKind
 from sweep.results import Results
 from sweep.run import PAUSE_S, Interrupt, RunSummary, run
@@ -78,13 +78,22 @@ class Heard(Silent):
 
 def test_a_panel_that_never_had_a_state_leaves_the_terminal_alone() -> None:
     out = io.StringIO()
-    panel = LivePanel(Console(file=out, force_terminal=True))
-    panel.say("nothing to do")
+    live = LivePanel(Console(file=out, force_terminal=True))
+    live.say("nothing to do")
     assert "\x1b[?25l" not in out.getvalue()  # the cursor was not hidden, so stays
-    panel.show(state())
-    panel.close()
-    panel.close()
+    live.show(state())
+    live.close()
+    live.close()
     assert out.getvalue().count("\x1b[?25l") == out.getvalue().count("\x1b[?25h") == 1
+
+
+def test_the_bar_has_a_line_of_its_own() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    with console.capture() as captured:
+        console.print(panel(state(done=1, running=("a stage",))))
+    lines = [line.strip() for line in captured.get().splitlines()]
+    assert lines[1].startswith("trials")
+    assert lines[1].endswith("1 of 4 done, 1 running")
 
 
 def test_the_last_line_is_written_once() -> None:
@@ -177,7 +186,7 @@ def test_a_run_stopped_while_it_tries_again_leaves_nothing_failed(
 def test_a_fork_that_pauses_while_its_snapshot_is_lost_waits_for_the_new_one(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(PAUSE_S, FailureKind.HOST_OUT_OF_MEMORY, 0.2)
+    monkeypatch.setitem(PAUSE_S, FailureKind.HOST_OUT_OF_MEMORY, 0.1)
     trunk, _ = _trunk_and_fork(store)
     seed = _plan(store).stages[trunk].spec.seed
     training = FakeTraining()
@@ -189,6 +198,7 @@ def test_a_fork_that_pauses_while_its_snapshot_is_lost_waits_for_the_new_one(
             if len(forks) == 1:
                 return MemoryError("short")  # this one pauses
             losing.lose[task.key] = 1  # and the next finds that its start is gone
+            time.sleep(0.3)  # by when the pause is over
         return None
 
     training.fails = fails
