@@ -1,7 +1,8 @@
 """What a run wants: the cells that were asked for, and what the store holds of them."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sweep.errors import StudyError
 from sweep.expand import Cell, Role, cells
@@ -120,7 +121,7 @@ def choose(
 
 def demand(
     study: Study,
-    store: Store,
+    store: Store | None,
     only: Iterable[Condition] = (),
     seeds: int | None = None,
     retry: Callable[[str], bool] = lambda _: False,
@@ -129,7 +130,7 @@ def demand(
 
     Args:
         study: what is asked.
-        store: what is there.
+        store: what is there; None for nothing.
         only: see `choose`.
         seeds: see `choose`.
         retry: for a trial that failed earlier, whether to try it again, by the kind of failure.
@@ -138,8 +139,7 @@ def demand(
     by_id: dict[str, Cell] = {}
     for cell in chosen:
         by_id.setdefault(cell.trial_id, cell)
-    records, _ = store.trials.read(SELECTION_COLUMNS)
-    rows = {row["trial_id"]: row for row in records.to_pylist() if row["trial_id"] in by_id}
+    rows = {} if store is None else _records(store, by_id)
     pools = frozenset(
         trial_id for cell in chosen for rule in cell.spec.rules for trial_id in rule.pool
     ) | {cell.trial_id for cell in chosen if cell.role is Role.TEACHER}
@@ -148,7 +148,7 @@ def demand(
         for trial_id, row in rows.items()
         if trial_id not in pools
         or row["status"] == "diverged"
-        or store.layout.weights(trial_id).is_file()
+        or (store is not None and store.layout.weights(trial_id).is_file())
     }
     again = {
         trial_id
@@ -157,7 +157,7 @@ def demand(
     }
     failed = {
         trial_id: kind
-        for trial_id, kind in last_failures(store).items()
+        for trial_id, kind in ({} if store is None else last_failures(store)).items()
         if trial_id in by_id and trial_id not in finished
     }
     left_alone = {trial_id for trial_id, kind in failed.items() if not retry(kind)}
@@ -182,8 +182,14 @@ def demand(
         },
         by_id=by_id,
         teacher_ids=pools,
-        kept=_kept_states(store, [cell.spec for cell in todo.values()]),
+        kept={} if store is None else _kept_states(store, [c.spec for c in todo.values()]),
     )
+
+
+def _records(store: Store, wanted: Container[str]) -> dict[str, dict[str, Any]]:
+    """What the store holds of the trials that are wanted, by id."""
+    records, _ = store.trials.read(SELECTION_COLUMNS)
+    return {row["trial_id"]: row for row in records.to_pylist() if row["trial_id"] in wanted}
 
 
 def _kept_states(store: Store, specs: Iterable[TrialSpec]) -> dict[str, TrialSpec]:

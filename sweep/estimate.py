@@ -52,7 +52,7 @@ class Overview:
 
 def overview(
     demand: Demand,
-    store: Store,
+    store: Store | None,
     slots: int,
     seconds_per_epoch: Mapping[tuple[str, str], float] | None = None,
     share: bool = True,
@@ -61,7 +61,7 @@ def overview(
 
     Args:
         demand: see `sweep.cells.demand`.
-        store: for what earlier results cost.
+        store: for what earlier results cost; None for no estimate of time.
         slots: trials that run at a time, for the estimate of time.
         seconds_per_epoch: measured just now, by dataset and network; None takes earlier results.
         share: whether equal prefixes are merged.
@@ -137,8 +137,10 @@ def _kind(stage: Stage) -> tuple[str, str]:
     return stage.spec.data.name, stage.spec.recipe.model
 
 
-def pace_of_results(store: Store) -> dict[tuple[str, str], float]:
+def pace_of_results(store: Store | None) -> dict[tuple[str, str], float]:
     """Seconds per epoch by dataset and network, from the trials a store holds."""
+    if store is None:
+        return {}
     rows, _ = store.trials.read(["dataset", "model", "train_s", "epochs_run"])
     seconds: dict[tuple[str, str], float] = defaultdict(float)
     epochs: dict[tuple[str, str], int] = defaultdict(int)

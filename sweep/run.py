@@ -392,7 +392,7 @@ class _Run:
         children = self._plan.children.get(stage.key, ())
         if children:
             self._snapshots[stage.key] = finished.snapshot
-            self._children_left[stage.key] = len(children)
+            self._children_left[stage.key] = sum(key not in self._settled for key in children)
             # The longest subtree is pushed first and so runs last: forks free their snapshot.
             for child in sorted(children, key=lambda k: -self._plan.stages[k].trials):
                 self._release(child)
@@ -449,24 +449,19 @@ class _Run:
                     self._block(rule_key, f"teacher {describe(self._cells[s.key])} failed")
 
     def _go_back(self, stage: Stage) -> None:
-        """The snapshot to go on from is lost with its node: train the stage before again."""
-        if stage.parent is None:
-            self._ready.append(stage.key)
-            return
-        self._snapshots.pop(stage.parent, None)
-        if stage.parent in self._kept:
-            self._ready.append(stage.key)
-            return
-        parent = self._plan.stages[stage.parent]
-        for child in self._plan.children[parent.key]:
-            if child in self._ready:
-                self._ready.remove(child)
-            self._later = [(due, key) for due, key in self._later if key != child]
-        self._settled.discard(parent.key)
-        if parent.parent is None or parent.parent in self._snapshots:
-            self._ready.append(parent.key)
-        else:
-            self._go_back(parent)
+        """The snapshot to go on from is lost with its node: train from the last one there is."""
+        while stage.parent is not None:
+            self._snapshots.pop(stage.parent, None)
+            if stage.parent in self._kept:
+                break
+            siblings = self._plan.children[stage.parent]
+            self._ready = [key for key in self._ready if key not in siblings]
+            self._later = [(due, key) for due, key in self._later if key not in siblings]
+            stage = self._plan.stages[stage.parent]
+            self._settled.discard(stage.key)
+            if stage.parent in self._snapshots:
+                break
+        self._ready.append(stage.key)
 
     def _drop_parent(self, stage: Stage) -> None:
         """Lets go of a snapshot when the last stage that needs it has ended."""

@@ -2,8 +2,9 @@
 
 import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
 
 import typer
 
@@ -22,6 +23,7 @@ from sweep.cli.options import (
 
 if TYPE_CHECKING:
     from sweep.run import RunSummary
+    from sweep.service import Where
 
 Address = Annotated[
     str | None, typer.Option(help="an existing Ray cluster; without it, one is started here")
@@ -62,9 +64,12 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Start or continue a study: train what is missing."""
-    _run(
-        study, results, settings, only, seeds, address, local, workers, gpus_per_trial,
-        trials_per_gpu, data_dir, no_sharing, smoke, smoke_only, None, as_json,
+    where = _where(address, local, workers, gpus_per_trial, trials_per_gpu, data_dir)
+    if smoke or smoke_only:
+        _smoke(study, where, settings=settings, only=only, as_json=as_json, stop=smoke_only)
+    _train(
+        study, results, where, settings=settings, only=only, seeds=seeds, share=not no_sharing,
+        retry=None, as_json=as_json,
     )  # fmt: skip
 
 
@@ -94,9 +99,10 @@ def retry(
     for given in kind or ():
         if given not in allowed:
             fail(f"--kind {given!r}: must be one of {', '.join(allowed)}")
-    _run(
-        study, results, settings, only, seeds, address, local, workers, gpus_per_trial,
-        trials_per_gpu, data_dir, no_sharing, False, False, kind or (), as_json,
+    where = _where(address, local, workers, gpus_per_trial, trials_per_gpu, data_dir)
+    _train(
+        study, results, where, settings=settings, only=only, seeds=seeds, share=not no_sharing,
+        retry=kind or (), as_json=as_json,
     )  # fmt: skip
 
 
@@ -125,7 +131,7 @@ def evaluate(
     summary = service.evaluate_study(
         load_study(study, settings or ()),
         results,
-        service.Where(local, address, workers, _gpus(gpus_per_trial, None), data_dir),
+        _where(address, local, workers, gpus_per_trial, None, data_dir),
         epsilons=wanted,
         progress=progress.PlainLines(out),
     )
@@ -152,53 +158,61 @@ def _epsilons(text: str) -> tuple[float, ...]:
     return values
 
 
-def _run(
+def _smoke(
     study: str,
-    results: Path,
+    where: "Where",
+    *,
     settings: list[str] | None,
     only: list[str] | None,
-    seeds: int | None,
-    address: str | None,
-    local: bool,
-    workers: int | None,
-    gpus_per_trial: float | None,
-    trials_per_gpu: int | None,
-    data_dir: Path | None,
-    no_sharing: bool,
-    smoke: bool,
-    smoke_only: bool,
-    retry: list[str] | tuple[str, ...] | None,
     as_json: bool,
+    stop: bool,
 ) -> None:
-    gpus = _gpus(gpus_per_trial, trials_per_gpu)
-    if workers is not None and workers < 1:
-        fail(f"--workers {workers}: must be 1 or more")
-    if local and address:
-        fail("--local and --address exclude each other")
-
+    """Tries every configuration; ends the program where one fails, or where it is to stop."""
     from sweep import progress, service
     from sweep.filters import parse
     from sweep.study import load_study
 
-    chosen = load_study(study, settings or ())
-    conditions = parse(only or ())
-    where = service.Where(local, address, workers, gpus, data_dir)
     out = sys.stderr if as_json else sys.stdout
-    if smoke or smoke_only:
-        print("smoke: one short trial per configuration", file=out, flush=True)
-        tried = service.smoke(chosen, where, only=conditions, progress=progress.choose(out))
-        _conclude(tried, "smoke run", None, out)
-        if smoke_only or tried.exit_status:
-            if as_json:
-                print_json(tried.__dict__)
-            sys.exit(tried.exit_status)
+    print("smoke: one short trial per configuration", file=out, flush=True)
+    tried = service.smoke(
+        load_study(study, settings or ()),
+        where,
+        only=parse(only or ()),
+        progress=progress.choose(out),
+    )
+    _conclude(tried, "smoke run", None, out)
+    if stop or tried.exit_status:
+        if as_json:
+            print_json(tried.__dict__)
+        sys.exit(tried.exit_status)
+
+
+def _train(
+    study: str,
+    results: Path,
+    where: "Where",
+    *,
+    settings: list[str] | None,
+    only: list[str] | None,
+    seeds: int | None,
+    share: bool,
+    retry: Iterable[str] | None,
+    as_json: bool,
+) -> NoReturn:
+    """Trains what is missing and ends the program with the status of the run."""
+    from sweep import progress, service
+    from sweep.filters import parse
+    from sweep.study import load_study
+
+    out = sys.stderr if as_json else sys.stdout
+    chosen = load_study(study, settings or ())
     summary = service.run_study(
         chosen,
         results,
         where,
-        only=conditions,
+        only=parse(only or ()),
         seeds=seeds,
-        share=not no_sharing,
+        share=share,
         retry=retry,
         progress=progress.choose(out),
     )
@@ -207,6 +221,25 @@ def _run(
     if as_json:
         print_json(summary.__dict__)
     sys.exit(summary.exit_status)
+
+
+def _where(
+    address: str | None,
+    local: bool,
+    workers: int | None,
+    gpus_per_trial: float | None,
+    trials_per_gpu: int | None,
+    data_dir: Path | None,
+) -> "Where":
+    """Where to run, checked."""
+    gpus = _gpus(gpus_per_trial, trials_per_gpu)
+    if workers is not None and workers < 1:
+        fail(f"--workers {workers}: must be 1 or more")
+    if local and address:
+        fail("--local and --address exclude each other")
+    from sweep.service import Where
+
+    return Where(local, address, workers, gpus, data_dir)
 
 
 def _gpus(per_trial: float | None, per_gpu: int | None) -> float | None:
