@@ -6,12 +6,11 @@ or none.
 
 from __future__ import annotations
 
-import os
-import uuid
 from pathlib import Path
 
 import numpy as np
 
+from data.atomic import replacing
 from data.catalog import RawArrays
 from data.errors import DatasetFileError
 
@@ -65,17 +64,5 @@ def write_npz(path: Path, arrays: RawArrays) -> None:
     Raises:
         OSError: The directory cannot be written.
     """
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with aside.open("xb") as stream:
-            np.savez(stream, **{key: getattr(arrays, key) for key in ARRAYS})
-            stream.flush()
-            os.fsync(stream.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    with replacing(path) as stream:
+        np.savez(stream, **{key: getattr(arrays, key) for key in ARRAYS})

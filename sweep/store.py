@@ -13,7 +13,6 @@ import json
 import os
 import platform
 import time
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,13 +23,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data.atomic import TEMPORARY, replacing
 from sweep.errors import StoreError
 from sweep.layout import Layout
 from sweep.records import ATTEMPTS, CELLS, EVALUATIONS, TRIALS, table
 
 SEGMENT_BYTES = 256 * 1024 * 1024
 _READ_ATTEMPTS = 20
-_TEMPORARY = ".tmp-"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -39,23 +38,10 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         StoreError: where it cannot be written, naming it.
     """
-    temporary = path.parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        with replacing(path) as stream:
+            stream.write(content)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -192,7 +178,7 @@ class Shelf:
 
 
 def _clean(folder: Path) -> None:
-    for path in folder.glob(f"{_TEMPORARY}*"):
+    for path in folder.glob(f"{TEMPORARY}*"):
         path.unlink(missing_ok=True)
 
 

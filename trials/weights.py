@@ -4,8 +4,6 @@ Nothing is unpickled. A file must hold exactly the tensors of the network that r
 shape and type, and every number must be finite.
 """
 
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +11,8 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
+
+from data.atomic import replacing
 
 
 class WeightsError(ValueError):
@@ -49,25 +49,9 @@ def save(state: Mapping[str, Tensor], path: Path | str) -> None:
         WeightsError: a tensor holds NaN or an infinity; nothing is written.
         OSError: the file cannot be written.
     """
-    path = Path(path)
     content = to_bytes(state, str(path))
-    with tempfile.NamedTemporaryFile(
-        dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False
-    ) as file:
-        part = Path(file.name)
-        try:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            part.replace(path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    with replacing(Path(path)) as stream:
+        stream.write(content)
 
 
 def load(module: nn.Module, path: Path | str) -> None:
