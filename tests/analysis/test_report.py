@@ -1,5 +1,4 @@
 import re
-import time
 from datetime import datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -55,18 +54,15 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def published_report(published, tmp_path_factory) -> tuple[Path, float]:
+def published_report(published, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
-    start = time.perf_counter()
     write_report(published, None, INFO, path)
-    return path, time.perf_counter() - start
+    return path
 
 
 def test_published_report_is_whole_and_loads_nothing(published_report):
-    path, seconds = published_report
-    assert path.stat().st_size < 15e6
-    assert seconds < 20
-    page = Page(path.read_text(encoding="utf-8"))
+    assert published_report.stat().st_size < 15e6
+    page = Page(published_report.read_text(encoding="utf-8"))
     assert page.loads == []
     assert "link" not in page.tags
     assert {"summary", "dataset-1", "dataset-2", "missing", "method", "provenance"} <= page.ids
@@ -74,11 +70,11 @@ def test_published_report_is_whole_and_loads_nothing(published_report):
         page.ids
     )
     assert {"f0-teachers", "f1-teachers"} <= page.ids
-    assert "default-src 'none'" in path.read_text(encoding="utf-8")
+    assert "default-src 'none'" in published_report.read_text(encoding="utf-8")
 
 
 def test_published_report_states_the_known_facts(published_report):
-    text = Page(published_report[0].read_text(encoding="utf-8")).text
+    text = Page(published_report.read_text(encoding="utf-8")).text
     assert "Best: small teacher, alpha 0.9, switch 15 with 77.69 %" in text
     assert "+0.75 points against the baseline's 76.93 %" in text
     assert "Teachers were chosen on the test split (California Housing and CIFAR-10)" in text

@@ -358,11 +358,9 @@ def test_reading_knows_the_networks_of_installed_extensions(
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nosuch.invalid:6379", "127.0.0.1:99999"])
-def test_an_address_where_nothing_answers_is_refused_at_once(address: str) -> None:
-    began = time.monotonic()
+def test_an_address_where_nothing_answers_is_refused_by_name(address: str) -> None:
     with pytest.raises(SweepError, match="nothing answers"):
         _check_reachable(address)
-    assert time.monotonic() - began < 10
 
 
 def test_data_is_looked_for_where_the_user_is(tmp_path: Path, monkeypatch: Any) -> None:
