@@ -579,7 +579,8 @@ class _Pace:
         for stage in stages:
             kind = (stage.spec.data.name, stage.spec.recipe.model)
             whole = stage.epochs * pace.get(kind, dearest)
-            left = max(0.0, whole - spent_s.get(stage.key, 0.0))
+            spent = spent_s.get(stage.key, 0.0)
+            left = whole - spent if spent < whole else spent  # overdue: taken to be half way
             total, longest = total + left, max(longest, left)
         self.last_s = max(longest, total / slots)
         return self.last_s

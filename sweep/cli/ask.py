@@ -1,9 +1,10 @@
-"""Commands that read results: status, trials, show, query, report, compare, export, evaluate."""
+"""Commands that read results: status, trials, show, query, report, compare, export."""
 
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -19,6 +20,9 @@ from sweep.cli.options import (
     print_table,
     text,
 )
+
+if TYPE_CHECKING:
+    from sweep.results import Results
 
 Name = Annotated[str, typer.Argument(metavar="STUDY", help="a study that was run here")]
 Format = Literal["table", "csv", "json"]
@@ -48,13 +52,16 @@ def status(study: MaybeStudy = None, results: Directory = RESULTS, as_json: Json
     names = [_study_name(study)] if study else found.studies()
     live = found.store.read_live()
     rows = []
+    shown: set[str] = set()
     for name in names:
         counts = found.counts(name)
         wanted = set(found.cell_table(name)["trial_id"].to_pylist())
         running = sum(tid in wanted for tid in (live or {}).get("running_trials", ()))
         rows.append({"study": name, **counts, "running": running})
+        shown |= wanted
+    failures = _failures_by_kind(found, shown)
     if as_json:
-        print_json({"studies": rows, "live": live})
+        print_json({"studies": rows, "failed_attempts": failures, "live": live})
         return
     columns = ("study", "total", "done", "running", "failed", "blocked", "missing")
     print_table([[row[c] for c in columns] for row in rows], columns)
@@ -65,16 +72,20 @@ def status(study: MaybeStudy = None, results: Directory = RESULTS, as_json: Json
               f"ETA {duration(live.get('eta_s'))}")  # fmt: skip
         for line in live.get("running", ()):
             print(f"  {line}")
-    failures = _failures_by_kind(found)
     if failures:
         print("\nfailed attempts: " + ", ".join(f"{n} {kind}" for kind, n in failures.items()))
 
 
-def _failures_by_kind(found: Any) -> dict[str, int]:
-    from collections import Counter
-
-    attempts = found.attempts()
-    return dict(Counter(attempts["kind"].dropna()))
+def _failures_by_kind(found: "Results", trial_ids: set[str]) -> dict[str, int]:
+    """How often attempts at these trials failed, by kind; those tried again included."""
+    attempts, _ = found.store.attempts.read(["trial_id", "kind"])
+    return dict(
+        Counter(
+            row["kind"]
+            for row in attempts.to_pylist()
+            if row["kind"] is not None and row["trial_id"] in trial_ids
+        )
+    )
 
 
 @app.command()

@@ -288,3 +288,27 @@ def test_data_list_and_verify(sweep: Sweep, tmp_path: Path) -> None:
     assert rows["digits"]["present"]
     assert not rows["cifar10"]["present"]
     assert "is as it should be" in sweep("data", "verify", "digits", "--data", tmp_path)
+
+
+def test_status_counts_failed_attempts_of_the_study_alone(sweep: Sweep, tmp_path: Path) -> None:
+    from sweep.cells import demand
+    from sweep.execution.base import WorkerSetup
+    from sweep.execution.local import LocalExecutor
+    from sweep.records import cell_row
+    from sweep.run import run
+    from sweep.store import Store
+    from tests.sweep.tiny import FakeTraining, tiny_study
+
+    store = Store(tmp_path)
+    for name, fails in (("good", None), ("bad", ValueError("boom"))):
+        study = tiny_study(name=name, **{"recipe.epochs": 3 if fails is None else 4})
+        executor = LocalExecutor(WorkerSetup(runner=FakeTraining(lambda _, error=fails: error)))
+        with store.writing():
+            wanted = demand(study, store)
+            store.write_cells(name, [cell_row(cell) for cell in wanted.chosen], study.to_json())
+            run(wanted, store, executor)
+        executor.stop()
+    assert sweep.json("status", "good", "--results", tmp_path)["failed_attempts"] == {}
+    # two teachers and two baselines; the students are blocked and never tried
+    assert sweep.json("status", "bad", "--results", tmp_path)["failed_attempts"] == {"bug": 4}
+    assert "failed attempts: 4 bug" in sweep("status", "--results", tmp_path)

@@ -15,7 +15,7 @@ from sweep.filters import parse
 from sweep.plan import plan
 from sweep.progress import RunState, Silent
 from sweep.records import FailureKind
-from sweep.run import PAUSE_S, Interrupt, RunSummary, run
+from sweep.run import PAUSE_S, Interrupt, RunSummary, _Pace, run
 from sweep.store import Store
 from tests.sweep.tiny import FakeTraining, tiny_study
 
@@ -311,3 +311,20 @@ def test_stages_on_the_way_measure_the_curve_as_well(store: Store) -> None:
     go(store, training, overrides={"evaluation.every_epochs": 2})
     assert {task.measures.every_epochs for task in training.tasks} == {2}
     assert {task.measures.fgsm_epsilons for task in training.tasks if not task.ends_trial} == {()}
+
+
+def test_the_estimate_by_hand(store: Store) -> None:
+    whole = plan(cell.spec for cell in demand(tiny_study(), store).todo.values())
+    stages = list(whole.stages.values())
+    teachers = [s for s in stages if s.spec.recipe.model == "small"]
+    students = [s for s in stages if s.spec.recipe.model == "medium"]
+    pace = _Pace()
+    assert pace.remaining_s(stages, {}, 2) is None
+    pace.learn(teachers[0], 6.0)  # 3 epochs: 2 s each
+    assert pace.remaining_s(teachers[1:], {}, 2) == 6.0  # one stage cannot be split
+    assert pace.remaining_s(teachers[1:], {teachers[1].key: 4.0}, 2) == 2.0
+    assert pace.remaining_s(teachers[1:], {teachers[1].key: 9.0}, 2) == 9.0  # overdue
+    epochs = sum(s.epochs for s in students)
+    assert pace.remaining_s(students, {}, 2) == epochs * 2.0 / 2  # unseen: as the dearest known
+    pace.learn(students[0], students[0].epochs * 5.0)
+    assert pace.remaining_s(students, {}, 1) == epochs * 5.0
