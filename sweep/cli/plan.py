@@ -148,12 +148,18 @@ def _show(found: Any, results: Path) -> None:
     if estimate["seconds"] is not None:
         print(
             f"estimated time on {estimate['slots']} workers: {duration(estimate['seconds'])}; "
-            f"records: {estimate['disk_bytes'] / 1e6:.1f} MB"
+            f"{_disk(estimate)}"
         )
     else:
         names = ", ".join(estimate["unknown"][:4])
         more = " and others" if len(estimate["unknown"]) > 4 else ""
         print(
             f"no estimate of time: nothing here has trained {names}{more} yet; --calibrate "
-            f"measures a few steps; records: {estimate['disk_bytes'] / 1e6:.1f} MB"
+            f"measures a few steps; {_disk(estimate)}"
         )
+
+
+def _disk(estimate: dict[str, Any]) -> str:
+    weights = estimate["weights_bytes"]
+    size = "of a size not known yet" if weights is None else f"{weights / 1e6:.1f} MB"
+    return f"disk: records {estimate['records_bytes'] / 1e6:.1f} MB, kept weights {size}"

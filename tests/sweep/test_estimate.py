@@ -131,6 +131,25 @@ def test_disk_is_counted_by_the_points_of_a_curve(
 ) -> None:
     one = demand(load_study(name), store, parse(["role=baseline seed=38"]))
     two = demand(load_study(name), store, parse(["role=baseline seed=38|1483"]))
-    sizes = [overview(found, store, 1).estimate["disk_bytes"] for found in (one, two)]
+    sizes = [overview(found, store, 1).estimate["records_bytes"] for found in (one, two)]
     assert sizes[1] == 2 * sizes[0]
-    assert sizes[0] == 600 + 9 * points
+    assert sizes[0] == 300 + 6 * points
+
+
+def test_kept_weights_are_counted_by_the_files_there_are(store: Store) -> None:
+    from sweep.execution.base import WorkerSetup
+    from sweep.execution.local import LocalExecutor
+    from sweep.run import run
+    from tests.sweep.tiny import FakeTraining, tiny_study
+
+    study = tiny_study()
+    assert overview(demand(study, store), store, 1).estimate["weights_bytes"] is None
+    executor = LocalExecutor(WorkerSetup(runner=FakeTraining()))
+    with store.writing():
+        run(demand(study, store), store, executor)
+    executor.stop()
+    more = demand(tiny_study(seeds=[1, 2, 3, 4]), store)
+    # two more teachers; a stand-in's weights are the 24 characters of its id
+    assert overview(more, store, 1).estimate["weights_bytes"] == 2 * 24
+    kept = demand(tiny_study(seeds=[1, 2, 3], **{"evaluation.keep": "weights"}), store)
+    assert overview(kept, store, 1).estimate["weights_bytes"] is None  # students' are not known
