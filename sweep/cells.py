@@ -29,6 +29,7 @@ class Demand:
 
     Attributes:
         study: what was asked.
+        everything: all its cells.
         chosen: the requested cells, teachers that they need included.
         todo: for each trial to train, the cell whose words its record takes.
         done: how many requested trials the store holds.
@@ -41,6 +42,7 @@ class Demand:
     """
 
     study: Study
+    everything: tuple[Cell, ...]
     chosen: tuple[Cell, ...]
     todo: Mapping[str, Cell]
     done: int
@@ -135,7 +137,8 @@ def demand(
         seeds: see `choose`.
         retry: for a trial that failed earlier, whether to try it again, by the kind of failure.
     """
-    chosen = choose(cells(study), only, seeds)
+    everything = tuple(cells(study))
+    chosen = choose(everything, only, seeds)
     by_id: dict[str, Cell] = {}
     for cell in chosen:
         by_id.setdefault(cell.trial_id, cell)
@@ -168,6 +171,7 @@ def demand(
     }
     return Demand(
         study=study,
+        everything=everything,
         chosen=chosen,
         todo=todo,
         done=len(finished) - len(again),

@@ -63,11 +63,11 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _views(database: "duckdb.DuckDBPyConnection", results: Results) -> None:
-    trials = results._trials()
+    trials = results.trial_table()
     attempts, _ = results.store.attempts.read()
     tables = [
         cells.add_column(0, "study", pa.array([name] * cells.num_rows, pa.string()))
-        for name, cells in ((name, results.cell_table(name)) for name in results.studies())
+        for name, cells in ((name, results.cell_table(name, trials)) for name in results.studies())
     ]
     database.register("trials", trials)
     database.register("attempts", attempts)

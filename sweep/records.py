@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from sweep.expand import CELL_COLUMNS, Cell
-from trials.identity import NUMERICS_VERSION, canonical
+from trials.identity import NUMERICS_VERSION
 from trials.spec import TrialSpec
 
 SCHEMA_VERSION = 1
@@ -286,6 +286,6 @@ def code_version() -> str:
 
 
 __all__ = [
-    "ATTEMPTS", "CELLS", "EVALUATIONS", "TRIALS", "Attempt", "FailureKind", "canonical",
+    "ATTEMPTS", "CELLS", "EVALUATIONS", "TRIALS", "Attempt", "FailureKind",
     "cell_row", "code_version", "schedule_text", "table", "trial_row", "trial_words",
 ]  # fmt: skip

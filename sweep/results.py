@@ -1,6 +1,7 @@
 """Reads a results directory: trials and cells as pandas frames, networks by trial id."""
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ class Results:
 
     def trials(self) -> pd.DataFrame:
         """One row per trial, with `sweep.records.TRIALS` as columns."""
-        return _frame(self._trials())
+        return _frame(self.trial_table())
 
     def attempts(self) -> pd.DataFrame:
         """One row per execution of a trial."""
@@ -54,26 +55,45 @@ class Results:
         """
         return _frame(self.cell_table(study))
 
-    def cell_table(self, study: str) -> pa.Table:
+    def cell_table(self, study: str, trials: pa.Table | None = None) -> pa.Table:
         """The same as `cells`, as an Arrow table.
+
+        Args:
+            study: its name.
+            trials: what `trial_table` gave, for who reads several studies.
 
         Raises:
             StoreError: where the study was never run here.
         """
-        found = self.store.read_cells(study)
-        if found is None:
-            known = ", ".join(self.studies()) or "none"
-            raise StoreError(f"study {study!r} was never run in {self.store.layout.root}; "
-                             f"studies there: {known}")  # fmt: skip
-        cells, _ = found
-        trials = self._trials()
-        positions = {tid: row for row, tid in enumerate(trials["trial_id"].to_pylist())}
-        take = pa.array([positions.get(tid) for tid in cells["trial_id"].to_pylist()], pa.int64())
+        cells = self._asked(study)
+        trials = self.trial_table() if trials is None else trials
+        take = _positions(cells, trials)
         for name in TRIALS.names:
             if name not in CELLS.names and name != "status":
                 cells = cells.append_column(TRIALS.field(name), trials[name].take(take))
         recorded = trials["status"].take(take).to_pylist()
         return cells.append_column("status", pa.array(self._statuses(cells, recorded)))
+
+    def statuses(self, study: str) -> dict[str, str]:
+        """The status of every trial of a study, by its id; see `cells`.
+
+        Raises:
+            StoreError: where the study was never run here.
+        """
+        cells = self._asked(study)
+        trials, _ = self.store.trials.read(["trial_id", "status"])
+        recorded = trials["status"].take(_positions(cells, trials)).to_pylist()
+        ids = cells["trial_id"].to_pylist()
+        return dict(zip(ids, self._statuses(cells, recorded), strict=True))
+
+    def _asked(self, study: str) -> pa.Table:
+        """The cells of a study as they were asked for."""
+        found = self.store.read_cells(study)
+        if found is None:
+            known = ", ".join(self.studies()) or "none"
+            raise StoreError(f"study {study!r} was never run in {self.store.layout.root}; "
+                             f"studies there: {known}")  # fmt: skip
+        return found[0]
 
     def study_text(self, study: str) -> str:
         """The study as JSON, as it was run last."""
@@ -82,12 +102,7 @@ class Results:
 
     def counts(self, study: str) -> dict[str, int]:
         """How many trials of a study are done, failed, blocked and missing."""
-        cells = self.cell_table(study)
-        status = dict(zip(cells["trial_id"].to_pylist(), cells["status"].to_pylist(), strict=True))
-        found = Counter(status.values())
-        return {"total": len(status)} | {
-            key: found.get(key, 0) for key in ("done", "failed", "blocked", "missing")
-        }
+        return count(self.statuses(study))
 
     def trial(self, id_or_prefix: str) -> dict[str, Any]:
         """The whole record of a trial, with its attempts.
@@ -97,7 +112,7 @@ class Results:
         """
         attempts, _ = self.store.attempts.read()
         own = [row for row in attempts.to_pylist() if row["trial_id"].startswith(id_or_prefix)]
-        trials = self._trials()
+        trials = self.trial_table()
         ids = trials["trial_id"].to_pylist()
         matches = sorted({tid for tid in ids if tid.startswith(id_or_prefix)} |
                          {row["trial_id"] for row in own})  # fmt: skip
@@ -119,8 +134,6 @@ class Results:
         Raises:
             StoreError: where there is no such trial, or its weights were not kept.
         """
-        import data
-        import models.initialise
         from trials import weights
 
         extensions.load()
@@ -130,14 +143,12 @@ class Results:
                 f"the weights of trial {record['trial_id']} were not kept; "
                 "set evaluation.keep = 'weights' before training"
             )
-        entry = data.get(record["dataset"])
-        network = models.initialise.build(
-            entry.name, record["model"], entry.input_shape, entry.outputs, "default", 0
-        )
-        weights.load(network, record["weights"])
+        content = Path(record["weights"]).read_bytes()
+        network = weights.restore(record["dataset"], record["model"], content, record["weights"])
         return network.eval()
 
-    def _trials(self) -> pa.Table:
+    def trial_table(self) -> pa.Table:
+        """The same as `trials`, as an Arrow table; warns of damaged files."""
         trials, damaged = self.store.trials.read()
         if damaged:
             names = ", ".join(path.name for path in damaged)
@@ -171,6 +182,20 @@ class Results:
             else:
                 statuses.append("missing")
         return statuses
+
+
+def count(statuses: Mapping[str, str]) -> dict[str, int]:
+    """How many trials there are, and how many of each status, from `Results.statuses`."""
+    found = Counter(statuses.values())
+    return {"total": len(statuses)} | {
+        key: found.get(key, 0) for key in ("done", "failed", "blocked", "missing")
+    }
+
+
+def _positions(cells: pa.Table, trials: pa.Table) -> pa.Array:
+    """For each cell, the row of its trial; null where there is none."""
+    rows = {trial_id: row for row, trial_id in enumerate(trials["trial_id"].to_pylist())}
+    return pa.array([rows.get(tid) for tid in cells["trial_id"].to_pylist()], pa.int64())
 
 
 def _with_evaluations(trials: pa.Table, store: Store) -> pa.Table:

@@ -50,6 +50,11 @@ class Where:
     gpus_per_trial: float | None = None
     data_dir: Path | None = None
 
+    @property
+    def data_folder(self) -> Path:
+        """Where datasets lie; absolute, since a cluster's workers were started somewhere else."""
+        return (self.data_dir or data.default_data_dir()).absolute()
+
 
 def run_study(
     study: Study,
@@ -74,7 +79,7 @@ def run_study(
         retry: kinds of earlier failures to try again; empty for every kind, None for none.
         progress: told what happens.
     """
-    progress = progress or Silent()
+    progress, where = progress or Silent(), where or Where()
     kinds = None if retry is None else frozenset(retry)
     store = Store(results)
     only = list(only)
@@ -98,9 +103,9 @@ def run_study(
             )
         if not wanted.todo:
             return _nothing_to_do(wanted)
-        _fetch_data(wanted, where or Where(), progress)
+        _fetch_data(wanted, where, progress)
         interrupt = Interrupt()
-        with executor(where or Where()) as workers, stop_on_signals(interrupt):
+        with executor(where) as workers, stop_on_signals(interrupt):
             return run(wanted, store, workers, progress=progress, interrupt=interrupt, share=share)
 
 
@@ -241,9 +246,7 @@ def smoke(
 @contextlib.contextmanager
 def executor(where: Where, runner: Runner | None = None) -> Iterator[Executor]:
     """Workers as asked for, stopped at the end."""
-    # absolute: the workers of a cluster that exists were started somewhere else
-    data_dir = (where.data_dir or data.default_data_dir()).absolute()
-    setup = WorkerSetup(where.gpus_per_trial, data_dir, _extensions(), runner)
+    setup = WorkerSetup(where.gpus_per_trial, where.data_folder, _extensions(), runner)
     workers: Executor
     if where.local:
         from sweep.execution.local import LocalExecutor
@@ -266,9 +269,10 @@ def _extensions() -> tuple[Any, ...]:
 
 def _fetch_data(wanted: Demand, where: Where, progress: Progress) -> None:
     """Gets absent datasets before any worker looks for them."""
+    folder = where.data_folder
+    present = {status.name for status in data.describe(folder) if status.present}
     for name in dict.fromkeys(cell.dataset for cell in wanted.todo.values()):
-        folder = where.data_dir or data.default_data_dir()
-        if any(s.name == name and s.present for s in data.describe(folder)):
+        if name in present:
             continue
         progress.say(f"fetching {name} into {folder}")
         try:
@@ -283,7 +287,7 @@ def _write_cells(study: Study, wanted: Demand, store: Store) -> int:
     Returns:
         How many were asked for earlier and are not in the study any more.
     """
-    everything = {_words(row): row for row in map(cell_row, cells_of(study))}
+    everything = {_words(row): row for row in map(cell_row, wanted.everything)}
     keep = {_words(cell_row(cell)) for cell in wanted.chosen}
     found = store.read_cells(study.name)
     before = [] if found is None else found[0].to_pylist()

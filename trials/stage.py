@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 import data
-import models.initialise
 from data.load import LoadedData, load
 from trials.device import NumericsClass, numerics_class, peak_memory_bytes, reset_peak_memory
 from trials.evaluate import Evaluation, evaluate, outputs
@@ -31,7 +30,7 @@ from trials.task import (
     TrialResult,
 )
 from trials.train import steps_per_epoch, train
-from trials.weights import load_bytes, to_bytes
+from trials.weights import restore, to_bytes
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -93,10 +92,8 @@ class Workshop:
 
         def compute() -> Tensor:
             loaded = self.dataset(student_data)
-            model = models.initialise.build(
-                teacher.data.name, teacher.model, loaded.input_shape, loaded.outputs, "default", 0
-            )
-            load_bytes(model, teacher.weights, source=f"weights of teacher {teacher.trial_id}")
+            source = f"weights of teacher {teacher.trial_id}"
+            model = restore(teacher.data.name, teacher.model, teacher.weights, source)
             return outputs(model.to(self.device), loaded.train, loaded.inputs)
 
         return self._teachers.get((teacher.trial_id, student_data), compute)
@@ -254,10 +251,7 @@ def evaluate_trained(
     if weights is None:
         raise ValueError(f"trial {task.trial_id} has no weights to evaluate")
     loaded = workshop.dataset(task.data)
-    model = models.initialise.build(
-        task.data.name, task.model, loaded.input_shape, loaded.outputs, "default", 0
-    )
-    load_bytes(model, weights, source=f"weights of trial {task.trial_id}")
+    model = restore(task.data.name, task.model, weights, f"weights of trial {task.trial_id}")
     found = _evaluate(model.to(workshop.device), loaded, "test", task.fgsm_epsilons)
     return EvaluateOutcome(
         trial_id=task.trial_id,

@@ -105,6 +105,8 @@ def train(
     losses, loss_steps = list(progress.train_loss), list(progress.train_loss_step)
     curve = list(progress.curve)
     steps, wall_s, diverged = progress.steps, progress.wall_s, progress.diverged_epoch
+    blocked = spec.recipe.batch_size is None and not _has_batch_statistics(model)
+    window = min(LOSS_WINDOW, steps_per_epoch(spec.recipe, len(loaded.train.y)))
     rng_devices = [] if device.type == "cpu" else [device]
     while epoch < spec.epochs and diverged is None:
         began = time.perf_counter()
@@ -116,8 +118,8 @@ def train(
             points = _epoch(
                 model, optimizer, loaded, objective, targets,
                 batches=_batches(spec, epoch, len(loaded.train.y), device),
-                blocked=spec.recipe.batch_size is None and not _has_batch_statistics(model),
-                window=min(LOSS_WINDOW, steps_per_epoch(spec.recipe, len(loaded.train.y))),
+                blocked=blocked,
+                window=window,
             )  # fmt: skip
         losses += points.recorded
         loss_steps += [steps + within for within in points.recorded_step]

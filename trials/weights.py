@@ -12,6 +12,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+import data
+import models.initialise
 from data.atomic import replacing
 
 
@@ -66,6 +68,27 @@ def load(module: nn.Module, path: Path | str) -> None:
         FileNotFoundError: there is no such file.
     """
     load_bytes(module, Path(path).read_bytes(), str(path))
+
+
+def restore(dataset: str, model: str, content: bytes, source: str = "weights") -> nn.Module:
+    """A trained network of the catalogue, on the CPU.
+
+    Args:
+        dataset: the dataset it was trained on, which says the shape of its inputs and outputs.
+        model: its name.
+        content: what `to_bytes` gave.
+        source: what errors call the weights.
+
+    Raises:
+        WeightsError: see `load_bytes`.
+        ValueError: no such dataset or network.
+    """
+    entry = data.get(dataset)
+    network = models.initialise.build(
+        dataset, model, entry.input_shape, entry.outputs, "default", 0
+    )
+    load_bytes(network, content, source)
+    return network
 
 
 def load_bytes(module: nn.Module, content: bytes, source: str = "weights") -> None:

@@ -46,7 +46,7 @@ def _study_name(source: str) -> str:
 @app.command()
 def status(study: MaybeStudy = None, results: Directory = RESULTS, as_json: Json = False) -> None:
     """Show how many trials are done, running, failed and missing."""
-    from sweep.results import Results
+    from sweep.results import Results, count
 
     found = Results(results)
     names = [_study_name(study)] if study else found.studies()
@@ -54,11 +54,10 @@ def status(study: MaybeStudy = None, results: Directory = RESULTS, as_json: Json
     rows = []
     shown: set[str] = set()
     for name in names:
-        counts = found.counts(name)
-        wanted = set(found.cell_table(name)["trial_id"].to_pylist())
-        running = sum(tid in wanted for tid in (live or {}).get("running_trials", ()))
-        rows.append({"study": name, **counts, "running": running})
-        shown |= wanted
+        statuses = found.statuses(name)
+        running = sum(tid in statuses for tid in (live or {}).get("running_trials", ()))
+        rows.append({"study": name, **count(statuses), "running": running})
+        shown |= set(statuses)
     failures = _failures_by_kind(found, shown)
     if as_json:
         print_json({"studies": rows, "failed_attempts": failures, "live": live})
