@@ -198,19 +198,26 @@ def _records(store: Store, wanted: Container[str]) -> dict[str, dict[str, Any]]:
 
 def _kept_states(store: Store, specs: Iterable[TrialSpec]) -> dict[str, TrialSpec]:
     """The longest kept state that each trial goes on from, if there is one."""
-    keys = store.kept_snapshots()
-    if not keys:
+    ends, checkpoints = store.kept_snapshots(), store.checkpoints()
+    lengths = {epochs for epochs, _ in checkpoints.values()}
+    if ends:
+        records, _ = store.trials.read(["trial_id", "epochs_run"])
+        lengths |= {r["epochs_run"] for r in records.to_pylist() if r["trial_id"] in ends}
+    if not lengths:
         return {}
-    records, _ = store.trials.read(["trial_id", "epochs_run"])
-    lengths = sorted(
-        {row["epochs_run"] for row in records.to_pylist() if row["trial_id"] in keys}, reverse=True
-    )
     found: dict[str, TrialSpec] = {}
+    damaged: set[str] = set()
     for spec in specs:
-        for length in lengths:
-            if length < spec.epochs and (short := spec.shortened(length)).trial_id in keys:
-                found[short.trial_id] = short
-                break
+        for length in sorted((n for n in lengths if n < spec.epochs), reverse=True):
+            short = spec.shortened(length)
+            key = short.trial_id
+            if key in damaged or not (key in ends or key in checkpoints):
+                continue
+            if key in checkpoints and key not in found and store.read_state(key) is None:
+                damaged.add(key)
+                continue
+            found[key] = short
+            break
     return found
 
 

@@ -34,6 +34,16 @@ class Layout:
         return self.root / "evaluations"
 
     @property
+    def runs(self) -> Path:
+        """One row per run."""
+        return self.root / "runs"
+
+    @property
+    def checkpoints(self) -> Path:
+        """States in the middle of a training, from which a stopped run goes on."""
+        return self.root / "checkpoints"
+
+    @property
     def damaged(self) -> Path:
         """Files whose content is not what their name says."""
         return self.root / "damaged"

@@ -20,7 +20,7 @@ from sweep.expand import CELL_COLUMNS, Cell
 from trials.identity import NUMERICS_VERSION
 from trials.spec import TrialSpec
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _POINT = pa.struct([("attack", pa.string()), ("epsilon", pa.float64()), ("value", pa.float64())])
 _CLASS = pa.struct(
@@ -123,6 +123,8 @@ ATTEMPTS = _versioned(
         pa.field("traceback", pa.string()),
         pa.field("node", pa.string()),
         pa.field("worker", pa.string()),
+        pa.field("device", pa.string()),
+        pa.field("beside", pa.list_(pa.string())),
         pa.field("code_version", pa.string()),
         pa.field("started_at", pa.timestamp("us", tz="UTC")),
         pa.field("finished_at", pa.timestamp("us", tz="UTC")),
@@ -146,6 +148,29 @@ EVALUATIONS = _versioned(
 )
 """`evaluations/*.parquet`: one row per trial, attack and epsilon measured after the training."""
 
+RUNS = _versioned(
+    [
+        pa.field("run_id", pa.string(), nullable=False),
+        pa.field("study", pa.string()),
+        pa.field("shared", pa.bool_()),
+        pa.field("trials", pa.int64()),
+        pa.field("done", pa.int64()),
+        pa.field("diverged", pa.int64()),
+        pa.field("failed", pa.int64()),
+        pa.field("blocked", pa.int64()),
+        pa.field("interrupted", pa.bool_()),
+        pa.field("epochs_alone", pa.int64()),
+        pa.field("epochs_trained", pa.int64()),
+        pa.field("slots", pa.int64()),
+        pa.field("busy_s", pa.float64()),
+        pa.field("elapsed_s", pa.float64()),
+        pa.field("peak_snapshot_bytes", pa.int64()),
+        pa.field("code_version", pa.string()),
+        pa.field("finished_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+"""`runs/*.parquet`: one row per run: what it trained, and what that would have been alone."""
+
 
 class FailureKind(StrEnum):
     """Why an attempt failed."""
@@ -163,6 +188,8 @@ class Attempt:
     """One execution of a trial.
 
     Its status is `done`, `failed`, or `retried`: it failed, and the same run went on to try again.
+    `beside` names the stages that ran on the same device when it failed: where memory ran out, it
+    may have been any of them that took it.
     """
 
     attempt_id: str
@@ -177,6 +204,8 @@ class Attempt:
     started_at: datetime
     finished_at: datetime
     wall_s: float
+    device: str | None = None
+    beside: tuple[str, ...] = ()
 
     def row(self) -> dict[str, Any]:
         """The attempt as a row of `ATTEMPTS`."""
@@ -286,6 +315,6 @@ def code_version() -> str:
 
 
 __all__ = [
-    "ATTEMPTS", "CELLS", "EVALUATIONS", "TRIALS", "Attempt", "FailureKind",
+    "ATTEMPTS", "CELLS", "EVALUATIONS", "RUNS", "TRIALS", "Attempt", "FailureKind",
     "cell_row", "code_version", "schedule_text", "table", "trial_row", "trial_words",
 ]  # fmt: skip

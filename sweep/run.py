@@ -12,18 +12,21 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
 
 from sweep.cells import Demand, Wanted
-from sweep.execution.base import Executor, Failure, Finished, Handle
+from sweep.execution.base import Executor, Failure, Finished
 from sweep.expand import Cell
 from sweep.plan import Plan, Stage, plan
+from sweep.preparing import Preparing
 from sweep.progress import Progress, RunState, Silent
-from sweep.records import Attempt, FailureKind, trial_row
+from sweep.ready import Ready
+from sweep.records import Attempt, FailureKind, code_version, trial_row
 from sweep.selection import Candidate, choose_teacher
+from sweep.snapshots import DURABLE_EVERY_S, Snapshots
 from sweep.store import Store, write_atomically
 from trials.spec import TeacherRule
 from trials.task import ChosenTeacher, Measures, StageOutcome, StageTask, TrialResult
@@ -55,8 +58,10 @@ class RunSummary:
         interrupted: whether it was asked to stop.
         epochs: trained in this run.
         elapsed_s: seconds it took.
-        busy_s: seconds its workers spent on stages.
+        epochs_alone: that the trials which ended would have trained each alone.
+        busy_s: seconds its workers spent on tasks.
         slots: workers.
+        peak_snapshot_bytes: most that snapshots which wait took at a time.
         failures: one line each.
     """
 
@@ -69,10 +74,18 @@ class RunSummary:
     not_done_before: int
     interrupted: bool
     epochs: int
+    epochs_alone: int
     elapsed_s: float
     busy_s: float
     slots: int
+    peak_snapshot_bytes: int
     failures: tuple[str, ...]
+
+    @property
+    def utilisation(self) -> float | None:
+        """The part of the workers' time that they had something to do; None without workers."""
+        whole = self.slots * self.elapsed_s
+        return min(1.0, self.busy_s / whole) if whole > 0 else None
 
     @property
     def exit_status(self) -> int:
@@ -130,6 +143,8 @@ def run(
     progress: Progress | None = None,
     interrupt: Interrupt | None = None,
     share: bool = True,
+    snapshot_bytes: int | None = None,
+    durable_every_s: float = DURABLE_EVERY_S,
 ) -> RunSummary:
     """Trains what a demand still lacks and publishes it.
 
@@ -140,8 +155,14 @@ def run(
         progress: told what happens.
         interrupt: looked at between stages.
         share: False trains every trial alone, for comparison.
+        snapshot_bytes: room for snapshots that wait; None takes what the executor has.
+        durable_every_s: seconds of training after which a snapshot is put on disk, so that no more
+            than that is lost with a node.
     """
-    return _Run(demand, store, executor, progress or Silent(), interrupt or Interrupt(), share).go()
+    return _Run(
+        demand, store, executor, progress or Silent(), interrupt or Interrupt(), share,
+        snapshot_bytes, durable_every_s,
+    ).go()  # fmt: skip
 
 
 class _Run:
@@ -153,6 +174,8 @@ class _Run:
         progress: Progress,
         interrupt: Interrupt,
         share: bool,
+        snapshot_bytes: int | None,
+        durable_every_s: float,
     ) -> None:
         self._demand, self._store, self._executor = demand, store, executor
         self._progress, self._interrupt = progress, interrupt
@@ -163,18 +186,21 @@ class _Run:
         )
         self._candidates: dict[str, Candidate] = dict(demand.candidates)
         self._rules = {rule.key: rule for c in self._cells.values() for rule in c.spec.rules}
-        self._teacher_handles: dict[str, Handle] = {}
+        self._preparing = Preparing(executor)
         self._chosen: dict[str, str] = {}
         self._unresolved: dict[str, set[str]] = {}
         self._rules_of: dict[str, list[str]] = defaultdict(list)
-        self._waiting: dict[str, list[str]] = defaultdict(list)
-        self._ready: list[str] = []
+        self._waiting: dict[object, list[str]] = defaultdict(list)
+        self._ready = Ready()
         self._later: list[tuple[float, str]] = []
-        self._snapshots: dict[str, Handle] = {}
-        self._children_left: dict[str, int] = {}
         self._running: dict[str, float] = {}
-        self._attempts: dict[str, int] = defaultdict(int)
+        self._begun_at: dict[str, int] = {}
+        self._failed_tries: dict[str, int] = defaultdict(int)
         self._settled: set[str] = self._not_needed()
+        self._share, self._durable_every_s = share, durable_every_s
+        self._snapshots = Snapshots(
+            self._plan, store, executor, self._kept, self._settled, snapshot_bytes, durable_every_s
+        )
         self._epochs_total = sum(
             stage.epochs for key, stage in self._plan.stages.items() if key not in self._settled
         )
@@ -183,7 +209,8 @@ class _Run:
         self._attempt_rows: list[dict[str, Any]] = []
         self._counts = dict.fromkeys(("done", "diverged", "failed", "blocked"), 0)
         self._failures: list[str] = []
-        self._epochs_done = 0
+        self._epochs_done = self._epochs_alone = 0
+        self._slots = executor.slots
         self._busy_s = 0.0
         self._pace = _Pace()
         self._began = time.monotonic()
@@ -206,17 +233,24 @@ class _Run:
                 self._busy_s += sum(now - began for began in self._running.values())
         finally:  # whatever ends it, what is finished is kept
             self._flush(force=True)
+            summary = self._summary()
+            self._store.runs.publish([run_row(self._demand.study.name, self._share, summary)])
             self._show(force=True)
             self._progress.close()
+        return summary
+
+    def _summary(self) -> RunSummary:
         return RunSummary(
             total=len(self._cells),
             already_done=self._demand.done - self._demand.diverged_before,
             not_done_before=self._demand.not_done_before,
             interrupted=self._interrupt.asked,
             epochs=self._epochs_done,
+            epochs_alone=self._epochs_alone,
             elapsed_s=time.monotonic() - self._began,
             busy_s=self._busy_s,
-            slots=self._executor.slots,
+            slots=self._slots,
+            peak_snapshot_bytes=self._snapshots.peak_bytes,
             failures=tuple(self._failures),
             **self._counts,
         )
@@ -239,19 +273,6 @@ class _Run:
                 needed.add(key)
                 key = self._plan.stages[key].parent
         return set(self._plan.stages) - needed
-
-    def _start(self, stage: Stage) -> Handle | None:
-        """The state that a stage goes on from."""
-        parent = stage.parent
-        if parent is None:
-            return None
-        if parent not in self._snapshots and parent in self._kept:
-            content = self._store.layout.snapshot(parent).read_bytes()
-            self._snapshots[parent] = self._executor.put(content)
-            self._children_left[parent] = sum(
-                child not in self._settled for child in self._plan.children[parent]
-            )
-        return self._snapshots[parent]
 
     # Teachers
 
@@ -279,19 +300,16 @@ class _Run:
         if chosen is None:
             self._block(rule.key, "every teacher of the pool diverged")
             return
-        if chosen.trial_id not in self._teacher_handles:
+        if chosen.trial_id not in self._preparing.teachers:
             cell = self._demand.cell(chosen.trial_id)
-            self._teacher_handles[chosen.trial_id] = self._executor.put(
-                ChosenTeacher(
-                    trial_id=chosen.trial_id,
-                    data=cell.spec.data,
-                    model=cell.spec.recipe.model,
-                    weights=self._store.layout.weights(chosen.trial_id).read_bytes(),
-                )
+            self._preparing.teachers[chosen.trial_id] = ChosenTeacher(
+                trial_id=chosen.trial_id,
+                data=cell.spec.data,
+                model=cell.spec.recipe.model,
+                weights=self._store.layout.weights(chosen.trial_id).read_bytes(),
             )
         self._chosen[rule.key] = chosen.trial_id
-        for key in self._waiting.pop(rule.key, []):
-            self._release(key)
+        self._release_all(rule.key)
 
     def _block(self, rule_key: str, why: str) -> None:
         """Gives up the stages that need a teacher which cannot be had."""
@@ -309,44 +327,74 @@ class _Run:
     # Stages
 
     def _release(self, key: str) -> None:
-        """Makes a stage ready, or has it wait for a teacher."""
+        """Makes a stage ready, or has it wait for a teacher, its outputs, or a dataset."""
         if key in self._settled or key in self._running:
             return
-        for rule in self._plan.stages[key].rules:
+        stage = self._plan.stages[key]
+        for rule in stage.rules:
             if rule.key not in self._chosen:
                 self._waiting[rule.key].append(key)
                 return
-        self._ready.append(key)
+        need = self._preparing.first_missing(stage, self._chosen)
+        if need is None:
+            self._ready.push(key, key in self._plan.children)
+        elif need in self._preparing.failed:
+            self._lack(key, self._preparing.failed[need])
+        else:
+            self._waiting[need].append(key)
+
+    def _release_all(self, met: object) -> None:
+        """Goes on with the stages that waited for something."""
+        for key in self._waiting.pop(met, []):
+            self._release(key)
+
+    def _lack(self, key: str, why: Finished) -> None:
+        """Fails a stage because what it needs could not be made."""
+        if why.failure is not None and key not in self._settled:
+            self._fail(self._plan.stages[key], why, why.failure, final=True)
 
     def _give_out(self) -> None:
         now = time.monotonic()
-        self._ready += [key for due, key in self._later if due <= now]
+        for due, key in self._later:
+            if due <= now:
+                self._release_again(key)
         self._later = [(due, key) for due, key in self._later if due > now]
-        while self._ready and self._executor.free > 0 and not self._interrupt.asked:
-            key = self._ready.pop()
-            if key in self._settled:
+        while self._executor.free > 0 and not self._interrupt.asked:
+            if self._preparing.waiting:
+                self._running[self._preparing.submit_next()] = time.monotonic()
                 continue
-            stage = self._plan.stages[key]
-            self._executor.submit(
-                key,
-                self._task(stage),
-                self._start(stage),
-                [self._teacher_handles[self._chosen[rule.key]] for rule in stage.rules],
-            )
-            self._attempts[key] += 1
-            self._running[key] = time.monotonic()
+            ready = self._ready.pop(self._snapshots.has_room, idle=not self._running)
+            if ready is None:
+                return
+            if ready not in self._settled:
+                self._submit(self._plan.stages[ready])
 
-    def _task(self, stage: Stage) -> StageTask:
+    def _submit(self, stage: Stage) -> None:
+        start, epoch = self._snapshots.begin(stage.key)
+        inputs = self._preparing.inputs(stage, self._chosen, start)
+        self._executor.submit(stage.key, self._task(stage, epoch), inputs)
+        self._begun_at[stage.key] = epoch
+        self._running[stage.key] = time.monotonic()
+
+    def _release_again(self, key: str) -> None:
+        """Goes on with a task that was to be tried again."""
+        if self._preparing.is_ours(key):
+            self._preparing.again(key)
+        else:
+            self._ready.push(key, key in self._plan.children)
+
+    def _task(self, stage: Stage, start_epoch: int) -> StageTask:
         wanted = self._wanted(stage)
         return StageTask(
             spec=stage.spec,
-            start_epoch=stage.start,
+            start_epoch=start_epoch,
             ends_trial=wanted is not None,
             keep_weights=bool(wanted and wanted.keep_weights),
             hand_over=stage.key in self._plan.children or bool(wanted and wanted.keep_snapshot),
             measures=wanted.measures if wanted else self._on_the_way(stage),
             teachers={rule.key: self._chosen[rule.key] for rule in stage.rules},
             path_teachers=tuple(dict.fromkeys(self._chosen[rule.key] for rule in stage.spec.rules)),
+            pause_after_s=self._durable_every_s,
         )
 
     def _on_the_way(self, stage: Stage) -> Measures:
@@ -358,45 +406,62 @@ class _Run:
         return self._demand.measures(stage.key) if stage.key in self._cells else None
 
     def _collect(self, finished: Finished) -> None:
-        stage = self._plan.stages[finished.task_id]
-        began = self._running.pop(finished.task_id, None)
-        if began is None:
+        if self._running.pop(finished.task_id, None) is None:
             return
-        elapsed = time.monotonic() - began
+        elapsed = (finished.finished_at - finished.started_at).total_seconds()
         self._busy_s += elapsed
+        if self._preparing.is_ours(finished.task_id):
+            self._prepared(finished)
+            return
+        stage = self._plan.stages[finished.task_id]
+        self._snapshots.end(stage.key)
         if finished.failure is not None:
             self._fail(stage, finished, finished.failure)
         elif isinstance(finished.outcome, StageOutcome):
-            self._pace.learn(stage, elapsed)
+            start = self._begun_at.pop(stage.key)
+            reached = stage.spec.shortened(finished.outcome.epoch)
+            self._epochs_done += finished.outcome.epoch - start
+            self._pace.learn(replace(stage, start=start, spec=reached), elapsed)
             self._succeed(stage, finished, finished.outcome)
 
+    def _prepared(self, finished: Finished) -> None:
+        """A dataset or a teacher's outputs are there, or cannot be had."""
+        if finished.failure is not None and self._try_again(finished, finished.failure):
+            return
+        need = self._preparing.collect(finished)
+        if finished.failure is not None:
+            self._progress.say(f"{need}: {finished.failure.message.splitlines()[0]}")
+        self._release_all(need)
+
     def _succeed(self, stage: Stage, finished: Finished, outcome: StageOutcome) -> None:
+        if outcome.paused:
+            self._snapshots.pause(stage.key, finished.product, outcome)
+            self._ready.push(stage.key, stage.key in self._plan.children)
+            return
         self._settled.add(stage.key)
-        self._epochs_done += outcome.epoch - stage.start
         if outcome.diverged_epoch is not None and outcome.result is not None:
             # Everything that goes on from here would have gone the same way.
             for below in self._plan.below(stage.key):
                 self._settled.add(below.key)
                 if below.key in self._cells:
                     self._publish(below.key, outcome.result, finished)
-            self._drop_parent(stage)
+            self._snapshots.settle(stage.key)
             return
         wanted = self._wanted(stage)
         if outcome.result is not None and wanted is not None:
             if outcome.weights is not None:
                 write_atomically(self._store.layout.weights(stage.key), outcome.weights)
             if wanted.keep_snapshot:
-                content = self._executor.get(finished.snapshot)
+                content = self._executor.get(finished.product)
                 write_atomically(self._store.layout.snapshot(stage.key), content)
             self._publish(stage.key, outcome.result, finished)
         children = self._plan.children.get(stage.key, ())
         if children:
-            self._snapshots[stage.key] = finished.snapshot
-            self._children_left[stage.key] = sum(key not in self._settled for key in children)
+            self._snapshots.leave(stage.key, finished.product, outcome)
             # The longest subtree is pushed first and so runs last: forks free their snapshot.
             for child in sorted(children, key=lambda k: -self._plan.stages[k].trials):
                 self._release(child)
-        self._drop_parent(stage)
+        self._snapshots.settle(stage.key)
 
     def _publish(self, trial_id: str, result: TrialResult, finished: Finished) -> None:
         if trial_id in self._published:
@@ -405,6 +470,7 @@ class _Run:
         cell = self._cells[trial_id]
         row = trial_row(cell, result)
         self._trial_rows.append(row)
+        self._epochs_alone += result.epochs_run
         diverged = result.status == "diverged"
         self._counts["diverged" if diverged else "done"] += 1
         failure = None
@@ -422,19 +488,34 @@ class _Run:
                 self._flush(force=True)  # a teacher is durable before anyone learns from it
                 self._resolve(self._rules[rule_key])
 
-    def _fail(self, stage: Stage, finished: Finished, failure: Failure) -> None:
+    def _try_again(self, finished: Finished, failure: Failure) -> bool:
+        """Has a task done again later, if what went wrong may pass."""
+        if finished.relieved:
+            self._progress.say(
+                f"{finished.device}: its memory was too small for what ran there; "
+                f"{self._executor.slots} trials at a time from now on"
+            )
+        else:
+            self._failed_tries[finished.task_id] += 1
+        tries = self._failed_tries[finished.task_id]
+        if not finished.relieved and tries > RETRIES.get(failure.kind, 0):
+            return False
+        self._progress.say(f"{failure.kind}: {failure.message.splitlines()[0]}; trying again")
+        pause_s = 0.0 if finished.relieved else PAUSE_S.get(failure.kind, 0.0) * tries
+        self._later.append((time.monotonic() + pause_s, finished.task_id))
+        return True
+
+    def _fail(
+        self, stage: Stage, finished: Finished, failure: Failure, final: bool = False
+    ) -> None:
         below = [s for s in self._plan.below(stage.key) if s.key not in self._settled]
         lost = [s for s in below if s.key in self._cells]
-        again = self._attempts[stage.key] <= RETRIES.get(failure.kind, 0)
+        again = not final and self._try_again(finished, failure)
         for s in lost:
             self._note(s.key, finished, failure, again)
         if again:
-            self._progress.say(f"{failure.kind}: {failure.message.splitlines()[0]}; trying again")
             if "ObjectLost" in failure.message or "OwnerDied" in failure.message:
                 self._go_back(stage)
-            else:
-                pause_s = PAUSE_S.get(failure.kind, 0.0) * self._attempts[stage.key]
-                self._later.append((time.monotonic() + pause_s, stage.key))
             return
         self._settled.update(s.key for s in below)
         self._counts["failed"] += len(lost)
@@ -442,7 +523,7 @@ class _Run:
         about = describe(self._cells[lost[0].key]) if lost else stage.key
         more = f" (and {len(lost) - 1} trials that go on from there)" if len(lost) > 1 else ""
         self._failures.append(f"{about}{more}: {failure.kind}: {first}")
-        self._drop_parent(stage)
+        self._snapshots.settle(stage.key, succeeded=False)
         for s in lost:
             for rule_key in self._rules_of.get(s.key, ()):
                 if rule_key not in self._chosen:
@@ -450,27 +531,21 @@ class _Run:
 
     def _go_back(self, stage: Stage) -> None:
         """The snapshot to go on from is lost with its node: train from the last one there is."""
+        if self._snapshots.reread_pause(stage.key):
+            return
+        self._later = [(due, key) for due, key in self._later if key != stage.key]
         while stage.parent is not None:
-            self._snapshots.pop(stage.parent, None)
+            self._snapshots.lose(stage.parent)
             if stage.parent in self._kept:
                 break
             siblings = self._plan.children[stage.parent]
-            self._ready = [key for key in self._ready if key not in siblings]
+            self._ready.drop(siblings)
             self._later = [(due, key) for due, key in self._later if key not in siblings]
             stage = self._plan.stages[stage.parent]
             self._settled.discard(stage.key)
-            if stage.parent in self._snapshots:
+            if stage.parent is not None and self._snapshots.has(stage.parent):
                 break
-        self._ready.append(stage.key)
-
-    def _drop_parent(self, stage: Stage) -> None:
-        """Lets go of a snapshot when the last stage that needs it has ended."""
-        parent = stage.parent
-        if parent is not None and parent in self._children_left:
-            self._children_left[parent] -= 1
-            if self._children_left[parent] <= 0:
-                self._snapshots.pop(parent, None)
-                del self._children_left[parent]
+        self._ready.push(stage.key, stage.key in self._plan.children)
 
     # Records
 
@@ -488,6 +563,8 @@ class _Run:
             traceback=failure.traceback if failure else None,
             node=finished.node,
             worker=finished.worker,
+            device=finished.device,
+            beside=finished.beside,
             started_at=finished.started_at,
             finished_at=finished.finished_at,
             wall_s=(finished.finished_at - finished.started_at).total_seconds(),
@@ -540,6 +617,8 @@ class _Run:
         return [key for key in self._running if key in self._cells]
 
     def _doing(self, key: str) -> str:
+        if self._preparing.is_ours(key):
+            return key
         stage = self._plan.stages[key]
         cell = self._cells.get(key) or next(
             self._cells[s.key] for s in self._plan.below(key) if s.key in self._cells
@@ -584,6 +663,29 @@ class _Pace:
             total, longest = total + left, max(longest, left)
         self.last_s = max(longest, total / slots)
         return self.last_s
+
+
+def run_row(study: str, shared: bool, summary: RunSummary) -> dict[str, Any]:
+    """A run as a row of `sweep.records.RUNS`."""
+    return {
+        "run_id": uuid.uuid4().hex,
+        "study": study,
+        "shared": shared,
+        "trials": summary.total,
+        "done": summary.done,
+        "diverged": summary.diverged,
+        "failed": summary.failed,
+        "blocked": summary.blocked,
+        "interrupted": summary.interrupted,
+        "epochs_alone": summary.epochs_alone,
+        "epochs_trained": summary.epochs,
+        "slots": summary.slots,
+        "busy_s": summary.busy_s,
+        "elapsed_s": summary.elapsed_s,
+        "peak_snapshot_bytes": summary.peak_snapshot_bytes,
+        "code_version": code_version(),
+        "finished_at": datetime.now(UTC),
+    }
 
 
 def describe(cell: Cell) -> str:

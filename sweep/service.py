@@ -13,7 +13,7 @@ import data
 import models
 from sweep.cells import Demand, demand
 from sweep.errors import SweepError
-from sweep.execution.base import Executor, Finished, Runner, WorkerSetup
+from sweep.execution.base import Executor, Finished, Inputs, Runner, WorkerSetup
 from sweep.expand import cells as cells_of
 from sweep.expand import smoke_study
 from sweep.filters import Condition
@@ -21,6 +21,7 @@ from sweep.progress import Progress, Silent
 from sweep.records import cell_row, code_version
 from sweep.results import Results
 from sweep.run import Interrupt, RunSummary, run, stop_on_signals
+from sweep.snapshots import DURABLE_EVERY_S
 from sweep.store import Store
 from sweep.study import Study
 from trials.identity import digest
@@ -42,6 +43,10 @@ class Where:
         workers: at most this many at a time; None for as many as fit.
         gpus_per_trial: share of a GPU; None takes a quarter where there are GPUs.
         data_dir: where datasets lie; None is the default place.
+        snapshot_bytes: room for snapshots that wait to be gone on from; None takes half of the
+            cluster's object store.
+        durable_every_s: seconds of training after which a snapshot is put on disk, so that no more
+            than that is lost with a node.
     """
 
     local: bool = False
@@ -49,6 +54,8 @@ class Where:
     workers: int | None = None
     gpus_per_trial: float | None = None
     data_dir: Path | None = None
+    snapshot_bytes: int | None = None
+    durable_every_s: float = DURABLE_EVERY_S
 
     @property
     def data_folder(self) -> Path:
@@ -106,7 +113,10 @@ def run_study(
         _fetch_data(wanted, where, progress)
         interrupt = Interrupt()
         with executor(where) as workers, stop_on_signals(interrupt):
-            return run(wanted, store, workers, progress=progress, interrupt=interrupt, share=share)
+            return run(
+                wanted, store, workers, progress=progress, interrupt=interrupt, share=share,
+                snapshot_bytes=where.snapshot_bytes, durable_every_s=where.durable_every_s,
+            )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -173,9 +183,7 @@ def evaluate_study(
             tasks.append(EvaluateTask(trial_id, spec.data, spec.recipe.model, missing))
     failures: list[str] = []
     if tasks:
-        from trials.stage import evaluate_trained
-
-        with store.writing(), executor(where or Where(), evaluate_trained) as workers:
+        with store.writing(), executor(where or Where()) as workers:
             told = time.monotonic()
             for position, finished in enumerate(_each(workers, tasks, store), start=1):
                 outcome = finished.outcome
@@ -198,7 +206,7 @@ def _each(workers: Executor, tasks: list[EvaluateTask], store: Store) -> Iterato
         while queue and workers.free > 0:
             task = queue.pop()
             content = store.layout.weights(task.trial_id).read_bytes()
-            workers.submit(task.trial_id, task, workers.put(content), ())
+            workers.submit(task.trial_id, task, Inputs(start=workers.put(content)))
             running += 1
         for finished in workers.wait(timeout_s=1.0):
             running -= 1
@@ -310,6 +318,5 @@ def _nothing_to_do(wanted: Demand) -> RunSummary:
     return RunSummary(
         total=0, done=0, diverged=0, failed=0, blocked=0,
         already_done=wanted.done - wanted.diverged_before,
-        not_done_before=wanted.not_done_before, interrupted=False, epochs=0, elapsed_s=0.0, busy_s=0.0,
-        slots=0, failures=(),
+        not_done_before=wanted.not_done_before, interrupted=False, epochs=0, epochs_alone=0, elapsed_s=0.0, busy_s=0.0, slots=0, peak_snapshot_bytes=0, failures=(),
     )  # fmt: skip

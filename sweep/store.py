@@ -26,7 +26,8 @@ import pyarrow.parquet as pq
 from data.atomic import TEMPORARY, replacing
 from sweep.errors import StoreError
 from sweep.layout import Layout
-from sweep.records import ATTEMPTS, CELLS, EVALUATIONS, TRIALS, table
+from sweep.records import ATTEMPTS, CELLS, EVALUATIONS, RUNS, TRIALS, table
+from trials.spec import TrialSpec
 
 SEGMENT_BYTES = 256 * 1024 * 1024
 _READ_ATTEMPTS = 20
@@ -233,11 +234,12 @@ class Store:
         )
         self.attempts = Shelf(ATTEMPTS, "attempt_id", place.attempts, place.attempts)
         self.evaluations = Shelf(EVALUATIONS, "evaluation_id", place.evaluations, place.evaluations)
+        self.runs = Shelf(RUNS, "run_id", place.runs, place.runs)
 
     @property
     def shelves(self) -> tuple[Shelf, ...]:
         """All tables."""
-        return (self.trials, self.attempts, self.evaluations)
+        return (self.trials, self.attempts, self.evaluations, self.runs)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -260,7 +262,11 @@ class Store:
             os.pwrite(handle, _holder().encode(), 0)
             for shelf in self.shelves:
                 shelf.clean()
-            for folder in (place.weights("x").parent, place.snapshot("x").parent):
+            for folder in (
+                place.weights("x").parent,
+                place.snapshot("x").parent,
+                place.checkpoints,
+            ):
                 _clean(folder)
             try:
                 yield
@@ -272,9 +278,50 @@ class Store:
             os.close(handle)
 
     def kept_snapshots(self) -> frozenset[str]:
-        """Keys of the states that a training can go on from."""
+        """Keys of the ends of trials that a longer training can go on from."""
         folder = self.layout.snapshot("x").parent
         return frozenset(path.stem for path in folder.glob("*.safetensors"))
+
+    def write_checkpoint(self, state: TrialSpec, content: bytes) -> Path:
+        """Keeps a state in the middle of a training until that training is done.
+
+        Args:
+            state: the training up to there.
+            content: its snapshot.
+
+        Returns:
+            The file; whoever has it written removes it.
+        """
+        name = f"{state.trial_id}-{state.epochs}-{hashlib.sha256(content).hexdigest()}"
+        path = self.layout.checkpoints / f"{name}.safetensors"
+        write_atomically(path, content)
+        return path
+
+    def checkpoints(self) -> dict[str, tuple[int, Path]]:
+        """The states that `write_checkpoint` kept: epochs done and the file, by key."""
+        found = {}
+        for path in sorted(self.layout.checkpoints.glob("*.safetensors")):
+            key, _, rest = path.stem.partition("-")
+            epochs, _, _ = rest.partition("-")
+            if epochs.isdecimal():
+                found[key] = (int(epochs), path)
+        return found
+
+    def read_state(self, key: str) -> bytes | None:
+        """The snapshot of a kept state; None where there is none, or it is damaged.
+
+        Args:
+            key: of the state: a trial's id, or that of its training up to a checkpoint.
+        """
+        path = self.layout.snapshot(key)
+        if path.is_file():
+            return path.read_bytes()
+        entry = self.checkpoints().get(key)
+        if entry is None:
+            return None
+        content = entry[1].read_bytes()
+        whole = hashlib.sha256(content).hexdigest() == entry[1].stem.rpartition("-")[2]
+        return content if whole else None
 
     def set_aside_damaged(self) -> list[Path]:
         """Moves files whose content is not what their name says to `damaged/`.

@@ -1,7 +1,8 @@
-"""Runs one stage: from a snapshot to the end of a schedule, evaluating where a trial ends.
+"""What a worker does with a task: train a stage, evaluate, load a dataset, ask a teacher.
 
-A `Workshop` is what a warm worker keeps between stages: the device, datasets, and the teachers'
-outputs for a dataset, each computed once.
+A stage goes from a snapshot to the end of a schedule, and is evaluated where a trial ends. A
+`Workshop` is what a warm worker keeps between tasks: the device, datasets, and the teachers'
+outputs for a dataset. Datasets and outputs that one worker has made are handed to all others.
 """
 
 import time
@@ -17,16 +18,20 @@ from torch import Tensor, nn
 
 import data
 from data.load import LoadedData, load
+from data.shared import SharedData, adopt, read_only_tensor, share
 from trials.device import NumericsClass, numerics_class, peak_memory_bytes, reset_peak_memory
 from trials.evaluate import Evaluation, evaluate, outputs
 from trials.metrics import ClassificationMetrics, RegressionMetrics
 from trials.snapshot import Snapshot
 from trials.task import (
-    ChosenTeacher,
     EvaluateOutcome,
     EvaluateTask,
+    LoadTask,
+    Prepared,
     StageOutcome,
     StageTask,
+    TeacherOutputs,
+    TeachTask,
     TrialResult,
 )
 from trials.train import steps_per_epoch, train
@@ -50,6 +55,9 @@ class _Recent(Generic[K, V]):
                 self._values.popitem(last=False)
         self._values.move_to_end(key)
         return self._values[key]
+
+    def peek(self, key: K) -> V | None:
+        return self._values.get(key)
 
 
 class Workshop:
@@ -77,37 +85,87 @@ class Workshop:
         self.numerics: NumericsClass = numerics_class(device)
         self._data_dir = data_dir
         self._datasets: _Recent[data.DataSpec, LoadedData] = _Recent(kept_datasets)
+        self._offered: _Recent[data.DataSpec, SharedData] = _Recent(kept_datasets)
         self._teachers: _Recent[tuple[str, data.DataSpec], Tensor] = _Recent(kept_teachers)
 
-    def dataset(self, spec: data.DataSpec) -> LoadedData:
-        """A dataset on the device, loaded once."""
-        return self._datasets.get(spec, lambda: load(spec, self._data_dir).to(self.device))
+    def adopt(self, spec: data.DataSpec, shared: SharedData) -> None:
+        """Offers a dataset that another worker loaded, for when it is asked for."""
+        self._offered.get(spec, lambda: shared)
 
-    def teacher_outputs(self, teacher: ChosenTeacher, student_data: data.DataSpec) -> Tensor:
-        """The teacher's outputs for the student's training rows, computed once.
+    def dataset(self, spec: data.DataSpec) -> LoadedData:
+        """A dataset on the device: as it was offered, else loaded here."""
+
+        def make() -> LoadedData:
+            shared = self._offered.peek(spec)
+            loaded = load(spec, self._data_dir) if shared is None else adopt(shared)
+            return loaded.to(self.device)
+
+        return self._datasets.get(spec, make)
+
+    def load(self, spec: data.DataSpec) -> SharedData:
+        """A dataset for other workers, in the memory of the CPU."""
+        return share(load(spec, self._data_dir))
+
+    def teacher_outputs(self, outputs: TeacherOutputs, student_data: data.DataSpec) -> Tensor:
+        """A teacher's outputs for the student's training rows, on the device.
 
         Returns:
-            [training rows, k] outputs of the frozen teacher in eval mode.
+            `[training rows, k]`, not to be written to.
         """
+        return self._teachers.get(
+            (outputs.trial_id, student_data),
+            lambda: read_only_tensor(outputs.values).to(self.device),
+        )
 
-        def compute() -> Tensor:
-            loaded = self.dataset(student_data)
-            source = f"weights of teacher {teacher.trial_id}"
-            model = restore(teacher.data.name, teacher.model, teacher.weights, source)
-            return outputs(model.to(self.device), loaded.train, loaded.inputs)
 
-        return self._teachers.get((teacher.trial_id, student_data), compute)
+def run_task(
+    task: StageTask | EvaluateTask | LoadTask | TeachTask,
+    start: bytes | None,
+    teachers: Sequence[TeacherOutputs],
+    workshop: Workshop,
+) -> StageOutcome | EvaluateOutcome | Prepared:
+    """Does what a task asks for.
+
+    Args:
+        task: what to do.
+        start: the state to begin with: a snapshot, or weights; None for neither.
+        teachers: the outputs of the teachers that a stage names.
+        workshop: what the worker keeps.
+    """
+    match task:
+        case StageTask():
+            return run_stage(task, start, teachers, workshop)
+        case EvaluateTask():
+            return evaluate_trained(task, start, workshop)
+        case LoadTask():
+            return Prepared(workshop.load(task.data))
+        case TeachTask():
+            return Prepared(ask_teacher(task, workshop))
+
+
+def ask_teacher(task: TeachTask, workshop: Workshop) -> TeacherOutputs:
+    """A teacher's outputs for the training rows of its students, computed in eval mode.
+
+    Raises:
+        WeightsError: where its weights are damaged.
+    """
+    teacher = task.teacher
+    loaded = workshop.dataset(task.data)
+    source = f"weights of teacher {teacher.trial_id}"
+    model = restore(teacher.data.name, teacher.model, teacher.weights, source)
+    found = outputs(model.to(workshop.device), loaded.train, loaded.inputs)
+    return TeacherOutputs(teacher.trial_id, found.cpu().numpy())
 
 
 def run_stage(
-    task: StageTask, start: bytes | None, teachers: Sequence[ChosenTeacher], workshop: Workshop
+    task: StageTask, start: bytes | None, teachers: Sequence[TeacherOutputs], workshop: Workshop
 ) -> StageOutcome:
     """Trains a stage and evaluates the trial that ends with it, if one does.
 
     Args:
         task: what to do.
         start: the snapshot to go on from, as bytes; None where the stage starts at epoch 0.
-        teachers: the trained teachers that `task.teachers` names.
+        teachers: the outputs of the teachers that `task.teachers` names.
         workshop: what the worker keeps.
     """
     began, processor_began = time.perf_counter(), time.process_time()
@@ -126,11 +184,13 @@ def run_stage(
         device=device,
         observe_every=task.measures.every_epochs,
         observer=lambda epoch, model: _observe(epoch, model, loaded),
+        pause_after_s=task.pause_after_s,
     )
     state, progress = trained.snapshot, trained.snapshot.progress
     result = None
     diverged = progress.diverged_epoch is not None
-    if task.ends_trial or diverged:
+    paused = state.epoch < spec.epochs and not diverged
+    if (task.ends_trial and not paused) or diverged:
         evaluate_began = time.perf_counter()
         test, validation = (
             (None, None) if diverged else _final(trained.model, loaded, task.measures.fgsm_epsilons)
@@ -162,13 +222,18 @@ def run_stage(
             data_fingerprint=loaded.fingerprint,
             finished_at=datetime.now(UTC),
         )
+    goes_on = paused or (task.hand_over and progress.diverged_epoch is None)
+    snapshot = state.to_bytes() if goes_on else None
     return StageOutcome(
         key=task.key,
         epoch=state.epoch,
         diverged_epoch=progress.diverged_epoch,
         result=result,
-        weights=to_bytes(state.model) if task.keep_weights and not diverged else None,
-        snapshot=(state.to_bytes() if task.hand_over and progress.diverged_epoch is None else None),
+        paused=paused,
+        weights=to_bytes(state.model) if result and task.keep_weights and not diverged else None,
+        product=snapshot,
+        product_bytes=len(snapshot or b""),
+        train_s=progress.wall_s,
     )
 
 
@@ -232,17 +297,13 @@ def _per_class(metrics: ClassificationMetrics) -> tuple[dict[str, float | int], 
 
 
 def evaluate_trained(
-    task: EvaluateTask,
-    weights: bytes | None,
-    teachers: Sequence[ChosenTeacher],  # noqa: ARG001 (no teacher is needed)
-    workshop: Workshop,
+    task: EvaluateTask, weights: bytes | None, workshop: Workshop
 ) -> EvaluateOutcome:
     """Measures a trained network under attacks; what `run_stage` is to a stage.
 
     Args:
         task: what to measure.
         weights: the content of its safetensors file.
-        teachers: none.
         workshop: what the worker keeps.
 
     Raises:

@@ -1,11 +1,20 @@
-"""What goes to a worker and what comes back; values only, free of torch."""
+"""What goes to a worker and what comes back; values only, free of torch.
+
+What other tasks need of an outcome is its `product`: it goes from worker to worker, through shared
+memory or the object store of the cluster, and the rest comes back to whoever gave the task.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import data
 from trials.spec import TrialSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,8 @@ class StageTask:
         measures: what to measure where a trial ends.
         teachers: for each teacher rule of the stage, by its key, the trial that was chosen.
         path_teachers: the chosen trials of all stages up to this one, for the record.
+        pause_after_s: seconds of training after which the worker stops at the next epoch boundary
+            and hands back what it has, so that it can be made durable; None trains to the end.
     """
 
     spec: TrialSpec
@@ -44,6 +55,12 @@ class StageTask:
     measures: Measures = Measures()
     teachers: Mapping[str, str] = field(default_factory=dict)
     path_teachers: tuple[str, ...] = ()
+    pause_after_s: float | None = None
+
+    @property
+    def data(self) -> data.DataSpec:
+        """The rows it trains on."""
+        return self.spec.data
 
     @property
     def key(self) -> str:
@@ -59,6 +76,50 @@ class ChosenTeacher:
     data: data.DataSpec
     model: str
     weights: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class LoadTask:
+    """Loads a dataset once, for all workers."""
+
+    data: data.DataSpec
+
+
+@dataclass(frozen=True)
+class TeachTask:
+    """Asks a frozen teacher once for its outputs on the training rows of all its students.
+
+    Attributes:
+        teacher: who is asked.
+        data: the students' data.
+    """
+
+    teacher: ChosenTeacher
+    data: data.DataSpec
+
+
+@dataclass(frozen=True, eq=False)
+class TeacherOutputs:
+    """What a teacher says about each training row, in eval mode.
+
+    Attributes:
+        trial_id: the teacher.
+        values: `[training rows, k]`, float32; may lie in memory that other processes read.
+    """
+
+    trial_id: str
+    values: "NDArray[np.float32]" = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a `LoadTask` or a `TeachTask` leaves.
+
+    Attributes:
+        product: the dataset as `data.shared.SharedData`, or `TeacherOutputs`.
+    """
+
+    product: Any = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -104,14 +165,29 @@ class TrialResult:
 
 @dataclass(frozen=True)
 class StageOutcome:
-    """What a stage leaves: a result where a trial ends, and what the next ones need."""
+    """What a stage leaves: a result where a trial ends, and what the next ones need.
+
+    Attributes:
+        key: of the stage.
+        epoch: epochs done; below the stage's end where it paused or diverged.
+        diverged_epoch: the epoch in which the loss stopped being finite.
+        result: where a trial ended.
+        paused: whether it stopped before its end only to hand over what it has.
+        weights: the content of a safetensors file, where they are kept.
+        product: the snapshot, where another stage goes on from here or this one paused.
+        product_bytes: its size.
+        train_s: seconds of training in the whole path up to here.
+    """
 
     key: str
     epoch: int
     diverged_epoch: int | None
     result: TrialResult | None
+    paused: bool = False
     weights: bytes | None = field(repr=False, default=None)
-    snapshot: bytes | None = field(repr=False, default=None)
+    product: bytes | None = field(repr=False, default=None)
+    product_bytes: int = 0
+    train_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -129,7 +205,6 @@ class EvaluateTask:
     data: data.DataSpec
     model: str
     fgsm_epsilons: tuple[float, ...]
-    hand_over: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,4 +215,4 @@ class EvaluateOutcome:
     points: tuple[dict[str, float | str], ...]
     numerics_class: str
     finished_at: datetime
-    snapshot: None = None
+    product: None = None

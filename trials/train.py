@@ -66,6 +66,7 @@ def train(
     device: torch.device | None = None,
     observe_every: int = 0,
     observer: Observer | None = None,
+    pause_after_s: float | None = None,
 ) -> Trained:
     """Trains from a snapshot (or from the beginning) to the end of the schedule.
 
@@ -77,6 +78,8 @@ def train(
         device: where to train; the CPU by default.
         observe_every: epochs between calls of the observer; 0 never calls it.
         observer: see `Observer`.
+        pause_after_s: seconds after which it ends at the next epoch boundary, before the end of
+            the schedule; None for no limit. What goes on from its snapshot is the same training.
 
     Returns:
         The network and the snapshot at the end. Where the loss stopped being finite the training
@@ -108,6 +111,7 @@ def train(
     blocked = spec.recipe.batch_size is None and not _has_batch_statistics(model)
     window = min(LOSS_WINDOW, steps_per_epoch(spec.recipe, len(loaded.train.y)))
     rng_devices = [] if device.type == "cpu" else [device]
+    entered = time.perf_counter()
     while epoch < spec.epochs and diverged is None:
         began = time.perf_counter()
         objective = objectives[epoch]
@@ -131,6 +135,8 @@ def train(
         elif observer is not None and observe_every and epoch % observe_every == 0:
             curve.append(observer(epoch, model))
             model.train()
+        if pause_after_s is not None and time.perf_counter() - entered >= pause_after_s:
+            break
     progress = Progress(
         steps, tuple(losses), tuple(loss_steps), tuple(curve), wall_s, diverged
     )  # fmt: skip

@@ -39,6 +39,17 @@ DataDir = Annotated[Path | None, typer.Option("--data", help="data directory; SW
 NoSharing = Annotated[
     bool, typer.Option("--no-sharing", help="train every trial alone, for comparison")
 ]
+SnapshotMemory = Annotated[
+    float | None,
+    typer.Option(
+        metavar="GB",
+        help="room for snapshots that wait for others to go on from them; default: half of the "
+        "cluster's object store",
+    ),
+]
+CheckpointMinutes = Annotated[
+    float, typer.Option(help="training after which a snapshot is put on disk; 0: every epoch")
+]
 
 
 @app.command()
@@ -55,6 +66,8 @@ def run(
     trials_per_gpu: TrialsPerGpu = None,
     data_dir: DataDir = None,
     no_sharing: NoSharing = False,
+    snapshot_memory: SnapshotMemory = None,
+    checkpoint_minutes: CheckpointMinutes = 10.0,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="one short trial per configuration first")
     ] = False,
@@ -64,7 +77,10 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Start or continue a study: train what is missing."""
-    where = _where(address, local, workers, gpus_per_trial, trials_per_gpu, data_dir)
+    where = _where(
+        address, local, workers, gpus_per_trial, trials_per_gpu, data_dir,
+        snapshot_memory, checkpoint_minutes,
+    )  # fmt: skip
     if smoke or smoke_only:
         _smoke(study, where, settings=settings, only=only, as_json=as_json, stop=smoke_only)
     _train(
@@ -90,6 +106,8 @@ def retry(
     trials_per_gpu: TrialsPerGpu = None,
     data_dir: DataDir = None,
     no_sharing: NoSharing = False,
+    snapshot_memory: SnapshotMemory = None,
+    checkpoint_minutes: CheckpointMinutes = 10.0,
     as_json: Json = False,
 ) -> None:
     """Run failed trials of a study again, along with what is missing."""
@@ -99,7 +117,10 @@ def retry(
     for given in kind or ():
         if given not in allowed:
             fail(f"--kind {given!r}: must be one of {', '.join(allowed)}")
-    where = _where(address, local, workers, gpus_per_trial, trials_per_gpu, data_dir)
+    where = _where(
+        address, local, workers, gpus_per_trial, trials_per_gpu, data_dir,
+        snapshot_memory, checkpoint_minutes,
+    )  # fmt: skip
     _train(
         study, results, where, settings=settings, only=only, seeds=seeds, share=not no_sharing,
         retry=kind or (), as_json=as_json,
@@ -230,6 +251,8 @@ def _where(
     gpus_per_trial: float | None,
     trials_per_gpu: int | None,
     data_dir: Path | None,
+    snapshot_gb: float | None = None,
+    checkpoint_minutes: float = 10.0,
 ) -> "Where":
     """Where to run, checked."""
     gpus = _gpus(gpus_per_trial, trials_per_gpu)
@@ -237,9 +260,14 @@ def _where(
         fail(f"--workers {workers}: must be 1 or more")
     if local and address:
         fail("--local and --address exclude each other")
+    if snapshot_gb is not None and not 0 <= snapshot_gb < float("inf"):
+        fail(f"--snapshot-memory {snapshot_gb:g}: must be 0 or more, in GB")
+    if not 0 <= checkpoint_minutes < float("inf"):
+        fail(f"--checkpoint-minutes {checkpoint_minutes:g}: must be 0 or more")
     from sweep.service import Where
 
-    return Where(local, address, workers, gpus, data_dir)
+    room = None if snapshot_gb is None else int(snapshot_gb * 1e9)
+    return Where(local, address, workers, gpus, data_dir, room, 60 * checkpoint_minutes)
 
 
 def _gpus(per_trial: float | None, per_gpu: int | None) -> float | None:
@@ -271,10 +299,14 @@ def _conclude(summary: "RunSummary", what: str, more: str | None, out: TextIO) -
     if summary.interrupted and left > 0:
         parts.append(f"{left} left for the next run")
     lines = [f"{what}: {', '.join(parts)} in {duration(summary.elapsed_s)}"]
-    if summary.slots and summary.elapsed_s:
-        used = summary.busy_s / summary.elapsed_s / summary.slots
+    if summary.utilisation is not None:
         workers = "1 worker" if summary.slots == 1 else f"{summary.slots} workers"
-        lines[0] += f" on {workers}, {100 * min(1.0, used):.0f} % busy"
+        lines[0] += f" on {workers}, {100 * summary.utilisation:.0f} % busy"
+    if summary.epochs_alone > summary.epochs > 0:
+        lines.append(
+            f"  {summary.epochs:,} epochs trained; these trials alone would have taken "
+            f"{summary.epochs_alone:,} ({summary.epochs_alone / summary.epochs:.2f} times as many)"
+        )
     lines += [f"  {failure}" for failure in summary.failures[:10]]
     if len(summary.failures) > 10:
         lines.append(f"  and {len(summary.failures) - 10} more" + (f"; `{more}`" if more else ""))

@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sweep.records import FailureKind
-from trials.task import ChosenTeacher, EvaluateOutcome, EvaluateTask, StageOutcome, StageTask
+from trials.task import (
+    EvaluateOutcome,
+    EvaluateTask,
+    LoadTask,
+    Prepared,
+    StageOutcome,
+    StageTask,
+    TeacherOutputs,
+    TeachTask,
+)
 
 if TYPE_CHECKING:
     from trials.stage import Workshop
@@ -18,12 +27,27 @@ DEFAULT_GPU_SHARE = 0.25
 Handle = Any
 """Something an executor holds for the run: an object, or a reference to one elsewhere."""
 
-Task = StageTask | EvaluateTask
-Outcome = StageOutcome | EvaluateOutcome
+Task = StageTask | EvaluateTask | LoadTask | TeachTask
+Outcome = StageOutcome | EvaluateOutcome | Prepared
 
-Runner = Callable[[Any, bytes | None, Sequence[ChosenTeacher], "Workshop"], Outcome]
-"""What a worker does with a task: `trials.stage.run_stage`, `trials.stage.evaluate_trained`, or a
-stand-in that measures what execution itself costs."""
+Runner = Callable[[Any, bytes | None, Sequence[TeacherOutputs], "Workshop"], Outcome]
+"""What a worker does with a task: `trials.stage.run_task`, or a stand-in that measures what
+execution itself costs."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Handles of what a task needs.
+
+    Attributes:
+        start: the state to begin with: a snapshot, or weights.
+        dataset: the loaded dataset; None where the worker is to load it.
+        teachers: outputs of the teachers of a stage.
+    """
+
+    start: Handle | None = None
+    dataset: Handle | None = None
+    teachers: tuple[Handle, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,19 +66,24 @@ class Finished:
     Attributes:
         task_id: what `submit` was given.
         outcome: None where it failed.
-        snapshot: a handle on the state after the stage, where one was asked for.
+        product: a handle on what the outcome leaves for other tasks.
         failure: None where it succeeded.
-        node, worker: where it ran.
+        node, worker, device: where it ran.
+        beside: what ran on the same device when it failed.
+        relieved: whether fewer tasks share that device from now on, because its memory ran out.
     """
 
     task_id: str
     outcome: Outcome | None
-    snapshot: Handle | None
+    product: Handle | None
     failure: Failure | None
     node: str
     worker: str
     started_at: datetime
     finished_at: datetime
+    device: str | None = None
+    beside: tuple[str, ...] = ()
+    relieved: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,7 +95,7 @@ class WorkerSetup:
             where there is a GPU.
         data_dir: where datasets lie on each node; None is the default place.
         extensions: datasets and networks registered outside this package.
-        runner: what to do with a stage; None trains it.
+        runner: what to do with a task; None does what it asks for.
     """
 
     gpus: float | None = None
@@ -84,7 +113,7 @@ class Executor(Protocol):
 
     @property
     def slots(self) -> int:
-        """How many stages can run at a time."""
+        """How many stages can run at a time; falls where a device's memory was too small."""
         ...
 
     @property
@@ -92,24 +121,30 @@ class Executor(Protocol):
         """How many more stages may be submitted now."""
         ...
 
-    def put(self, value: ChosenTeacher | bytes) -> Handle:
+    @property
+    def room_bytes(self) -> int:
+        """Memory for snapshots that wait for the stages that go on from them."""
+        ...
+
+    def put(self, value: bytes) -> Handle:
         """Makes a value available to all workers."""
+        ...
+
+    def keep(self, handle: Handle) -> Handle:
+        """A handle on the same value that does not go with the node of the worker that made it."""
         ...
 
     def get(self, handle: Handle) -> bytes:
         """The bytes behind a handle that `wait` returned."""
         ...
 
-    def submit(
-        self, task_id: str, task: Task, start: Handle | None, teachers: Sequence[Handle]
-    ) -> None:
+    def submit(self, task_id: str, task: Task, inputs: Inputs) -> None:
         """Starts a task.
 
         Args:
             task_id: comes back with the end of the task.
             task: what to do.
-            start: the state to begin with: a snapshot, or weights.
-            teachers: handles of the teachers it needs.
+            inputs: handles of what it needs.
         """
         ...
 

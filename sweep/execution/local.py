@@ -3,15 +3,24 @@
 import os
 import platform
 from collections import deque
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import torch
 
-from sweep.execution.base import Finished, Handle, Runner, Task, WorkerSetup, describe_failure
+from sweep.execution.base import (
+    Finished,
+    Handle,
+    Inputs,
+    Runner,
+    Task,
+    WorkerSetup,
+    describe_failure,
+)
 from trials.device import choose, configure
-from trials.stage import Workshop, run_stage
-from trials.task import ChosenTeacher
+from trials.stage import Workshop, run_task
+from trials.task import LoadTask
+
+ROOM_BYTES = 2 * 1024**3
 
 
 class LocalExecutor:
@@ -22,8 +31,8 @@ class LocalExecutor:
         self._threads = torch.get_num_threads()
         configure()
         self._workshop = Workshop(choose(setup.gpus), setup.data_dir)
-        self._runner: Runner = setup.runner or run_stage
-        self._queue: deque[tuple[str, Task, Handle | None, Sequence[Handle]]] = deque()
+        self._runner: Runner = setup.runner or run_task
+        self._queue: deque[tuple[str, Task, Inputs]] = deque()
 
     @property
     def slots(self) -> int:
@@ -35,36 +44,45 @@ class LocalExecutor:
         """1 while nothing waits to be run."""
         return 1 - len(self._queue)
 
-    def put(self, value: ChosenTeacher | bytes) -> Handle:
+    @property
+    def room_bytes(self) -> int:
+        """Memory for snapshots that wait."""
+        return ROOM_BYTES
+
+    def put(self, value: bytes) -> Handle:
         """The value itself."""
         return value
+
+    def keep(self, handle: Handle) -> Handle:
+        """The value itself."""
+        return handle
 
     def get(self, handle: Handle) -> bytes:
         """The value itself."""
         content: bytes = handle
         return content
 
-    def submit(
-        self, task_id: str, task: Task, start: Handle | None, teachers: Sequence[Handle]
-    ) -> None:
-        """Queues a stage; `wait` runs it."""
-        self._queue.append((task_id, task, start, teachers))
+    def submit(self, task_id: str, task: Task, inputs: Inputs) -> None:
+        """Queues a task; `wait` runs it."""
+        self._queue.append((task_id, task, inputs))
 
     def wait(self, timeout_s: float) -> list[Finished]:  # noqa: ARG002 (it never waits)
         """Runs what is queued, however long it takes."""
         finished = []
         while self._queue:
-            task_id, task, start, teachers = self._queue.popleft()
+            task_id, task, inputs = self._queue.popleft()
             began = datetime.now(UTC)
             outcome = failure = None
             try:
-                outcome = self._runner(task, start, teachers, self._workshop)
+                if inputs.dataset is not None and not isinstance(task, LoadTask):
+                    self._workshop.adopt(task.data, inputs.dataset)
+                outcome = self._runner(task, inputs.start, inputs.teachers, self._workshop)
             except Exception as error:
                 failure = describe_failure(error)
-            snapshot = outcome.snapshot if outcome else None
+            product = outcome.product if outcome else None
             ended = datetime.now(UTC)
             where = platform.node(), f"process {os.getpid()}"
-            finished.append(Finished(task_id, outcome, snapshot, failure, *where, began, ended))
+            finished.append(Finished(task_id, outcome, product, failure, *where, began, ended))
         return finished
 
     def stop(self) -> None:

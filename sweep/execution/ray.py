@@ -1,8 +1,12 @@
 """Runs stages on a Ray cluster, in warm actors that each hold a slot for the whole run.
 
 An actor keeps its datasets and teacher outputs, so a stage costs its arithmetic and one call. Ray
-reuses processes of plain GPU tasks only when told to; an actor is one by construction. Snapshots
-stay in Ray's object store and are owned by the run: a lost worker costs its stage alone.
+reuses processes of plain GPU tasks only when told to; an actor is one by construction. Datasets,
+teacher outputs and snapshots lie in Ray's object store, once on each node, where processes read them
+without copying; they are owned by the run: a lost worker costs its stage alone.
+
+Where the memory of a GPU runs out, its worker is given up, so that fewer share that GPU from then
+on, unless it was the last there.
 """
 
 import contextlib
@@ -12,8 +16,8 @@ import platform
 import re
 import socket
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +27,7 @@ from sweep.execution.base import (
     Failure,
     Finished,
     Handle,
+    Inputs,
     Outcome,
     Runner,
     Task,
@@ -30,7 +35,10 @@ from sweep.execution.base import (
     describe_failure,
 )
 from sweep.records import FailureKind
-from trials.task import ChosenTeacher
+from trials.task import LoadTask, TeacherOutputs
+
+SNAPSHOT_SHARE = 0.5
+"""Part of the cluster's object store that snapshots may fill; Ray moves what is more to disk."""
 
 MAX_LOST_IN_A_ROW = 20
 """Workers that may die one after the other before the cluster is given up."""
@@ -44,28 +52,35 @@ class Worker:
         import data
         import models
         from trials.device import choose, configure
-        from trials.stage import Workshop, run_stage
+        from trials.stage import Workshop, run_task
 
         for entry in setup.extensions:
             owner = data if isinstance(entry, data.DatasetEntry) else models
             owner.register(entry, replace=True)
         configure()
-        self._runner: Runner = setup.runner or run_stage
+        self._runner: Runner = setup.runner or run_task
         self._workshop = Workshop(choose(setup.gpus), setup.data_dir, setup.gpus or 1.0)
         self._name = f"process {os.getpid()}"
 
+    def device(self) -> str:
+        """Where it trains: workers with one answer share a device."""
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        return f"{platform.node()}/{f'GPU {visible}' if visible else 'CPU'}"
+
     def run(
-        self, task: Task, start: bytes | None, *teachers: ChosenTeacher
-    ) -> tuple[dict[str, Any], bytes | None]:
-        """Runs a stage; what goes wrong is part of the answer."""
+        self, task: Task, start: bytes | None, dataset: Any, *teachers: TeacherOutputs
+    ) -> tuple[dict[str, Any], Any]:
+        """Runs a task; what goes wrong is part of the answer."""
         began = datetime.now(UTC)
         outcome: Outcome | None = None
         failure: Failure | None = None
-        snapshot: bytes | None = None
+        product = None
         try:
+            if dataset is not None and not isinstance(task, LoadTask):
+                self._workshop.adopt(task.data, dataset)
             outcome = self._runner(task, start, teachers, self._workshop)
-            snapshot = outcome.snapshot
-            outcome = replace(outcome, snapshot=None)
+            product = outcome.product
+            outcome = replace(outcome, product=None)
         except Exception as error:
             failure = describe_failure(error)
         return {
@@ -75,7 +90,26 @@ class Worker:
             "worker": self._name,
             "started_at": began,
             "finished_at": datetime.now(UTC),
-        }, snapshot
+        }, product
+
+
+@dataclass(eq=False)
+class _Slot:
+    """A worker, and where it trains once that is known."""
+
+    actor: Any
+    place: Any
+    device: str | None = None
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A task that a worker has."""
+
+    task_id: str
+    slot: _Slot
+    product: Any
+    at: datetime
 
 
 class RayExecutor:
@@ -114,8 +148,12 @@ class RayExecutor:
             setup = replace(setup, gpus=DEFAULT_GPU_SHARE if any_gpu else 0.0)
         self._setup = setup
         self._actor_class, self._slots = self._size(workers, setup.gpus or 0.0)
-        self._idle: list[Any] = [self._new_worker() for _ in range(self._slots)]
-        self._running: dict[Any, tuple[str, Any, Any, datetime]] = {}
+        self._room_bytes = int(
+            SNAPSHOT_SHARE
+            * sum(n["Resources"].get("object_store_memory", 0.0) for n in self._cluster_nodes())
+        )
+        self._idle: list[_Slot] = [self._new_worker() for _ in range(self._slots)]
+        self._running: dict[Any, _Given] = {}
         self._lost_in_a_row = 0
         self._stopped = False
 
@@ -129,24 +167,33 @@ class RayExecutor:
         """How many workers wait for a stage."""
         return len(self._idle)
 
-    def put(self, value: ChosenTeacher | bytes) -> Handle:
+    @property
+    def room_bytes(self) -> int:
+        """Part of the object store."""
+        return self._room_bytes
+
+    def put(self, value: bytes) -> Handle:
         """Puts a value into the object store once."""
         return self._ray.put(value)
+
+    def keep(self, handle: Handle) -> Handle:
+        """Has the object store of this node hold the value too, if there are others."""
+        if len([node for node in self._cluster_nodes() if node["Alive"]]) == 1:
+            return handle
+        return self._ray.put(self._ray.get(handle))
 
     def get(self, handle: Handle) -> bytes:
         """Fetches a value from the object store."""
         content: Any = self._ray.get(handle)
         return bytes(content)
 
-    def submit(
-        self, task_id: str, task: Task, start: Handle | None, teachers: Sequence[Handle]
-    ) -> None:
-        """Gives a stage to an idle worker."""
-        worker = self._idle.pop()
-        answer, snapshot = worker.run.options(num_returns=2).remote(task, start, *teachers)
-        self._running[answer] = (
-            task_id, worker, snapshot if task.hand_over else None, datetime.now(UTC),
-        )  # fmt: skip
+    def submit(self, task_id: str, task: Task, inputs: Inputs) -> None:
+        """Gives a task to an idle worker."""
+        slot = self._idle.pop()
+        answer, product = slot.actor.run.options(num_returns=2).remote(
+            task, inputs.start, inputs.dataset, *inputs.teachers
+        )
+        self._running[answer] = _Given(task_id, slot, product, datetime.now(UTC))
 
     def wait(self, timeout_s: float) -> list[Finished]:
         """What has ended; a worker that died is replaced and its stage reported as lost."""
@@ -165,26 +212,66 @@ class RayExecutor:
         if self._stopped:
             return
         self._stopped = True
-        workers = [*self._idle, *(entry[1] for entry in self._running.values())]
+        slots = [*self._idle, *(given.slot for given in self._running.values())]
         self._idle, self._running = [], {}
-        for worker in workers:
-            with contextlib.suppress(Exception):
-                self._ray.kill(worker)
+        for slot in slots:
+            self._kill(slot)
         if self._started_here:
             self._ray.shutdown()
         self._restore_output()
 
     def _collect(self, answer: Any) -> Finished:
-        task_id, worker, snapshot, submitted = self._running.pop(answer)
+        given = self._running.pop(answer)
         try:
             report = self._ray.get(answer)
         except self._ray.exceptions.RayError as error:
-            return self._lost(task_id, worker, submitted, error)
+            return self._lost(given, error)
         self._lost_in_a_row = 0
-        self._idle.append(worker)
-        return Finished(task_id=task_id, snapshot=snapshot, **report)
+        device = self._device(given.slot)
+        beside: tuple[str, ...] = ()
+        failure: Failure | None = report["failure"]
+        relieved = False
+        if failure is not None:
+            beside = self._beside(device)
+            relieved = failure.kind is FailureKind.CUDA_OUT_OF_MEMORY and self._relieve(given.slot)
+        if not relieved:
+            self._idle.append(given.slot)
+        return Finished(
+            task_id=given.task_id, product=given.product, device=device, beside=beside,
+            relieved=relieved, **report,
+        )  # fmt: skip
 
-    def _lost(self, task_id: str, worker: Any, submitted: datetime, error: Exception) -> Finished:
+    def _device(self, slot: _Slot) -> str | None:
+        """Where a worker trains; None where it has not said so yet."""
+        if slot.device is None:
+            with contextlib.suppress(self._ray.exceptions.RayError):
+                slot.device = self._ray.get(slot.place, timeout=0)
+        return slot.device
+
+    def _beside(self, device: str | None) -> tuple[str, ...]:
+        """The tasks that run on a device."""
+        running = self._running.values()
+        return tuple(
+            given.task_id
+            for given in running
+            if device is not None and self._device(given.slot) == device
+        )
+
+    def _relieve(self, slot: _Slot) -> bool:
+        """Gives up a worker for good, unless it is the last on its device."""
+        others = [*self._idle, *(given.slot for given in self._running.values())]
+        device = self._device(slot)
+        if device is None or all(self._device(other) != device for other in others):
+            return False
+        self._kill(slot)
+        self._slots -= 1
+        return True
+
+    def _kill(self, slot: _Slot) -> None:
+        with contextlib.suppress(Exception):
+            self._ray.kill(slot.actor)
+
+    def _lost(self, given: _Given, error: Exception) -> Finished:
         if getattr(error, "_actor_init_failed", False) or "creation task" in str(error):
             raise SweepError(f"a worker could not start: {_last_line(error)}")
         self._lost_in_a_row += 1
@@ -200,16 +287,18 @@ class RayExecutor:
             kind = FailureKind.BUG
         else:
             kind = FailureKind.WORKER_LOST
-        with contextlib.suppress(Exception):
-            self._ray.kill(worker)
+        device = given.slot.device
+        self._kill(given.slot)
         self._idle.append(self._new_worker())
         failure = Failure(kind, f"{type(error).__name__}: {error}".strip(), str(error))
         return Finished(
-            task_id, None, None, failure, "unknown", "unknown", submitted, datetime.now(UTC)
-        )
+            given.task_id, None, None, failure, "unknown", "unknown", given.at, datetime.now(UTC),
+            device, self._beside(device),
+        )  # fmt: skip
 
-    def _new_worker(self) -> Any:
-        return self._actor_class.remote(self._setup)
+    def _new_worker(self) -> _Slot:
+        actor = self._actor_class.remote(self._setup)
+        return _Slot(actor, actor.device.remote())
 
     def _cluster_nodes(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._ray.nodes()  # type: ignore[no-untyped-call]

@@ -17,13 +17,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from trials.task import ChosenTeacher, StageOutcome, StageTask, TrialResult
+from data.shared import SharedData
+from trials.task import LoadTask, Prepared, StageOutcome, StageTask, TeacherOutputs, TrialResult
 
 
 def empty_stage(
-    task: StageTask, start: bytes | None, teachers: Sequence[ChosenTeacher], workshop: Any
-) -> StageOutcome:
-    """Answers like a trained stage, at once."""
+    task: StageTask | LoadTask,
+    start: bytes | None,
+    teachers: Sequence[TeacherOutputs],
+    workshop: Any,
+) -> StageOutcome | Prepared:
+    """Answers like a trained stage, or a loaded dataset, at once."""
+    if isinstance(task, LoadTask):
+        return Prepared(SharedData({}, {}))
     result = TrialResult(
         status="done", metric_name="accuracy", test_metric=50.0, test_loss=1.0,
         validation_metric=None, validation_loss=None, mae=None, r2=None,

@@ -12,6 +12,7 @@ from sweep.records import (
     ATTEMPTS,
     CELLS,
     EVALUATIONS,
+    RUNS,
     TRIALS,
     Attempt,
     FailureKind,
@@ -50,9 +51,9 @@ def test_the_promised_columns_are_there() -> None:
     assert set(CELLS.names) <= set(TRIALS.names)
 
 
-@pytest.mark.parametrize("schema", [CELLS, TRIALS, ATTEMPTS, EVALUATIONS])
+@pytest.mark.parametrize("schema", [CELLS, TRIALS, ATTEMPTS, EVALUATIONS, RUNS])
 def test_every_table_says_its_version(schema: pa.Schema) -> None:
-    assert schema.metadata == {b"sweep_schema_version": b"1"}
+    assert schema.metadata == {b"sweep_schema_version": b"2"}
 
 
 def test_equal_trials_are_one_record() -> None:

@@ -175,7 +175,7 @@ class Losing(LocalExecutor):
             if left:
                 self.lose[end.task_id] = left - 1
                 failure = Failure(FailureKind.WORKER_LOST, self.message, "")
-                end = replace(end, outcome=None, snapshot=None, failure=failure)
+                end = replace(end, outcome=None, product=None, failure=failure)
             answers.append(end)
         return answers
 

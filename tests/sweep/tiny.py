@@ -5,12 +5,22 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from data.shared import SharedData
 from sweep.store import Store
 from sweep.study import Study, load_study
 from trials.spec import epoch_count
-from trials.task import ChosenTeacher, StageOutcome, StageTask, TrialResult
+from trials.task import (
+    LoadTask,
+    Prepared,
+    StageOutcome,
+    StageTask,
+    TeacherOutputs,
+    TeachTask,
+    TrialResult,
+)
 
 TIMES = ("wall_s", "train_s", "evaluate_s", "stage_s", "device_s", "peak_memory_bytes",
          "finished_at")  # fmt: skip
@@ -55,6 +65,13 @@ def result(**changes: Any) -> TrialResult:
     return replace(plain, **changes)
 
 
+def prepared(task: LoadTask | TeachTask) -> Prepared:
+    """What a worker would make for all others, without data."""
+    if isinstance(task, TeachTask):
+        return Prepared(TeacherOutputs(task.teacher.trial_id, np.zeros((1, 1), np.float32)))
+    return Prepared(SharedData({"name": task.data.name}, {}))
+
+
 class FakeTraining:
     """Stands in for `run_stage`: writes down what it is given and answers at once.
 
@@ -70,11 +87,13 @@ class FakeTraining:
 
     def __call__(
         self,
-        task: StageTask,
+        task: StageTask | LoadTask | TeachTask,
         start: bytes | None,
-        teachers: Sequence[ChosenTeacher],
+        teachers: Sequence[TeacherOutputs],
         workshop: object,
-    ) -> StageOutcome:
+    ) -> StageOutcome | Prepared:
+        if not isinstance(task, StageTask):
+            return prepared(task)
         error = self.fails(task)
         if error is not None:
             raise error
@@ -97,5 +116,5 @@ class FakeTraining:
             None,
             ended if task.ends_trial else None,
             weights=task.key.encode() if task.keep_weights else None,
-            snapshot=str(stop).encode() if task.hand_over else None,
+            product=str(stop).encode() if task.hand_over else None,
         )

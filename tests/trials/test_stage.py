@@ -1,28 +1,32 @@
 import dataclasses
 import math
-from collections.abc import Callable
+import warnings
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from data import DataSpec
 from data.load import LoadedData, load
 from tests.trials.specs import OTHER_RULE, RULE, guided
-from trials import evaluate
 from trials import stage as stage_module
 from trials.snapshot import Snapshot
 from trials.spec import HARD, Recipe, Segment, TrialSpec, switched
-from trials.stage import Workshop, evaluate_trained, run_stage
+from trials.stage import Workshop, ask_teacher, evaluate_trained, run_stage, run_task
 from trials.task import (
     ChosenTeacher,
     EvaluateTask,
+    LoadTask,
     Measures,
     StageOutcome,
     StageTask,
+    TeacherOutputs,
+    TeachTask,
     TrialResult,
 )
 from trials.weights import load_bytes
@@ -50,11 +54,15 @@ def student(switch_epoch: int = 2, epochs: int = 4) -> TrialSpec:
     return TrialSpec(5, DIGITS, Recipe("medium", 32), schedule)
 
 
-def chosen(workshop: Workshop, seed: int = 7) -> ChosenTeacher:
+def trained(workshop: Workshop, seed: int = 7) -> ChosenTeacher:
     spec = TrialSpec(seed, DIGITS, Recipe("small", 32), (Segment(2),))
     weights = run_stage(task_of(spec), None, [], workshop).weights
     assert weights is not None
     return ChosenTeacher(spec.trial_id, DIGITS, "small", weights)
+
+
+def chosen(workshop: Workshop, seed: int = 7) -> TeacherOutputs:
+    return ask_teacher(TeachTask(trained(workshop, seed), DIGITS), workshop)
 
 
 def result_of(outcome: StageOutcome) -> TrialResult:
@@ -94,15 +102,15 @@ def test_from_a_snapshot_is_from_scratch(workshop: Workshop) -> None:
     assert (first.result, first.weights, first.diverged_epoch) == (None, None, None)
     # The rest knows no teacher.
     rest = replace(whole, start_epoch=2, teachers={})
-    forked = run_stage(rest, first.snapshot, [], Workshop(torch.device("cpu"), workshop._data_dir))
+    forked = run_stage(rest, first.product, [], Workshop(torch.device("cpu"), workshop._data_dir))
     assert forked.key == straight.key == spec.trial_id
     assert forked.weights == straight.weights
     assert figures(result_of(forked)) == figures(result_of(straight))
-    assert straight.snapshot is None
+    assert straight.product is None
     assert result_of(straight).teacher_trial_ids == (teacher.trial_id,)
     # Times count the whole training, not only the last stage.
-    assert first.snapshot is not None
-    assert result_of(forked).train_s > Snapshot.from_bytes(first.snapshot).progress.wall_s > 0
+    assert first.product is not None
+    assert result_of(forked).train_s > Snapshot.from_bytes(first.product).progress.wall_s > 0
 
 
 def test_a_stage_can_end_one_trial_and_start_others(workshop: Workshop) -> None:
@@ -112,8 +120,8 @@ def test_a_stage_can_end_one_trial_and_start_others(workshop: Workshop) -> None:
         task_of(spec.shortened(1), hand_over=True, measures=measures), None, [], workshop
     )
     assert found.result is not None
-    assert found.snapshot is not None
-    goes_on = run_stage(task_of(spec, start_epoch=1), found.snapshot, [], workshop)
+    assert found.product is not None
+    goes_on = run_stage(task_of(spec, start_epoch=1), found.product, [], workshop)
     alone = run_stage(task_of(spec), None, [], workshop)
     assert goes_on.weights == alone.weights
     assert figures(result_of(goes_on)) == figures(result_of(alone))
@@ -232,56 +240,21 @@ def test_a_later_evaluation_is_that_of_the_trial(workshop: Workshop) -> None:
     spec = TrialSpec(5, DIGITS, Recipe("small", 32), (Segment(2),))
     outcome = run_stage(task_of(spec, measures=Measures(EPSILONS)), None, [], workshop)
     later = EvaluateTask(spec.trial_id, DIGITS, "small", EPSILONS)
-    found = evaluate_trained(later, outcome.weights, [], workshop)
+    found = evaluate_trained(later, outcome.weights, workshop)
     assert found.points == result_of(outcome).robustness
     assert found.trial_id == spec.trial_id
     with pytest.raises(ValueError, match=f"{spec.trial_id} has no weights"):
-        evaluate_trained(later, None, [], workshop)
+        evaluate_trained(later, None, workshop)
 
 
 # Teachers
 
 
-@pytest.fixture
-def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The number of rows of each computation of a teacher's outputs."""
-    calls: list[int] = []
-    real: Callable[..., Tensor] = evaluate.outputs
-
-    def counting(model: nn.Module, split: object, *rest: object) -> Tensor:
-        found = real(model, split, *rest)
-        calls.append(len(found))
-        return found
-
-    monkeypatch.setattr(stage_module, "outputs", counting)
-    return calls
-
-
-def test_outputs_of_a_teacher_are_computed_once_for_each_data(
-    workshop: Workshop, computed: list[int]
-) -> None:
-    one, other = chosen(workshop), chosen(workshop, seed=8)
-    spec = student(epochs=3)
-    task = task_of(spec, teachers={RULE.key: one.trial_id})
-    for seed in (5, 6):
-        run_stage(replace(task, spec=replace(spec, seed=seed)), None, [one], workshop)
-    assert computed == [120]
-    run_stage(replace(task, teachers={RULE.key: other.trial_id}), None, [other], workshop)
-    assert computed == [120, 120]
-    more = replace(spec, data=replace(DIGITS, train_size=150))
-    run_stage(replace(task, spec=more), None, [one], workshop)
-    run_stage(task, None, [one], workshop)
-    assert computed == [120, 120, 150]
-
-
-def test_one_teacher_chosen_by_two_rules_is_computed_once(
-    workshop: Workshop, computed: list[int]
-) -> None:
+def test_one_teacher_chosen_by_two_rules_is_handed_in_once(workshop: Workshop) -> None:
     teacher = chosen(workshop)
     spec = replace(student(), schedule=(Segment(2, guided(0.3, RULE, OTHER_RULE)),))
     rules = {rule.key: teacher.trial_id for rule in (RULE, OTHER_RULE)}
     both = run_stage(task_of(spec, teachers=rules), None, [teacher], workshop)
-    assert computed == [120]
     alone = replace(spec, schedule=(Segment(2, guided(0.3)),))
     one = run_stage(
         task_of(alone, teachers={RULE.key: teacher.trial_id}), None, [teacher], workshop
@@ -290,7 +263,7 @@ def test_one_teacher_chosen_by_two_rules_is_computed_once(
 
 
 def test_only_so_many_datasets_and_teachers_are_kept(
-    tmp_path: Path, computed: list[int], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loads: list[DataSpec] = []
 
@@ -304,32 +277,105 @@ def test_only_so_many_datasets_and_teachers_are_kept(
     for spec in (a, b, a, c, a, b):  # c pushes out b, which was used longest ago
         workshop.dataset(spec)
     assert loads == [a, b, c, b]
-    one = chosen(workshop)
-    other = replace(one, trial_id="other")
-    for teacher in (one, one, other, one):
-        workshop.teacher_outputs(teacher, DIGITS)
-    assert computed == [120] * 3
+    moved: list[str] = []
+
+    def moving(values: Any) -> torch.Tensor:
+        moved.append(str(values[0, 0]))
+        return torch.from_numpy(values)
+
+    monkeypatch.setattr(stage_module, "read_only_tensor", moving)
+    one, other = (TeacherOutputs(n, np.full((2, 1), int(n), np.float32)) for n in "12")
+    for outputs in (one, one, other, one):
+        workshop.teacher_outputs(outputs, DIGITS)
+    assert moved == ["1.0", "2.0", "1.0"]
+
+
+def test_a_dataset_that_another_worker_loaded_is_not_loaded_again(
+    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = workshop.load(DIGITS)
+    for x, y in shared.arrays.values():  # as they come out of shared memory
+        x.flags.writeable = y.flags.writeable = False
+    other = Workshop(torch.device("cpu"), tmp_path)
+    monkeypatch.setattr(stage_module, "load", lambda *_: pytest.fail("it was loaded"))
+    other.adopt(DIGITS, shared)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = other.dataset(DIGITS)
+    monkeypatch.undo()
+    expected = workshop.dataset(DIGITS)
+    for field in dataclasses.fields(LoadedData):
+        if field.name in ("train", "validation", "test"):
+            one, two = found.split(field.name), expected.split(field.name)
+            assert torch.equal(one.x, two.x)
+            assert torch.equal(one.y, two.y)
+        else:
+            assert getattr(found, field.name) == getattr(expected, field.name)
+    assert found.train.x.data_ptr() == shared.arrays["train"][0].ctypes.data, "it was copied"
+    spec = student(0)
+    assert run_stage(task_of(spec), None, [], other).weights == (
+        run_stage(task_of(spec), None, [], workshop).weights
+    )
+
+
+def test_a_task_says_what_is_done(workshop: Workshop) -> None:
+    loaded = run_task(LoadTask(DIGITS), None, [], workshop).product
+    assert len(loaded.arrays["train"][0]) == 120
+    asked = run_task(TeachTask(trained(workshop), DIGITS), None, [], workshop).product
+    assert asked.values.shape == (120, 10)
+    task = task_of(student(0))
+    outcome = run_task(task, None, [], workshop)
+    assert isinstance(outcome, StageOutcome)
+    assert outcome.weights == run_stage(task, None, [], workshop).weights
+
+
+@pytest.mark.parametrize("hand_over", [False, True])
+def test_a_stage_that_pauses_goes_on_as_if_it_had_not(workshop: Workshop, hand_over: bool) -> None:
+    teacher = chosen(workshop)
+    spec = student(2, 4)
+    task = task_of(
+        spec, measures=Measures(EPSILONS, 1), teachers={RULE.key: teacher.trial_id},
+        hand_over=hand_over,
+    )  # fmt: skip
+    straight = run_stage(task, None, [teacher], workshop)
+    start, pieces = None, []
+    for _ in range(4):
+        pieces.append(run_stage(replace(task, pause_after_s=0.0), start, [teacher], workshop))
+        start = pieces[-1].product
+    *paused, last = pieces
+    assert [piece.epoch for piece in pieces] == [1, 2, 3, 4]
+    assert [piece.paused for piece in pieces] == [True, True, True, False]
+    assert all((p.result, p.weights) == (None, None) for p in paused)
+    assert all(p.product_bytes == len(p.product or b"") > 0 for p in paused)
+    times = [piece.train_s for piece in pieces]
+    assert times == sorted(times)
+    assert times[0] > 0
+    assert (last.product is not None) == hand_over
+    assert last.weights == straight.weights
+    assert figures(result_of(last)) == figures(result_of(straight))
 
 
 def test_a_teacher_is_frozen_and_in_eval_mode(workshop: Workshop) -> None:
     # Its network has dropout, and its outputs are those without.
-    teacher = chosen(workshop)
+    teacher = trained(workshop)
     rows = workshop.dataset(DIGITS)
     network = build("small", rows, teacher.weights)
     with torch.no_grad():
         expected = network(rows.inputs(rows.train.x))
-    found = workshop.teacher_outputs(teacher, DIGITS)
+    told = ask_teacher(TeachTask(teacher, DIGITS), workshop)
+    assert told.trial_id == teacher.trial_id
+    found = workshop.teacher_outputs(told, DIGITS)
     assert torch.allclose(found, expected, rtol=1e-5, atol=1e-5)
     assert not found.requires_grad
     before = found.clone()
-    run_stage(task_of(student(), teachers={RULE.key: teacher.trial_id}), None, [teacher], workshop)
-    assert torch.equal(workshop.teacher_outputs(teacher, DIGITS), before)
+    run_stage(task_of(student(), teachers={RULE.key: teacher.trial_id}), None, [told], workshop)
+    assert torch.equal(workshop.teacher_outputs(told, DIGITS), before)
 
 
 def test_a_teacher_matters_while_it_guides(workshop: Workshop) -> None:
     one, other = chosen(workshop), chosen(workshop, seed=8)
 
-    def weights(teacher: ChosenTeacher, switch_epoch: int) -> bytes | None:
+    def weights(teacher: TeacherOutputs, switch_epoch: int) -> bytes | None:
         spec = student(switch_epoch)
         task = task_of(spec, teachers={rule.key: teacher.trial_id for rule in spec.rules})
         return run_stage(task, None, [teacher], workshop).weights
@@ -348,7 +394,7 @@ def test_a_trial_that_diverges_is_a_result_without_figures(workshop: Workshop) -
     found = result_of(outcome)
     assert (found.status, found.diverged_epoch, found.epochs_run) == ("diverged", 1, 2)
     assert outcome.diverged_epoch == 1
-    assert (outcome.weights, outcome.snapshot) == (None, None)
+    assert (outcome.weights, outcome.product) == (None, None)
     for name in ("test", "validation"):
         assert getattr(found, f"{name}_metric") is None
         assert getattr(found, f"{name}_loss") is None
@@ -379,8 +425,8 @@ def test_figures_that_are_not_finite_are_divergence_too(workshop: Workshop) -> N
     assert all(map(math.isfinite, found.train_loss))
     assert outcome.weights is None
     # What goes on from there still starts where it ended, and does as it would have done alone.
-    assert outcome.snapshot is not None
-    goes_on = run_stage(task_of(spec, start_epoch=1), outcome.snapshot, [], workshop)
+    assert outcome.product is not None
+    goes_on = run_stage(task_of(spec, start_epoch=1), outcome.product, [], workshop)
     alone = run_stage(task_of(spec), None, [], workshop)
     assert goes_on.diverged_epoch == 1
     assert repr(figures(result_of(goes_on))) == repr(figures(result_of(alone)))
@@ -403,7 +449,7 @@ def test_damaged_snapshots_and_weights_are_errors_that_say_so(workshop: Workshop
     task = task_of(student(), teachers={RULE.key: teacher.trial_id})
     with pytest.raises(ValueError, match="not a snapshot"):
         run_stage(task, b"damaged", [teacher], workshop)
-    damaged = replace(teacher, trial_id="other", weights=teacher.weights[:-1])
-    task = replace(task, teachers={RULE.key: "other"})
+    whole = trained(workshop)
+    damaged = replace(whole, trial_id="other", weights=whole.weights[:-1])
     with pytest.raises(ValueError, match="weights of teacher other"):
-        run_stage(task, None, [damaged], workshop)
+        ask_teacher(TeachTask(damaged, DIGITS), workshop)
