@@ -1,0 +1,95 @@
+"""Where the memory of a GPU runs out, fewer trials share it from then on, and nothing is lost."""
+
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweep.cells import demand
+from sweep.execution.base import WorkerSetup
+from sweep.execution.ray import RayExecutor
+from sweep.run import run
+from sweep.store import Store
+from tests.sweep.tiny import FakeTraining, tiny_study
+from trials.task import StageTask
+
+
+class Cramped(FakeTraining):
+    """Training on a device that has room for two stages at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def __call__(self, task: Any, *others: Any) -> Any:
+        if not isinstance(task, StageTask):
+            return super().__call__(task, *others)
+        here = self.folder / uuid.uuid4().hex
+        here.touch()
+        try:
+            time.sleep(0.15)
+            if len(list(self.folder.iterdir())) > 2:
+                raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            return super().__call__(task, *others)
+        finally:
+            here.unlink()
+
+
+@pytest.fixture(scope="module")
+def one_gpu() -> Iterator[None]:
+    """A Ray cluster that believes it has a GPU."""
+    import ray
+
+    ray.init(
+        address="local", num_cpus=3, num_gpus=1, include_dashboard=False, log_to_driver=False,
+        _node_ip_address="127.0.0.1", logging_level="ERROR",
+    )  # fmt: skip
+    yield
+    ray.shutdown()
+
+
+def rows_of(store: Store, columns: Sequence[str]) -> list[dict[str, Any]]:
+    rows, _ = store.attempts.read(columns)
+    found: list[dict[str, Any]] = rows.to_pylist()
+    return found
+
+
+def test_fewer_share_a_gpu_whose_memory_ran_out(tmp_path: Path, one_gpu: None) -> None:
+    folder = tmp_path / "running"
+    folder.mkdir()
+    store = Store(tmp_path / "results")
+    executor = RayExecutor(WorkerSetup(gpus=0.33, runner=Cramped(folder)))
+    assert executor.slots == 3
+    with store.writing():
+        summary = run(demand(tiny_study(), store), store, executor)
+    left = executor.slots
+    executor.stop()
+    assert (summary.done, summary.failed, summary.exit_status) == (8, 0, 0)
+    # Never below what fits: with two left, none runs out.
+    assert left == 2
+    failed = [r for r in rows_of(store, ["status", "kind", "device", "beside"]) if r["kind"]]
+    assert {(r["status"], r["kind"]) for r in failed} == {("retried", "cuda_out_of_memory")}
+    assert all(r["device"].endswith("/GPU 0") for r in failed)
+    # The victim may be innocent: who was there is known.
+    assert max(len(r["beside"]) for r in failed) >= 2
+
+
+def test_a_trial_that_does_not_fit_alone_fails(tmp_path: Path, one_gpu: None) -> None:
+    store = Store(tmp_path / "results")
+    training = FakeTraining(
+        lambda task: (
+            RuntimeError("CUDA out of memory") if task.spec.recipe.model == "small" else None
+        )
+    )
+    executor = RayExecutor(WorkerSetup(gpus=0.5, runner=training))
+    assert executor.slots == 2
+    with store.writing():
+        summary = run(demand(tiny_study(), store), store, executor)
+    assert executor.slots == 1, "the last worker of a device is kept"
+    executor.stop()
+    assert (summary.done, summary.failed, summary.blocked) == (2, 2, 4)
+    kinds = [r["kind"] for r in rows_of(store, ["status", "kind"]) if r["status"] == "failed"]
+    assert kinds == ["cuda_out_of_memory"] * 2
