@@ -19,6 +19,7 @@ from analysis.cells import Variant, tidy, variants
 from analysis.figures import fgsm, heatmap, losses, seeds, style, switch_epoch
 from analysis.figures import teachers as teacher_figure
 from analysis.findings import Findings, study_findings
+from analysis.runs import run_totals
 from analysis.teachers import selection_splits
 
 if TYPE_CHECKING:
@@ -97,7 +98,11 @@ class Provenance:
 
 
 def write_report(
-    cells: pd.DataFrame, attempts: pd.DataFrame | None, info: ReportInfo, path: Path | str
+    cells: pd.DataFrame,
+    attempts: pd.DataFrame | None,
+    info: ReportInfo,
+    path: Path | str,
+    runs: pd.DataFrame | None = None,
 ) -> None:
     """Writes the report; a reader of the old file never sees half of the new one.
 
@@ -107,11 +112,12 @@ def write_report(
             `traceback`, `node`, `finished_at`; or None.
         info: What to say about the study.
         path: The HTML file; its folder is made where it is missing.
+        runs: One row per run of the study (see `analysis.runs`); or None.
 
     Raises:
         ValueError: See `analysis.cells.tidy`; or the table has no rows.
     """
-    page = render_report(cells, attempts, info)
+    page = render_report(cells, attempts, info, runs)
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.name}.{os.getpid()}")
@@ -119,7 +125,12 @@ def write_report(
     aside.replace(target)
 
 
-def render_report(cells: pd.DataFrame, attempts: pd.DataFrame | None, info: ReportInfo) -> str:
+def render_report(
+    cells: pd.DataFrame,
+    attempts: pd.DataFrame | None,
+    info: ReportInfo,
+    runs: pd.DataFrame | None = None,
+) -> str:
     """The report as text; see `write_report`."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
@@ -153,10 +164,11 @@ def render_report(cells: pd.DataFrame, attempts: pd.DataFrame | None, info: Repo
         title=info.title or info.study,
         generated=f"{info.generated_at:%Y-%m-%d %H:%M}" if info.generated_at else "",
         sections=sections,
-        progress=_progress(frame, info),
+        progress=_progress(frame, info, runs),
         on_test=[s.title for s in sections if "test" in s.splits],
         unfinished=tables.unfinished(frame, attempts),
         tracebacks=_tracebacks(attempts),
+        runs=tables.runs(runs),
         provenance=_provenance(frame, info),
         figures_json=_script_json(payloads),
         plotly_js=get_plotlyjs(),
@@ -286,7 +298,9 @@ def _script_json(value: object) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _progress(frame: pd.DataFrame, info: ReportInfo) -> list[tuple[str, str, str]]:
+def _progress(
+    frame: pd.DataFrame, info: ReportInfo, runs: pd.DataFrame | None
+) -> list[tuple[str, str, str]]:
     """The tiles of the header: number, what it counts, a remark."""
     done = frame[frame["done"]]
     trials = done["trial_id"].nunique() or len(done)
@@ -310,10 +324,17 @@ def _progress(frame: pd.DataFrame, info: ReportInfo) -> list[tuple[str, str, str
     pool = counts.drop("teacher", errors="ignore")
     seeds_asked = int(pool.max()) if len(pool) else int(counts.max())
     tiles.append((f"{seeds_asked}", "seed" if seeds_asked == 1 else "seeds", ""))
-    if info.saved_epochs is not None and info.saved_epochs[0] > 0:
+    totals = run_totals(runs)
+    if totals is not None and totals.saved is not None:
+        remark = f"{totals.epochs_trained:,} epochs trained in place of {totals.epochs_alone:,}"
+        tiles.append((f"{totals.saved:.0%}", "of the epochs saved by sharing", remark))
+    elif info.saved_epochs is not None and info.saved_epochs[0] > 0:
         naive, planned = info.saved_epochs
-        remark = f"{planned:,} epochs trained in place of {naive:,}"
+        remark = f"{planned:,} epochs planned in place of {naive:,}"
         tiles.append((f"{1 - planned / naive:.0%}", "of the epochs saved by sharing", remark))
+    if totals is not None and totals.utilisation is not None:
+        remark = f"{words.counted(totals.runs, 'run')}, {words.duration(totals.elapsed_s)}"
+        tiles.append((f"{totals.utilisation:.0%}", "of the workers' time in use", remark))
     return tiles
 
 

@@ -12,6 +12,7 @@ from analysis.attacks import robustness, robustness_averages
 from analysis.cells import configuration_keys, summarise, tidy
 from analysis.columns import KEY, direction
 from analysis.pairs import paired
+from analysis.runs import run_totals
 from analysis.teachers import teacher_table
 
 
@@ -298,6 +299,49 @@ def unfinished(cells: pd.DataFrame, attempts: pd.DataFrame | None, at_most: int 
         rows=tuple(rows),
         numeric=(False, False, False, True, False, False, False),
     )
+
+
+def runs(frame: pd.DataFrame | None, at_most: int = 100) -> Table | None:
+    """The runs of a study, the last one first; None without any."""
+    if frame is None or frame.empty:
+        return None
+    rows = []
+    for row in frame.sort_values("finished_at", ascending=False).head(at_most).to_dict("records"):
+        totals = run_totals(pd.DataFrame([row]))
+        used = None if totals is None else totals.utilisation
+        factor = row["epochs_alone"] / row["epochs_trained"] if row["epochs_trained"] else math.nan
+        failed = row["diverged"] + row["failed"] + row["blocked"]
+        rows.append(
+            (
+                Entry(str(row["finished_at"])[:19]),
+                Entry(f"{row['done']:,}", row["done"]),
+                Entry(f"{failed:,}", failed, "bad" if failed else ""),
+                Entry(f"{row['epochs_trained']:,}", row["epochs_trained"]),
+                Entry(f"{row['epochs_alone']:,}", row["epochs_alone"]),
+                Entry("–" if math.isnan(factor) else f"{factor:.2f}", _sort(factor)),
+                Entry(str(row["slots"]), row["slots"]),
+                Entry("–" if used is None else f"{used:.0%}", used),
+                Entry(words.duration(row["elapsed_s"]), row["elapsed_s"]),
+                Entry(f"{row['peak_snapshot_bytes'] / 1e6:,.1f}", row["peak_snapshot_bytes"]),
+            )
+        )
+    caption = "Runs of this study"
+    if len(frame) > at_most:
+        caption += f" (the last {at_most} of {len(frame):,})"
+    return Table(
+        caption=caption,
+        columns=("finished", "trained", "failed", "epochs trained", "epochs alone", "saved ×",
+                 "workers", "in use", "time", "snapshots, MB"),
+        rows=tuple(rows),
+        numeric=(False, *[True] * 9),
+        notes={
+            "failed": "Diverged, failed or blocked",
+            "epochs alone": "What the trials that ended in this run would have trained one by one",
+            "saved ×": "Epochs alone divided by epochs trained",
+            "in use": "Part of the workers' time that they had something to do",
+            "snapshots, MB": "Most that snapshots waiting to be gone on from took at a time",
+        },
+    )  # fmt: skip
 
 
 _STYLE = {"better": "better", "worse": "worse", "cannot say": "faint", "same trial": "faint"}

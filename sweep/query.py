@@ -2,7 +2,7 @@
 
 Views: `trials` (one row per trial), `cells` (one row per requested cell, with `study` and the
 measures of its trial), `curves` (one row per recorded training loss), `robustness` (one row per
-trial, attack and epsilon), `attempts`.
+trial, attack and epsilon), `attempts`, `runs`.
 """
 
 import itertools
@@ -16,7 +16,7 @@ from sweep.results import Results
 if TYPE_CHECKING:
     import duckdb
 
-VIEWS = ("trials", "cells", "curves", "robustness", "attempts")
+VIEWS = ("trials", "cells", "curves", "robustness", "attempts", "runs")
 
 
 def query(results: Results, sql: str) -> pa.Table:
@@ -71,6 +71,7 @@ def _views(database: "duckdb.DuckDBPyConnection", results: Results) -> None:
     ]
     database.register("trials", trials)
     database.register("attempts", attempts)
+    database.register("runs", results.store.runs.read()[0])
     database.register("cells", pa.concat_tables(tables) if tables else pa.table({"study": []}))
     database.execute(
         "CREATE VIEW curves AS SELECT trial_id, unnest(train_loss_step) AS step, "

@@ -45,7 +45,7 @@ def write(results: Results, study: str, path: Path) -> None:
         saved_epochs=(naive, _planned_epochs(described, set(distinct["trial_id"]))),
     )
     try:
-        analysis.write_report(cells, results.attempts(), info, path)
+        analysis.write_report(cells, results.attempts(), info, path, results.runs(study))
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
 

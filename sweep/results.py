@@ -44,6 +44,12 @@ class Results:
         rows, _ = self.store.attempts.read()
         return _frame(rows)
 
+    def runs(self, study: str) -> pd.DataFrame:
+        """One row per run of a study, with `sweep.records.RUNS` as columns."""
+        rows, _ = self.store.runs.read()
+        frame = _frame(rows)
+        return frame[frame["study"] == study].reset_index(drop=True)
+
     def cells(self, study: str) -> pd.DataFrame:
         """One row per requested cell of a study, joined with its trial.
 
