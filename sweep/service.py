@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import data
 import models
@@ -25,6 +25,7 @@ from sweep.snapshots import DURABLE_EVERY_S
 from sweep.store import Store
 from sweep.study import Study
 from trials.identity import digest
+from trials.spec import TrialSpec
 from trials.task import EvaluateOutcome, EvaluateTask
 
 TELL_S = 2.0
@@ -41,7 +42,8 @@ class Where:
         local: in this process, one at a time.
         address: of an existing Ray cluster; None starts one on this machine.
         workers: at most this many at a time; None for as many as fit.
-        gpus_per_trial: share of a GPU; None takes a quarter where there are GPUs.
+        gpus_per_trial: share of a GPU; None takes a quarter where there are GPUs; "auto" measures
+            what trials take of one and chooses.
         data_dir: where datasets lie; None is the default place.
         snapshot_bytes: room for snapshots that wait to be gone on from; None takes half of the
             cluster's object store.
@@ -52,7 +54,7 @@ class Where:
     local: bool = False
     address: str | None = None
     workers: int | None = None
-    gpus_per_trial: float | None = None
+    gpus_per_trial: float | Literal["auto"] | None = None
     data_dir: Path | None = None
     snapshot_bytes: int | None = None
     durable_every_s: float = DURABLE_EVERY_S
@@ -112,7 +114,7 @@ def run_study(
             return _nothing_to_do(wanted)
         _fetch_data(wanted, where, progress)
         interrupt = Interrupt()
-        with executor(where) as workers, stop_on_signals(interrupt):
+        with executor(where, probe=_kinds(wanted)) as workers, stop_on_signals(interrupt):
             return run(
                 wanted, store, workers, progress=progress, interrupt=interrupt, share=share,
                 snapshot_bytes=where.snapshot_bytes, durable_every_s=where.durable_every_s,
@@ -252,9 +254,19 @@ def smoke(
 
 
 @contextlib.contextmanager
-def executor(where: Where, runner: Runner | None = None) -> Iterator[Executor]:
-    """Workers as asked for, stopped at the end."""
-    setup = WorkerSetup(where.gpus_per_trial, where.data_folder, _extensions(), runner)
+def executor(
+    where: Where, runner: Runner | None = None, probe: tuple[TrialSpec, ...] = ()
+) -> Iterator[Executor]:
+    """Workers as asked for, stopped at the end.
+
+    Args:
+        where: on what.
+        runner: a stand-in for what workers do.
+        probe: a trial of each kind, to be measured where the share of a GPU is "auto".
+    """
+    auto = where.gpus_per_trial == "auto"
+    gpus = None if where.gpus_per_trial == "auto" else where.gpus_per_trial
+    setup = WorkerSetup(gpus, where.data_folder, _extensions(), runner, probe if auto else ())
     workers: Executor
     if where.local:
         from sweep.execution.local import LocalExecutor
@@ -268,6 +280,11 @@ def executor(where: Where, runner: Runner | None = None) -> Iterator[Executor]:
         yield workers
     finally:
         workers.stop()
+
+
+def _kinds(wanted: Demand) -> tuple[TrialSpec, ...]:
+    """A trial for each dataset and recipe."""
+    return tuple({(c.spec.data, c.spec.recipe): c.spec for c in wanted.todo.values()}.values())
 
 
 def _extensions() -> tuple[Any, ...]:

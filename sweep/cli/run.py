@@ -4,7 +4,7 @@ import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, TextIO
 
 import typer
 
@@ -34,7 +34,12 @@ GpusPerTrial = Annotated[
     float | None,
     typer.Option(help="share of a GPU for each trial, 0 for the CPU; default 0.25 with GPUs"),
 ]
-TrialsPerGpu = Annotated[int | None, typer.Option(help="the same, as a number of trials")]
+TrialsPerGpu = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|auto", help="the same, as a number of trials; auto: measured on a few steps"
+    ),
+]
 DataDir = Annotated[Path | None, typer.Option("--data", help="data directory; SWEEP_DATA_DIR")]
 NoSharing = Annotated[
     bool, typer.Option("--no-sharing", help="train every trial alone, for comparison")
@@ -249,7 +254,7 @@ def _where(
     local: bool,
     workers: int | None,
     gpus_per_trial: float | None,
-    trials_per_gpu: int | None,
+    trials_per_gpu: str | None,
     data_dir: Path | None,
     snapshot_gb: float | None = None,
     checkpoint_minutes: float = 10.0,
@@ -270,13 +275,15 @@ def _where(
     return Where(local, address, workers, gpus, data_dir, room, 60 * checkpoint_minutes)
 
 
-def _gpus(per_trial: float | None, per_gpu: int | None) -> float | None:
+def _gpus(per_trial: float | None, per_gpu: str | None) -> "float | Literal['auto'] | None":
     if per_trial is not None and per_gpu is not None:
         fail("--gpus-per-trial and --trials-per-gpu say the same thing; give one")
+    if per_gpu == "auto":
+        return "auto"
     if per_gpu is not None:
-        if per_gpu < 1:
-            fail(f"--trials-per-gpu {per_gpu}: must be 1 or more")
-        return 1 / per_gpu
+        if not per_gpu.isdecimal() or int(per_gpu) < 1:
+            fail(f"--trials-per-gpu {per_gpu}: must be 1 or more, or auto")
+        return 1 / int(per_gpu)
     if per_trial is not None and not 0 <= per_trial <= 1:
         fail(f"--gpus-per-trial {per_trial:g}: must be from 0 (the CPU) to 1")
     return per_trial

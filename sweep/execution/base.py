@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sweep.records import FailureKind
+from trials.spec import TrialSpec
 from trials.task import (
     EvaluateOutcome,
     EvaluateTask,
@@ -20,6 +21,7 @@ from trials.task import (
 )
 
 if TYPE_CHECKING:
+    from trials.capacity import Footprint
     from trials.stage import Workshop
 
 DEFAULT_GPU_SHARE = 0.25
@@ -96,12 +98,17 @@ class WorkerSetup:
         data_dir: where datasets lie on each node; None is the default place.
         extensions: datasets and networks registered outside this package.
         runner: what to do with a task; None does what it asks for.
+        probe: trials of each kind, to be measured on a GPU to choose how many share one; empty
+            takes `gpus`.
+        prober: measures one; None trains a little of it.
     """
 
     gpus: float | None = None
     data_dir: Path | None = None
     extensions: tuple[Any, ...] = ()
     runner: Runner | None = field(default=None, repr=False)
+    probe: tuple[TrialSpec, ...] = ()
+    prober: "Callable[[TrialSpec, Workshop], Footprint] | None" = field(default=None, repr=False)
 
 
 class Executor(Protocol):

@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sweep.errors import SweepError
+from sweep.execution import mps
 from sweep.execution.base import (
     DEFAULT_GPU_SHARE,
     Failure,
@@ -35,6 +36,7 @@ from sweep.execution.base import (
     describe_failure,
 )
 from sweep.records import FailureKind
+from trials.capacity import Footprint, trials_at_a_time
 from trials.task import LoadTask, TeacherOutputs
 
 SNAPSHOT_SHARE = 0.5
@@ -58,6 +60,7 @@ class Worker:
             owner = data if isinstance(entry, data.DatasetEntry) else models
             owner.register(entry, replace=True)
         configure()
+        self._setup = setup
         self._runner: Runner = setup.runner or run_task
         self._workshop = Workshop(choose(setup.gpus), setup.data_dir, setup.gpus or 1.0)
         self._name = f"process {os.getpid()}"
@@ -66,6 +69,13 @@ class Worker:
         """Where it trains: workers with one answer share a device."""
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         return f"{platform.node()}/{f'GPU {visible}' if visible else 'CPU'}"
+
+    def footprints(self) -> list[Footprint]:
+        """What trials of each kind take of the device."""
+        from trials.capacity import footprint
+
+        prober = self._setup.prober or footprint
+        return [prober(spec, self._workshop) for spec in self._setup.probe]
 
     def run(
         self, task: Task, start: bytes | None, dataset: Any, *teachers: TeacherOutputs
@@ -141,11 +151,17 @@ class RayExecutor:
         self._ray = ray
         self._started_here = not ray.is_initialized()
         self._restore_output: Callable[[], None] = _silence()
+        self._within = contextlib.ExitStack()
         if self._started_here:
+            if address is None and setup.gpus != 0:
+                self._within.enter_context(mps.service())
             _connect(ray, address, workers)
         if setup.gpus is None:
             any_gpu = any(node["Resources"].get("GPU", 0) >= 1 for node in self._cluster_nodes())
-            setup = replace(setup, gpus=DEFAULT_GPU_SHARE if any_gpu else 0.0)
+            share = DEFAULT_GPU_SHARE if any_gpu else 0.0
+            if any_gpu and setup.probe:
+                share = 1 / self._measured(setup)
+            setup = replace(setup, gpus=share)
         self._setup = setup
         self._actor_class, self._slots = self._size(workers, setup.gpus or 0.0)
         self._room_bytes = int(
@@ -205,7 +221,8 @@ class RayExecutor:
         )  # fmt: skip
         if not ready:
             ready, _ = self._ray.wait(pending, num_returns=1, timeout=timeout_s)
-        return [self._collect(answer) for answer in ready]
+        until_now = tuple(self._running.values())
+        return [self._collect(answer, until_now) for answer in ready]
 
     def stop(self) -> None:
         """Ends the workers, and the cluster if it was started here."""
@@ -218,21 +235,22 @@ class RayExecutor:
             self._kill(slot)
         if self._started_here:
             self._ray.shutdown()
+        self._within.close()
         self._restore_output()
 
-    def _collect(self, answer: Any) -> Finished:
+    def _collect(self, answer: Any, until_now: tuple[_Given, ...]) -> Finished:
         given = self._running.pop(answer)
         try:
             report = self._ray.get(answer)
         except self._ray.exceptions.RayError as error:
-            return self._lost(given, error)
+            return self._lost(given, until_now, error)
         self._lost_in_a_row = 0
         device = self._device(given.slot)
         beside: tuple[str, ...] = ()
         failure: Failure | None = report["failure"]
         relieved = False
         if failure is not None:
-            beside = self._beside(device)
+            beside = self._beside(given, until_now)
             relieved = failure.kind is FailureKind.CUDA_OUT_OF_MEMORY and self._relieve(given.slot)
         if not relieved:
             self._idle.append(given.slot)
@@ -248,13 +266,13 @@ class RayExecutor:
                 slot.device = self._ray.get(slot.place, timeout=0)
         return slot.device
 
-    def _beside(self, device: str | None) -> tuple[str, ...]:
-        """The tasks that run on a device."""
-        running = self._running.values()
+    def _beside(self, given: _Given, until_now: tuple[_Given, ...]) -> tuple[str, ...]:
+        """The tasks that were on the same device when a task ended."""
+        device = self._device(given.slot)
         return tuple(
-            given.task_id
-            for given in running
-            if device is not None and self._device(given.slot) == device
+            other.task_id
+            for other in until_now
+            if other is not given and device is not None and self._device(other.slot) == device
         )
 
     def _relieve(self, slot: _Slot) -> bool:
@@ -271,7 +289,7 @@ class RayExecutor:
         with contextlib.suppress(Exception):
             self._ray.kill(slot.actor)
 
-    def _lost(self, given: _Given, error: Exception) -> Finished:
+    def _lost(self, given: _Given, until_now: tuple[_Given, ...], error: Exception) -> Finished:
         if getattr(error, "_actor_init_failed", False) or "creation task" in str(error):
             raise SweepError(f"a worker could not start: {_last_line(error)}")
         self._lost_in_a_row += 1
@@ -287,13 +305,13 @@ class RayExecutor:
             kind = FailureKind.BUG
         else:
             kind = FailureKind.WORKER_LOST
-        device = given.slot.device
+        beside = self._beside(given, until_now)
         self._kill(given.slot)
         self._idle.append(self._new_worker())
         failure = Failure(kind, f"{type(error).__name__}: {error}".strip(), str(error))
         return Finished(
             given.task_id, None, None, failure, "unknown", "unknown", given.at, datetime.now(UTC),
-            device, self._beside(device),
+            given.slot.device, beside,
         )  # fmt: skip
 
     def _new_worker(self) -> _Slot:
@@ -303,6 +321,22 @@ class RayExecutor:
     def _cluster_nodes(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._ray.nodes()  # type: ignore[no-untyped-call]
         return found
+
+    def _measured(self, setup: WorkerSetup) -> int:
+        """How many trials to run on each GPU, by what some take of one that is theirs alone."""
+        actor: Any = self._ray.remote(Worker).options(num_cpus=1, num_gpus=1).remote(setup)
+        try:
+            found = self._ray.get(actor.footprints.remote())
+        except self._ray.exceptions.RayError as error:
+            raise SweepError(
+                f"--trials-per-gpu auto: measuring a trial failed: {_last_line(error)}; give a number"
+            ) from None
+        finally:
+            with contextlib.suppress(Exception):
+                self._ray.kill(actor)
+        nodes = [node["Resources"] for node in self._cluster_nodes() if node["Alive"]]
+        cores = min(int(n.get("CPU", 1) // n["GPU"]) for n in nodes if n.get("GPU", 0) >= 1)
+        return trials_at_a_time(found, cores)
 
     def _size(self, workers: int | None, gpus: float) -> tuple[Any, int]:
         """The actor with its resources, and how many of it fit, node by node."""

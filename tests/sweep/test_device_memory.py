@@ -14,6 +14,8 @@ from sweep.execution.ray import RayExecutor
 from sweep.run import run
 from sweep.store import Store
 from tests.sweep.tiny import FakeTraining, tiny_study
+from trials.capacity import Footprint
+from trials.spec import TrialSpec
 from trials.task import StageTask
 
 
@@ -93,3 +95,18 @@ def test_a_trial_that_does_not_fit_alone_fails(tmp_path: Path, one_gpu: None) ->
     assert (summary.done, summary.failed, summary.blocked) == (2, 2, 4)
     kinds = [r["kind"] for r in rows_of(store, ["status", "kind"]) if r["status"] == "failed"]
     assert kinds == ["cuda_out_of_memory"] * 2
+
+
+def measured(spec: TrialSpec, workshop: Any) -> Footprint:
+    """Stands for what a GPU would show: the student takes 9 of 24 GB and is busy half the time."""
+    assert workshop is not None
+    large = spec.recipe.model == "medium"
+    return Footprint(10**9 * (9 if large else 1), 24 * 10**9, 0.5 if large else 1.0)
+
+
+def test_the_number_of_trials_on_a_gpu_follows_from_what_one_takes(one_gpu: None) -> None:
+    specs = tuple(cell.spec for cell in demand(tiny_study(), None).todo.values())
+    setup = WorkerSetup(runner=FakeTraining(), probe=specs, prober=measured)
+    executor = RayExecutor(setup)
+    assert executor.slots == 2  # 0.9 x 24 GB hold two; two fill the time
+    executor.stop()
