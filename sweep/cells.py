@@ -1,12 +1,15 @@
 """What a run wants: the cells that were asked for, and what the store holds of them."""
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from sweep.errors import StudyError
 from sweep.expand import Cell, Role, cells
 from sweep.filters import Condition, check, matches
+from sweep.records import TRIALS
 from sweep.selection import SELECTION_COLUMNS, Candidate
 from sweep.store import Store
 from sweep.study import Study
@@ -35,7 +38,7 @@ class Demand:
         done: how many requested trials the store holds.
         failed_before: how many failed earlier and are left alone.
         diverged_before: how many of those that the store holds diverged.
-        candidates: trained trials, for choosing teachers.
+        candidates: of the trials that some rule may choose, those that are trained.
         by_id: a requested cell for every trial.
         teacher_ids: trials that some rule may choose.
         kept: earlier states that trials to do go on from, by their key, whose snapshots are kept.
@@ -104,7 +107,7 @@ def choose(
         and (kept_seeds is None or cell.seed in kept_seeds)
         and matches(cell, only)
     ]
-    needed = {trial_id for cell in learners for rule in cell.spec.rules for trial_id in rule.pool}
+    needed = pools(learners)
     asked_for = any(condition.key == "role" for condition in only)
     teachers = [
         cell
@@ -119,6 +122,12 @@ def choose(
     if not learners and not teachers:
         raise StudyError("nothing is left to run: no cell matches --only and --seeds")
     return tuple(teachers + learners)
+
+
+def pools(asked: Iterable[Cell]) -> frozenset[str]:
+    """The trials that some rule of a cell may choose a teacher from."""
+    rules = {rule.key: rule for cell in asked for rule in cell.spec.rules}
+    return frozenset(trial_id for rule in rules.values() for trial_id in rule.pool)
 
 
 def demand(
@@ -142,22 +151,25 @@ def demand(
     by_id: dict[str, Cell] = {}
     for cell in chosen:
         by_id.setdefault(cell.trial_id, cell)
-    rows = {} if store is None else _records(store, by_id)
-    pools = frozenset(
-        trial_id for cell in chosen for rule in cell.spec.rules for trial_id in rule.pool
-    ) | {cell.trial_id for cell in chosen if cell.role is Role.TEACHER}
+    teacher_ids = pools(chosen) | {c.trial_id for c in chosen if c.role is Role.TEACHER}
+    records = (
+        TRIALS.empty_table().select(SELECTION_COLUMNS)
+        if store is None
+        else store.trials.read(SELECTION_COLUMNS)[0]
+    )
+    recorded = zip(*(records[key].to_pylist() for key in ("trial_id", "status")), strict=True)
     finished = {
-        trial_id: row
-        for trial_id, row in rows.items()
-        if trial_id not in pools
-        or row["status"] == "diverged"
-        or (store is not None and store.layout.weights(trial_id).is_file())
+        trial_id: status
+        for trial_id, status in recorded
+        if trial_id in by_id
+        and (
+            trial_id not in teacher_ids
+            or status == "diverged"
+            or (store is not None and store.layout.weights(trial_id).is_file())
+        )
     }
-    again = {
-        trial_id
-        for trial_id, row in finished.items()
-        if row["status"] == "diverged" and retry("diverged")
-    }
+    diverged = {trial_id for trial_id, status in finished.items() if status == "diverged"}
+    again = diverged if retry("diverged") else set()
     failed = {
         trial_id: kind
         for trial_id, kind in ({} if store is None else last_failures(store)).items()
@@ -176,24 +188,22 @@ def demand(
         todo=todo,
         done=len(finished) - len(again),
         failed_before=len(left_alone),
-        diverged_before=sum(
-            row["status"] == "diverged" for tid, row in finished.items() if tid not in again
-        ),
+        diverged_before=len(diverged - again),
         candidates={
-            trial_id: Candidate.of(row)
-            for trial_id, row in finished.items()
-            if trial_id not in again
+            row["trial_id"]: Candidate.of(row)
+            for row in _of(records, teacher_ids).to_pylist()
+            if row["trial_id"] in finished and row["trial_id"] not in again
         },
         by_id=by_id,
-        teacher_ids=pools,
+        teacher_ids=teacher_ids,
         kept={} if store is None else _kept_states(store, [c.spec for c in todo.values()]),
     )
 
 
-def _records(store: Store, wanted: Container[str]) -> dict[str, dict[str, Any]]:
-    """What the store holds of the trials that are wanted, by id."""
-    records, _ = store.trials.read(SELECTION_COLUMNS)
-    return {row["trial_id"]: row for row in records.to_pylist() if row["trial_id"] in wanted}
+def _of(rows: pa.Table, trial_ids: Iterable[str]) -> pa.Table:
+    """The rows of some trials."""
+    wanted = pa.array(trial_ids, pa.string())
+    return rows.filter(pc.is_in(rows["trial_id"], value_set=wanted))
 
 
 def _kept_states(store: Store, specs: Iterable[TrialSpec]) -> dict[str, TrialSpec]:
@@ -227,8 +237,9 @@ def last_failures(store: Store) -> dict[str, str]:
     One that was about to be tried again when its run ended counts as missing.
     """
     attempts, _ = store.attempts.read(["trial_id", "status", "kind", "finished_at"])
+    ever = attempts.filter(pc.equal(attempts["status"], "failed"))["trial_id"]
     last: dict[str, tuple[object, str, str]] = {}
-    for row in attempts.to_pylist():
+    for row in _of(attempts, ever.to_pylist()).to_pylist():
         entry = (row["finished_at"], row["status"], row["kind"])
         if row["trial_id"] not in last or entry[0] >= last[row["trial_id"]][0]:
             last[row["trial_id"]] = entry

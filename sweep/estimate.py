@@ -1,9 +1,12 @@
 """What a study costs: counts and epochs exactly, time and disk from earlier results."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from sweep.cells import Demand
 from sweep.expand import Cell, Role
@@ -82,7 +85,7 @@ def overview(
     for stage in whole.stages.values():
         planned_by_role[owners[stage.key].role] += stage.epochs
         planned_by_dataset[owners[stage.key].dataset] += stage.epochs
-    todo = plan((cell.spec for cell in demand.todo.values()), share)
+    todo = _epochs_to_do(whole, demand.todo)
     roles = Counter(cell.role for cell in distinct.values())
     return Overview(
         study=demand.study.name,
@@ -100,7 +103,7 @@ def overview(
         epochs_naive_by_dataset=naive_by_dataset,
         epochs_planned_by_dataset=planned_by_dataset,
         stages=len(whole.stages),
-        todo_epochs=todo.epochs,
+        todo_epochs=sum(todo.values()),
         estimate=_estimate(
             demand, todo, slots, seconds_per_epoch or pace_of_results(store), weights_sizes(store)
         ),
@@ -121,20 +124,31 @@ def _owners(whole: Plan, distinct: Mapping[str, Cell]) -> dict[str, Cell]:
     return owners
 
 
+def _epochs_to_do(whole: Plan, todo: Container[str]) -> dict[tuple[str, str], int]:
+    """Epochs that lead to a trial that is to be done, by dataset and network."""
+    epochs: dict[tuple[str, str], int] = defaultdict(int)
+    needed: set[str] = set()
+    for stage in reversed(list(whole.stages.values())):
+        if stage.key in todo or stage.key in needed:
+            epochs[_kind(stage)] += stage.epochs
+            if stage.parent is not None:
+                needed.add(stage.parent)
+    return epochs
+
+
 def _estimate(
     demand: Demand,
-    todo: Plan,
+    todo: Mapping[tuple[str, str], int],
     slots: int,
     pace: Mapping[tuple[str, str], float],
     weights: Mapping[tuple[str, str], int],
 ) -> dict[str, Any]:
-    needed = {_kind(stage) for stage in todo.stages.values()}
-    unknown = sorted("/".join(kind) for kind in needed - set(pace))
-    known_s = sum(stage.epochs * pace.get(_kind(stage), 0.0) for stage in todo.stages.values())
+    unknown = sorted("/".join(kind) for kind in todo if kind not in pace)
+    known_s = sum(epochs * pace.get(kind, 0.0) for kind, epochs in todo.items())
     return {
         "slots": slots,
-        "seconds": None if unknown or not needed else known_s / max(1, slots),
-        "seconds_per_epoch": {"/".join(k): v for k, v in sorted(pace.items()) if k in needed},
+        "seconds": None if unknown or not todo else known_s / max(1, slots),
+        "seconds_per_epoch": {"/".join(k): v for k, v in sorted(pace.items()) if k in todo},
         "unknown": unknown,
         "records_bytes": _records_bytes(demand),
         "weights_bytes": _weights_bytes(demand, weights),
@@ -150,13 +164,14 @@ def pace_of_results(store: Store | None) -> dict[tuple[str, str], float]:
     if store is None:
         return {}
     rows, _ = store.trials.read(["dataset", "model", "train_s", "epochs_run"])
-    seconds: dict[tuple[str, str], float] = defaultdict(float)
-    epochs: dict[tuple[str, str], int] = defaultdict(int)
-    for row in rows.to_pylist():
-        if row["train_s"] and row["epochs_run"]:
-            seconds[row["dataset"], row["model"]] += row["train_s"]
-            epochs[row["dataset"], row["model"]] += row["epochs_run"]
-    return {kind: seconds[kind] / epochs[kind] for kind in epochs}
+    told = rows.filter((pc.field("train_s") > 0) & (pc.field("epochs_run") > 0))
+    sums = told.group_by(["dataset", "model"]).aggregate(
+        [("train_s", "sum"), ("epochs_run", "sum")]
+    )
+    return {
+        (row["dataset"], row["model"]): row["train_s_sum"] / row["epochs_run_sum"]
+        for row in sums.to_pylist()
+    }
 
 
 def weights_sizes(store: Store | None) -> dict[tuple[str, str], int]:
@@ -164,13 +179,13 @@ def weights_sizes(store: Store | None) -> dict[tuple[str, str], int]:
     if store is None:
         return {}
     rows, _ = store.trials.read(["trial_id", "dataset", "model"])
-    sizes: dict[tuple[str, str], int] = {}
-    for row in rows.to_pylist():
-        kind = (row["dataset"], row["model"])
-        path = store.layout.weights(row["trial_id"])
-        if kind not in sizes and path.is_file():
-            sizes[kind] = path.stat().st_size
-    return sizes
+    kept = pa.array(store.kept_weights(), pa.string())
+    rows = rows.filter(pc.is_in(rows["trial_id"], value_set=kept))
+    examples = rows.group_by(["dataset", "model"]).aggregate([("trial_id", "min")])
+    return {
+        (row["dataset"], row["model"]): store.layout.weights(row["trial_id_min"]).stat().st_size
+        for row in examples.to_pylist()
+    }
 
 
 def _records_bytes(demand: Demand) -> int:

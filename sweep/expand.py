@@ -17,6 +17,7 @@ from trials.spec import (
     Guide,
     Objective,
     Recipe,
+    Schedule,
     SoftLoss,
     TeacherRule,
     TrialSpec,
@@ -91,8 +92,9 @@ def _cells(study: Study, name: str, dataset: DatasetStudy) -> Iterator[Cell]:
     rules: dict[str, TeacherRule] = {}
     for teacher in dataset.grid.teacher:
         pool = []
+        alone = switched(Objective(), 0, teacher_section.epochs)
         for seed in teacher_seeds:
-            spec = _spec(seed, split, teacher, teacher_section, Objective())
+            spec = _spec(seed, split, teacher, teacher_section, alone)
             pool.append(spec.trial_id)
             yield _cell(Role.TEACHER, teacher, spec, teacher_section)
         rules[teacher] = TeacherRule(
@@ -100,9 +102,11 @@ def _cells(study: Study, name: str, dataset: DatasetStudy) -> Iterator[Cell]:
         )
     sections = list(_recipes(dataset))
     if dataset.baseline:
-        for section, seed in itertools.product(sections, study.seeds):
-            spec = _spec(seed, split, dataset.student, section, Objective())
-            yield _cell(Role.BASELINE, dataset.student, spec, section)
+        for section in sections:
+            alone = switched(Objective(), 0, section.epochs)
+            for seed in study.seeds:
+                spec = _spec(seed, split, dataset.student, section, alone)
+                yield _cell(Role.BASELINE, dataset.student, spec, section)
     grid = dataset.grid
     for section, teacher, temperature, alpha in itertools.product(
         sections, grid.teacher, grid.temperature, grid.alpha
@@ -114,12 +118,14 @@ def _cells(study: Study, name: str, dataset: DatasetStudy) -> Iterator[Cell]:
             temperature=temperature,
             guides=(Guide(rules[teacher]),),
         )
-        for switch_epoch, seed in itertools.product(grid.switch_epoch, study.seeds):
-            spec = _spec(seed, split, dataset.student, section, guided, switch_epoch)
-            yield _cell(
-                Role.STUDENT, dataset.student, spec, section,
-                teacher, alpha, switch_epoch, temperature,
-            )  # fmt: skip
+        for switch_epoch in grid.switch_epoch:
+            schedule = switched(guided, switch_epoch, section.epochs)
+            for seed in study.seeds:
+                spec = _spec(seed, split, dataset.student, section, schedule)
+                yield _cell(
+                    Role.STUDENT, dataset.student, spec, section,
+                    teacher, alpha, switch_epoch, temperature,
+                )  # fmt: skip
 
 
 def _recipes(dataset: DatasetStudy) -> Iterator[RecipeSection]:
@@ -154,12 +160,9 @@ def _spec(
     split: data.DataSpec,
     model: str,
     section: RecipeSection,
-    objective: Objective,
-    switch_epoch: int = 0,
+    schedule: Schedule,
 ) -> TrialSpec:
-    return TrialSpec(
-        seed, split, _recipe(section, model), switched(objective, switch_epoch, section.epochs)
-    )
+    return TrialSpec(seed, split, _recipe(section, model), schedule)
 
 
 def _cell(

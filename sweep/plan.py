@@ -8,7 +8,8 @@ stage.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from trials.spec import TeacherRule, TrialSpec, cut, stage_key
 
@@ -47,7 +48,8 @@ class Stage:
     def rules(self) -> tuple[TeacherRule, ...]:
         """The teachers it needs."""
         own = cut(self.spec.schedule, self.start, self.stop)
-        return tuple(dict.fromkeys(rule for part in own for rule in part.objective.rules))
+        rules = (rule for part in own for rule in part.objective.rules)
+        return tuple({rule.key: rule for rule in rules}.values())
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,7 @@ def plan(trials: Iterable[TrialSpec], share: bool = True) -> Plan:
     return Plan(stages)
 
 
-@dataclass(frozen=True)
-class _Walker:
+class _Walker(NamedTuple):
     """A trial on its way through the tree: the segment it is in, and the epoch where that ends."""
 
     spec: TrialSpec
@@ -140,7 +141,7 @@ def _tree(base: str, group: Iterable[TrialSpec]) -> list[Stage]:
     """The stages of trials that share a base, parents first.
 
     Trials in one branch are in segments with equal objectives, so they part no sooner than where
-    the shortest of these segments ends. The stack keeps the depth of a tree (one fork for every
+    the shortest of these segments ends; a branch is used up as its trials leave it. The stack keeps the depth of a tree (one fork for every
     switch epoch) off Python's own.
     """
     found: list[Stage] = []
@@ -151,33 +152,41 @@ def _tree(base: str, group: Iterable[TrialSpec]) -> list[Stage]:
     while branches:
         parent, start, branch = branches.pop()
         while True:
-            stop = branch[0].end
-            leaving = [walker for walker in branch if walker.end == stop]
-            staying = branch[len(leaving) :]
+            through, stop = len(branch), branch[-1].end
+            leaving = []
+            while branch and branch[-1].end == stop:
+                leaving.append(branch.pop())
             ending = [walker for walker in leaving if walker.ends]
-            onward = _branches([walker.next() for walker in leaving if not walker.ends])
-            if staying or ending or len(onward) > 1:
+            onward = _branches([walker.next() for walker in reversed(leaving) if not walker.ends])
+            if branch or ending or len(onward) > 1:
                 break
             branch = onward[0]  # all turn to the same next objective: the stage goes on
-        prefix = cut(branch[0].spec.schedule, 0, stop)
+        if ending:
+            spec = ending[0].spec
+            key = spec.trial_id
+        else:
+            spec = leaving[0].spec.shortened(stop)
+            key = stage_key(base, spec.schedule)
         stage = Stage(
-            key=stage_key(base, prefix),
+            key=key,
             parent=parent,
             start=start,
-            spec=replace(branch[0].spec, schedule=prefix),
+            spec=spec,
             ends_trial=bool(ending),
-            trials=len(branch),
+            trials=through,
         )
         found.append(stage)
-        if staying:
-            onward.append(staying)
+        if branch:
+            onward.append(branch)
         branches += [(stage.key, stop, onwards) for onwards in reversed(onward)]
     return found
 
 
 def _branches(walkers: Iterable[_Walker]) -> list[list[_Walker]]:
-    """Trials by the objective they are in, those whose segment ends first at the front."""
+    """Trials by the objective they are in, those whose segment ends first at the back."""
     found: dict[str, list[_Walker]] = defaultdict(list)
     for walker in walkers:
         found[walker.objective].append(walker)
-    return [sorted(branch, key=lambda walker: walker.end) for branch in found.values()]
+    for branch in found.values():
+        branch.sort(key=lambda walker: walker.end, reverse=True)
+    return list(found.values())

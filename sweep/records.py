@@ -299,10 +299,10 @@ def table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     Raises:
         ValueError: for a row with a column that the schema does not have.
     """
-    unknown = {name for row in rows for name in row}.difference(schema.names)
+    unknown = set().union(*rows).difference(schema.names)
     if unknown:
         raise ValueError(f"columns {sorted(unknown)} are not part of the schema")
-    return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+    return pa.Table.from_pylist(rows, schema=schema)
 
 
 @functools.cache

@@ -1,12 +1,12 @@
 """Reads a results directory: trials and cells as pandas frames, networks by trial id."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sweep import extensions
 from sweep.cells import last_failures
@@ -15,6 +15,7 @@ from sweep.records import CELLS, TRIALS
 from sweep.store import Store
 
 if TYPE_CHECKING:
+    import pandas as pd
     from torch import nn
 
 
@@ -35,22 +36,22 @@ class Results:
         """Names of the studies that were run here."""
         return self.store.studies()
 
-    def trials(self) -> pd.DataFrame:
+    def trials(self) -> "pd.DataFrame":
         """One row per trial, with `sweep.records.TRIALS` as columns."""
         return _frame(self.trial_table())
 
-    def attempts(self) -> pd.DataFrame:
+    def attempts(self) -> "pd.DataFrame":
         """One row per execution of a trial."""
         rows, _ = self.store.attempts.read()
         return _frame(rows)
 
-    def runs(self, study: str) -> pd.DataFrame:
+    def runs(self, study: str) -> "pd.DataFrame":
         """One row per run of a study, with `sweep.records.RUNS` as columns."""
         rows, _ = self.store.runs.read()
         frame = _frame(rows)
         return frame[frame["study"] == study].reset_index(drop=True)
 
-    def cells(self, study: str) -> pd.DataFrame:
+    def cells(self, study: str) -> "pd.DataFrame":
         """One row per requested cell of a study, joined with its trial.
 
         The parameters are those that were asked for. `status` is `done`, `failed`, `blocked`
@@ -77,8 +78,7 @@ class Results:
         for name in TRIALS.names:
             if name not in CELLS.names and name != "status":
                 cells = cells.append_column(TRIALS.field(name), trials[name].take(take))
-        recorded = trials["status"].take(take).to_pylist()
-        return cells.append_column("status", pa.array(self._statuses(cells, recorded)))
+        return cells.append_column("status", self._statuses(cells, trials["status"].take(take)))
 
     def statuses(self, study: str) -> dict[str, str]:
         """The status of every trial of a study, by its id; see `cells`.
@@ -88,9 +88,8 @@ class Results:
         """
         cells = self._asked(study)
         trials, _ = self.store.trials.read(["trial_id", "status"])
-        recorded = trials["status"].take(_positions(cells, trials)).to_pylist()
-        ids = cells["trial_id"].to_pylist()
-        return dict(zip(ids, self._statuses(cells, recorded), strict=True))
+        statuses = self._statuses(cells, trials["status"].take(_positions(cells, trials)))
+        return dict(zip(cells["trial_id"].to_pylist(), statuses.to_pylist(), strict=True))
 
     def _asked(self, study: str) -> pa.Table:
         """The cells of a study as they were asked for."""
@@ -163,31 +162,32 @@ class Results:
             warnings.warn(f"damaged result files are left out: {names}", stacklevel=3)
         return _with_evaluations(trials, self.store)
 
-    def _statuses(self, cells: pa.Table, recorded: list[str | None]) -> list[str]:
-        failed = set(last_failures(self.store))
-        keys = ("trial_id", "role", "dataset", "model", "teacher")
-        rows = cells.select(keys).to_pylist()
-        pools: dict[tuple[str, str], list[str | None]] = defaultdict(list)
-        for row, status in zip(rows, recorded, strict=True):
-            if row["role"] == "teacher":
-                no_result = status is None and row["trial_id"] in failed
-                pools[row["dataset"], row["model"]].append("failed" if no_result else status)
-        broken_pools = {
-            pool
-            for pool, found in pools.items()
-            if "failed" in found or all(status == "diverged" for status in found)
-        }
-        statuses = []
-        for row, status in zip(rows, recorded, strict=True):
-            if status == "done":
-                statuses.append("done")
-            elif status == "diverged" or row["trial_id"] in failed:
-                statuses.append("failed")
-            elif row["teacher"] and (row["dataset"], row["teacher"]) in broken_pools:
-                statuses.append("blocked")
-            else:
-                statuses.append("missing")
-        return statuses
+    def _statuses(self, cells: pa.Table, recorded: pa.ChunkedArray) -> pa.ChunkedArray:
+        """The status of each cell, from the recorded one of its trial (null where none is)."""
+        ids = pa.array(last_failures(self.store), pa.string())
+        gave_up = pc.is_in(cells["trial_id"], value_set=ids)
+        diverged = pc.fill_null(pc.equal(recorded, "diverged"), False)
+        teachers = pa.table(
+            {
+                "dataset": cells["dataset"],
+                "teacher": cells["model"],
+                "failed": pc.and_(pc.is_null(recorded), gave_up),
+                "diverged": diverged,
+            }
+        ).filter(pc.equal(cells["role"], "teacher"))
+        pools = teachers.group_by(["dataset", "teacher"]).aggregate(
+            [("failed", "any"), ("diverged", "all")]
+        )
+        blocked = pa.chunked_array([pa.repeat(False, len(cells))])
+        for pool in pools.filter(pc.or_(pools["failed_any"], pools["diverged_all"])).to_pylist():
+            own = (pc.equal(cells[key], pool[key]) for key in ("dataset", "teacher"))
+            blocked = pc.or_(blocked, pc.fill_null(pc.and_(*own), False))
+        return pc.case_when(
+            pc.make_struct(
+                pc.fill_null(pc.equal(recorded, "done"), False), pc.or_(diverged, gave_up), blocked
+            ),
+            "done", "failed", "blocked", "missing",
+        )  # fmt: skip
 
 
 def count(statuses: Mapping[str, str]) -> dict[str, int]:
@@ -200,8 +200,7 @@ def count(statuses: Mapping[str, str]) -> dict[str, int]:
 
 def _positions(cells: pa.Table, trials: pa.Table) -> pa.Array:
     """For each cell, the row of its trial; null where there is none."""
-    rows = {trial_id: row for row, trial_id in enumerate(trials["trial_id"].to_pylist())}
-    return pa.array([rows.get(tid) for tid in cells["trial_id"].to_pylist()], pa.int64())
+    return pc.index_in(cells["trial_id"], value_set=trials["trial_id"])
 
 
 def _with_evaluations(trials: pa.Table, store: Store) -> pa.Table:
@@ -224,8 +223,10 @@ def _with_evaluations(trials: pa.Table, store: Store) -> pa.Table:
     return trials.set_column(index, field, pa.array(column, field.type))
 
 
-def _frame(table: pa.Table) -> pd.DataFrame:
+def _frame(table: pa.Table) -> "pd.DataFrame":
     """Arrow to pandas, with integers that may be null kept as integers."""
+    import pandas as pd
+
     integers = {pa.int64(): pd.Int64Dtype()}
     frame: pd.DataFrame = table.to_pandas(types_mapper=integers.get)
     return frame

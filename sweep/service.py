@@ -1,13 +1,16 @@
 """What the command line and notebooks call: run a study, evaluate, compare, export, report."""
 
 import contextlib
+import operator
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+import pyarrow as pa
 
 import data
 import models
@@ -18,7 +21,7 @@ from sweep.expand import cells as cells_of
 from sweep.expand import smoke_study
 from sweep.filters import Condition
 from sweep.progress import Progress, Silent
-from sweep.records import cell_row, code_version
+from sweep.records import CELLS, cell_row, code_version
 from sweep.results import Results
 from sweep.run import Interrupt, RunSummary, run, stop_on_signals
 from sweep.snapshots import DURABLE_EVERY_S
@@ -312,23 +315,28 @@ def _write_cells(study: Study, wanted: Demand, store: Store) -> int:
     Returns:
         How many were asked for earlier and are not in the study any more.
     """
-    everything = {_words(row): row for row in map(cell_row, wanted.everything)}
-    keep = {_words(cell_row(cell)) for cell in wanted.chosen}
+    rows = [cell_row(cell) for cell in wanted.everything]
+    words = [_words(row) for row in rows]
+    chosen = set(map(id, wanted.chosen))
+    keep = {w for w, cell in zip(words, wanted.everything, strict=True) if id(cell) in chosen}
     found = store.read_cells(study.name)
-    before = [] if found is None else found[0].to_pylist()
-    still = {
-        words
-        for row in before
-        if (words := _words(row)) in everything and everything[words]["trial_id"] == row["trial_id"]
-    }
+    before = {} if found is None else _asked_before(found[0])
+    now = {w: row["trial_id"] for w, row in zip(words, rows, strict=True)}
+    still = {w for w, trial_id in before.items() if now.get(w) == trial_id}
     keep |= still
-    rows = [row for words, row in everything.items() if words in keep]
-    store.write_cells(study.name, rows, study.to_json())
+    asked = [row for w, row in zip(words, rows, strict=True) if w in keep]
+    store.write_cells(study.name, asked, study.to_json())
     return len(before) - len(still)
 
 
-def _words(row: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(value for key, value in sorted(row.items()) if key != "trial_id")
+_WORDS = tuple(name for name in CELLS.names if name != "trial_id")
+_words: Callable[[Mapping[str, Any]], tuple[Any, ...]] = operator.itemgetter(*_WORDS)
+
+
+def _asked_before(cells: pa.Table) -> dict[tuple[Any, ...], str]:
+    """The trial of every cell, by the cell's words."""
+    words = zip(*(cells[name].to_pylist() for name in _WORDS), strict=True)
+    return dict(zip(words, cells["trial_id"].to_pylist(), strict=True))
 
 
 def _nothing_to_do(wanted: Demand) -> RunSummary:

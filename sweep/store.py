@@ -20,7 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data.atomic import TEMPORARY, replacing
@@ -158,18 +160,17 @@ class Shelf:
 
     def _one_of_each(self, rows: pa.Table) -> pa.Table:
         """The first row of each key, those that give way last."""
-        keys = rows.column(self.key).to_pylist()
-        order = list(range(len(keys)))
+        keys = rows.column(self.key)
+        if pc.count_distinct(keys, mode="all").as_py() == len(keys):
+            return rows
+        rank = np.arange(len(keys))
         if self.gives_way is not None:
             column, value = self.gives_way
-            weak = [found == value for found in rows.column(column).to_pylist()]
-            order.sort(key=weak.__getitem__)
-        first: dict[str, int] = {}
-        for position in order:
-            first.setdefault(keys[position], position)
-        if len(first) == len(keys):
-            return rows
-        return rows.take(pa.array(sorted(first.values()), pa.int64()))
+            weak = pc.fill_null(pc.equal(rows.column(column), value), False)
+            rank += len(keys) * weak.to_numpy()
+        ranked = pa.table({"key": keys, "rank": rank})
+        first = ranked.group_by("key").aggregate([("rank", "min")])["rank_min"]
+        return rows.take(np.sort(first.to_numpy() % len(keys)))
 
     def _publish(self, rows: pa.Table, folder: Path) -> Path:
         content = to_parquet(rows)
@@ -322,6 +323,11 @@ class Store:
         content = entry[1].read_bytes()
         whole = hashlib.sha256(content).hexdigest() == entry[1].stem.rpartition("-")[2]
         return content if whole else None
+
+    def kept_weights(self) -> frozenset[str]:
+        """Ids of the trials whose trained weights are kept."""
+        folder = self.layout.weights("x").parent
+        return frozenset(path.stem for path in folder.glob("*.safetensors"))
 
     def set_aside_damaged(self) -> list[Path]:
         """Moves files whose content is not what their name says to `damaged/`.

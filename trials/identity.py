@@ -65,5 +65,12 @@ def digest(value: object) -> str:
     Returns:
         The first `ID_LENGTH` hex digits of the SHA-256 of the canonical form.
     """
-    text = json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
+    return digest_of_form(canonical(value))
+
+
+def digest_of_form(form: Canonical) -> str:
+    """The content hash of what is in canonical form already; does not look whether it is."""
+    return hashlib.sha256(_encode(form).encode()).hexdigest()[:ID_LENGTH]
+
+
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode

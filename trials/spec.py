@@ -18,7 +18,7 @@ from typing import Literal, get_args
 
 import data
 import models
-from trials.identity import NUMERICS_VERSION, digest
+from trials.identity import NUMERICS_VERSION, digest, digest_of_form
 
 SoftLoss = Literal["kl", "mse"]
 Optimizer = Literal["adam", "sgd"]
@@ -171,7 +171,9 @@ def schedule(segments: Iterable[Segment]) -> Schedule:
 
     Empty segments are dropped and equal neighbours merged, so that equal trainings are equal.
     """
-    kept = [segment for segment in segments if segment.epochs > 0]
+    kept = tuple(segment for segment in segments if segment.epochs > 0)
+    if all(one.objective != other.objective for one, other in itertools.pairwise(kept)):
+        return kept
     return tuple(
         Segment(sum(segment.epochs for segment in group), objective)
         for objective, group in itertools.groupby(kept, key=lambda segment: segment.objective)
@@ -204,7 +206,10 @@ def cut(segments: Schedule, start: int, stop: int) -> Schedule:
         begin = 0
         for segment in segments:
             end = begin + segment.epochs
-            yield Segment(max(0, min(end, stop) - max(begin, start)), segment.objective)
+            epochs = min(end, stop) - max(begin, start)
+            if epochs > 0:
+                whole = epochs == segment.epochs
+                yield segment if whole else Segment(epochs, segment.objective)
             begin = end
 
     return schedule(parts())
@@ -262,7 +267,9 @@ class TrialSpec:
 
     def __post_init__(self) -> None:
         _require(_is_count(self.seed, 0), "seed", self.seed, "an integer of 0 or more")
-        object.__setattr__(self, "schedule", schedule(self.schedule))
+        canonical = schedule(self.schedule)
+        if canonical != self.schedule:  # trials that share a schedule go on sharing it
+            object.__setattr__(self, "schedule", canonical)
 
     @cached_property
     def epochs(self) -> int:
@@ -272,7 +279,8 @@ class TrialSpec:
     @property
     def rules(self) -> tuple[TeacherRule, ...]:
         """Every teacher rule of the schedule, each once, in order of first use."""
-        return tuple(dict.fromkeys(r for part in self.schedule for r in part.objective.rules))
+        rules = (rule for part in self.schedule for rule in part.objective.rules)
+        return tuple({rule.key: rule for rule in rules}.values())
 
     @cached_property
     def base(self) -> str:
@@ -298,7 +306,7 @@ def stage_key(base: str, prefix: Schedule) -> str:
     A trial's id is the key of its whole schedule: the end of a stage and the trial that would
     end there are the same state.
     """
-    return digest([base, [[segment.epochs, segment.objective.key] for segment in prefix]])
+    return digest_of_form([base, [[part.epochs, part.objective.key] for part in prefix]])
 
 
 @lru_cache(maxsize=65536)

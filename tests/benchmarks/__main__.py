@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 REPEATS = 3
 
 
-def command(*arguments: str) -> dict[str, float]:
+def command(*arguments: str, repeats: int = REPEATS) -> dict[str, float]:
     """Seconds (median and range) and peak memory of a command line, over several runs."""
     code = (
         "import resource, subprocess, sys\n"
@@ -27,7 +27,7 @@ def command(*arguments: str) -> dict[str, float]:
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
     )
     seconds, memory = [], []
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         began = time.perf_counter()
         answer = subprocess.run(
             [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True

@@ -1,0 +1,277 @@
+"""How planning, resuming, asking and reporting grow with the number of trials.
+
+A grid of two datasets (digits, California Housing), three teachers, alphas, switch epochs 1 to 15,
+learning rates and seeds, of about 1,000, 10,000 and 100,000 trials. Its records are made up, with
+curves of 15 points, robustness at three strengths and, for digits, figures per class; they are
+published through the store in batches of 500, as a run does, and folded. Every measurement is a
+process of its own: a whole command, or (`demand`, `query`, `held`) one call after the imports.
+Reported: the median of several runs, peak memory, and the exponent of the growth from the middle to
+the largest size (1 is linear).
+
+    python -m tests.benchmarks.growth [--sizes 1000 10000 100000] [--repeats 3]
+"""
+
+import argparse
+import json
+import math
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.__main__ import command
+
+AXES = {1_000: (10, 1, 1), 10_000: (15, 7, 1), 100_000: (15, 15, 5)}
+"""Seeds, alphas and learning rates of a size: 980, 9,570 and 101,490 trials."""
+
+AGGREGATE = (
+    "SELECT dataset, teacher, alpha, switch_epoch, learning_rate, count(*) AS n, "
+    "avg(test_metric) AS mean, stddev_samp(test_metric) AS deviation FROM cells "
+    "WHERE role = 'student' AND status = 'done' GROUP BY ALL ORDER BY mean DESC LIMIT 20"
+)
+"""Mean and deviation over seeds of every cell, the best ones shown."""
+
+BATCH = 500
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def study_file(size: int) -> str:
+    """The study of a size as TOML."""
+    seeds, alphas, rates = AXES[size]
+    return "\n".join(
+        [
+            'name = "growth"',
+            f"seeds = {list(range(1, seeds + 1))}",
+            "[grid]",
+            'teacher = ["small", "medium", "large"]',
+            f"alpha = {[position / 20 for position in range(1, alphas + 1)]}",
+            "switch_epoch = { start = 1, stop = 15 }",
+            f"learning_rate = {[0.001 * 2**position for position in range(rates)]}",
+            "[recipe]",
+            "epochs = 15",
+            "batch_size = 64",
+            "[teacher]",
+            'select_on = "test"',
+            "[evaluation]",
+            "fgsm_epsilons = [0.005, 0.01, 0.05]",
+            "[datasets.digits]",
+            "[datasets.california_housing]",
+        ]
+    )
+
+
+def fill(folder: Path) -> None:
+    """Publishes a record and an attempt of every trial, and teachers' weights."""
+    from sweep.cells import demand
+    from sweep.records import cell_row
+    from sweep.store import Store
+    from sweep.study import load_study
+
+    study = load_study(folder / "growth.toml")
+    store = Store(folder / "full")
+    wanted = demand(study, store)
+    with store.writing():
+        store.write_cells(study.name, [cell_row(c) for c in wanted.everything], study.to_json())
+        for rows, attempts in _records(list(wanted.todo.values())):
+            store.trials.publish(rows)
+            store.attempts.publish(attempts)
+        for trial_id in wanted.teacher_ids:
+            path = store.layout.weights(trial_id)
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(b"weights")
+
+
+def _records(cells: Sequence[Any]) -> Iterator[tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
+    from sweep.records import Attempt, trial_row
+
+    draw = random.Random(1)
+    for start in range(0, len(cells), BATCH):
+        part = cells[start : start + BATCH]
+        at = AT + timedelta(seconds=start)
+        yield (
+            [trial_row(cell, _result(cell, draw, at)) for cell in part],
+            [
+                Attempt(
+                    f"a{start + position:08}", cell.trial_id, cell.trial_id, "done", None, None,
+                    None, "node", "worker", at, at + timedelta(seconds=1), 1.0,
+                ).row()
+                for position, cell in enumerate(part)
+            ],
+        )  # fmt: skip
+
+
+def _result(cell: Any, draw: random.Random, at: datetime) -> Any:
+    from trials.task import TrialResult
+
+    classes = cell.dataset == "digits"
+    metric = draw.gauss(90.0, 2.0) if classes else draw.gauss(0.2, 0.01)
+    return TrialResult(
+        status="done", metric_name="accuracy" if classes else "mse", test_metric=metric,
+        test_loss=draw.random(), validation_metric=None, validation_loss=None,
+        mae=None if classes else draw.random(), r2=None if classes else draw.random(),
+        train_loss=tuple(1 / epoch + 0.1 * draw.random() for epoch in range(1, 16)),
+        train_loss_step=tuple(range(23, 23 * 16, 23)), steps_per_epoch=23, curve=(),
+        robustness=tuple(
+            {"attack": "fgsm", "epsilon": epsilon, "value": metric * (1 - epsilon)}
+            for epsilon in (0.005, 0.01, 0.05)
+        ),
+        per_class=tuple(
+            {"label": label, "precision": draw.random(), "recall": draw.random(),
+             "f1": draw.random(), "support": 36} for label in range(10)
+        ) if classes else None,
+        confusion=tuple(
+            tuple(draw.randrange(36) if row == column else draw.randrange(2) for column in range(10))
+            for row in range(10)
+        ) if classes else None,
+        epochs_run=15, diverged_epoch=None, teacher_trial_ids=(), wall_s=1.0,
+        train_s=0.9, evaluate_s=0.1, stage_s=0.5, device_s=0.5, peak_memory_bytes=10**8,
+        device_name="cpu", numerics_class="made up", data_fingerprint="made up", finished_at=at,
+    )  # fmt: skip
+
+
+def call_demand(folder: Path) -> dict[str, float]:
+    """What is left to do of a study that is done."""
+    from sweep.cells import demand
+    from sweep.store import Store
+    from sweep.study import load_study
+
+    began = time.perf_counter()
+    found = demand(load_study(folder / "growth.toml"), Store(folder / "full"))
+    seconds = time.perf_counter() - began
+    assert not found.todo
+    return {"seconds": seconds}
+
+
+def call_query(folder: Path) -> dict[str, float]:
+    """The aggregate, through `sweep.query`."""
+    import duckdb  # noqa: F401 (imported when first used)
+
+    from sweep.query import query
+    from sweep.results import Results
+
+    began = time.perf_counter()
+    answer = query(Results(folder / "full"), AGGREGATE)
+    seconds = time.perf_counter() - began
+    assert answer.num_rows == 20
+    return {"seconds": seconds}
+
+
+def call_held(folder: Path) -> dict[str, float]:
+    """What a run of everything keeps in memory: cells and plan."""
+    from sweep.cells import demand
+    from sweep.plan import plan
+    from sweep.store import Store
+    from sweep.study import load_study
+
+    study = load_study(folder / "growth.toml")
+    store = Store(folder / "empty")
+    before = _resident_kb()
+    began = time.perf_counter()
+    wanted = demand(study, store)
+    stages = plan(cell.spec for cell in wanted.todo.values())
+    seconds = time.perf_counter() - began
+    assert stages.epochs > 0
+    return {
+        "seconds": seconds,
+        "held_kb_per_trial": (_resident_kb() - before) / len(wanted.todo),
+        "trials": len(wanted.todo),
+    }
+
+
+CALLS: dict[str, Callable[[Path], dict[str, float]]] = {
+    "demand": call_demand,
+    "query": call_query,
+    "held": call_held,
+}
+
+
+def _resident_kb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1024
+
+
+def called(what: str, folder: Path, repeats: int) -> dict[str, float]:
+    """Runs one of `CALLS` in processes of its own."""
+    answers = [
+        json.loads(
+            subprocess.run(
+                [sys.executable, "-m", "tests.benchmarks.growth", "--call", what, str(folder)],
+                capture_output=True, text=True, check=True,
+            ).stdout
+        )
+        for _ in range(repeats)
+    ]  # fmt: skip
+    return {
+        **answers[-1],
+        "median_s": statistics.median(answer["seconds"] for answer in answers),
+        "peak_mb": max(answer["peak_mb"] for answer in answers),
+    }
+
+
+def measure(size: int, repeats: int) -> dict[str, dict[str, float]]:
+    """All measurements of one size."""
+    sweep = str(Path(sys.executable).parent / "sweep")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        study = folder / "growth.toml"
+        study.write_text(study_file(size))
+        called("fill", folder, 1)
+        full = ("--results", str(folder / "full"))
+        empty = ("--results", str(folder / "empty"))
+        report = ("--output", str(folder / "report.html"))
+        return {
+            "sweep plan, nothing done": command(
+                sweep, "plan", str(study), *empty, "--json", repeats=repeats
+            ),
+            "sweep plan, all done": command(
+                sweep, "plan", str(study), *full, "--json", repeats=repeats
+            ),
+            "resume check (`demand`)": called("demand", folder, repeats),
+            "sweep run, nothing to do": command(
+                sweep, "run", str(study), *full, "--json", repeats=repeats
+            ),
+            "sweep status": command(sweep, "status", *full, "--json", repeats=repeats),
+            "aggregate (`query`)": called("query", folder, repeats),
+            "sweep query, aggregate": command(
+                sweep, "query", AGGREGATE, *full, "--json", repeats=repeats
+            ),
+            "sweep report": command(sweep, "report", "growth", *full, *report, repeats=repeats),
+            "cells and plan in memory": called("held", folder, repeats),
+        }
+
+
+def exponents(found: dict[int, dict[str, dict[str, float]]]) -> dict[str, float]:
+    """How time grows from the second largest size to the largest: `seconds ~ trials ** exponent`."""
+    if len(found) < 2:
+        return {}
+    small, large = sorted(found)[-2:]
+    trials = [found[size]["cells and plan in memory"]["trials"] for size in (small, large)]
+    return {
+        what: math.log(found[large][what]["median_s"] / found[small][what]["median_s"])
+        / math.log(trials[1] / trials[0])
+        for what in found[large]
+    }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=sorted(AXES), choices=sorted(AXES))
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--call", nargs=2, metavar=("WHAT", "FOLDER"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.call:
+        calls = {**CALLS, "fill": lambda folder: fill(folder) or {"seconds": 0.0}}
+        what, where = options.call
+        answer = calls[what](Path(where))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps({**answer, "peak_mb": peak}))
+    else:
+        measured = {size: measure(size, options.repeats) for size in options.sizes}
+        print(json.dumps({"sizes": measured, "exponents": exponents(measured)}, indent=2))
