@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks import fixed_costs, grids
+
 HERE = Path(__file__).parent
 REPEATS = 3
 
@@ -46,7 +48,7 @@ def module(name: str, *arguments: str) -> dict[str, Any]:
     """What a benchmark module prints."""
     answer = subprocess.run(
         [sys.executable, "-m", f"tests.benchmarks.{name}", *arguments],
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
         check=True,
     )
@@ -68,6 +70,8 @@ def main() -> None:
         },
         "empty_trials": module("empty_trials"),
         "dropout": module("dropout"),
+        "fixed_costs": module("fixed_costs"),
+        "grids": module("grids"),
     }
     (HERE / "results.json").write_text(json.dumps(results, indent=2) + "\n")
     (HERE / "results.md").write_text(_markdown(results))
@@ -105,6 +109,8 @@ def _markdown(results: dict[str, Any]) -> str:
                 f"{dropout['torch_ms'] / dropout['ours_ms']:.2f} times ours."
             ),
             "",
+            *fixed_costs.markdown(results["fixed_costs"]),
+            *grids.markdown(results["grids"]),
         ]
     )
 
