@@ -28,7 +28,7 @@ from sweep.records import Attempt, FailureKind, code_version, trial_row
 from sweep.selection import Candidate, choose_teacher
 from sweep.snapshots import DURABLE_EVERY_S, Snapshots
 from sweep.store import Store, write_atomically
-from trials.spec import TeacherRule
+from trials.spec import TeacherRule, TrialSpec
 from trials.task import ChosenTeacher, Measures, StageOutcome, StageTask, TrialResult
 
 RETRIES = {
@@ -316,7 +316,8 @@ class _Run:
         self._chosen[rule_key] = ""
         count = 0
         for stage in list(self._plan.stages.values()):
-            if rule_key in (rule.key for rule in stage.rules) and stage.key not in self._settled:
+            on_path = rule_key in (rule.key for rule in stage.spec.rules)
+            if on_path and stage.key not in self._settled:
                 blocked = [s for s in self._plan.below(stage.key) if s.key not in self._settled]
                 self._settled.update(s.key for s in blocked)
                 count += sum(s.key in self._cells for s in blocked)
@@ -331,7 +332,7 @@ class _Run:
         if key in self._settled or key in self._running:
             return
         stage = self._plan.stages[key]
-        for rule in stage.rules:
+        for rule in stage.spec.rules:  # its record names those of the whole path
             if rule.key not in self._chosen:
                 self._waiting[rule.key].append(key)
                 return
@@ -393,9 +394,13 @@ class _Run:
             hand_over=stage.key in self._plan.children or bool(wanted and wanted.keep_snapshot),
             measures=wanted.measures if wanted else self._on_the_way(stage),
             teachers={rule.key: self._chosen[rule.key] for rule in stage.rules},
-            path_teachers=tuple(dict.fromkeys(self._chosen[rule.key] for rule in stage.spec.rules)),
+            path_teachers=self._teachers(stage.spec),
             pause_after_s=self._durable_every_s,
         )
+
+    def _teachers(self, spec: TrialSpec) -> tuple[str, ...]:
+        """The chosen teachers of a training, in order of first use."""
+        return tuple(dict.fromkeys(self._chosen[rule.key] for rule in spec.rules))
 
     def _on_the_way(self, stage: Stage) -> Measures:
         """What to measure in a stage that no trial ends with: the points of the curve."""
@@ -440,11 +445,13 @@ class _Run:
             return
         self._settled.add(stage.key)
         if outcome.diverged_epoch is not None and outcome.result is not None:
-            # Everything that goes on from here would have gone the same way.
+            # Everything that goes on from here would have gone the same way, and met no more teachers.
+            met = self._teachers(stage.spec.shortened(outcome.epoch))
+            result = replace(outcome.result, teacher_trial_ids=met)
             for below in self._plan.below(stage.key):
                 self._settled.add(below.key)
                 if below.key in self._cells:
-                    self._publish(below.key, outcome.result, finished)
+                    self._publish(below.key, result, finished)
             self._snapshots.settle(stage.key)
             return
         wanted = self._wanted(stage)

@@ -1,8 +1,11 @@
 """What a study costs: exact counts, and time from what earlier trials took."""
 
+import itertools
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sweep.cells import demand
 from sweep.estimate import Overview, overview, pace_of_results
@@ -70,6 +73,55 @@ def test_a_shared_stage_counts_for_the_role_of_the_trials_that_share_it(store: S
     # Per seed, students of 2 and 4 epochs share one guided epoch and one alone.
     assert found.epochs_naive_by_role == {"student": 12, "baseline": 12, "teacher": 6}
     assert found.epochs_planned_by_role == {"student": 8, "baseline": 8, "teacher": 6}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    alphas=st.lists(st.sampled_from([0.0, 0.3, 0.7, 1.0]), min_size=1, unique=True),
+    switches=st.lists(st.integers(0, 7), min_size=1, unique=True),
+    lengths=st.lists(st.integers(1, 6), min_size=1, max_size=3, unique=True),
+    teachers=st.lists(st.sampled_from(["small", "large"]), min_size=1, unique=True),
+    temperatures=st.lists(st.sampled_from([1.0, 4.0]), min_size=1, unique=True),
+)
+def test_planned_epochs_are_the_distinct_prefixes_of_a_grid(
+    alphas: list[float],
+    switches: list[int],
+    lengths: list[int],
+    teachers: list[str],
+    temperatures: list[float],
+) -> None:
+    study = tiny_study(
+        **{
+            "grid.alpha": alphas, "grid.switch_epoch": switches, "grid.epochs": lengths,
+            "grid.teacher": teachers, "grid.temperature": temperatures, "grid.past_end": "allow",
+        }
+    )  # fmt: skip
+    # A training as the objective of each of its epochs: "alone", or who guides and how.
+    asked = itertools.product(alphas, teachers, temperatures, switches, lengths)
+    trainings = {
+        tuple(
+            (alpha, teacher, temperature) if epoch < switch and alpha < 1 else "alone"
+            for epoch in range(length)
+        )
+        for alpha, teacher, temperature, switch, length in asked
+    }
+    guided = {training for training in trainings if training[0] != "alone"}
+    prefixes = {training[:end] for training in guided for end in range(1, len(training) + 1)}
+    naive = {
+        "student": 2 * sum(map(len, guided)),
+        "baseline": 2 * sum(lengths),
+        "teacher": 2 * 3 * len(teachers),
+    }
+    planned = {**naive, "student": 2 * len(prefixes), "baseline": 2 * max(lengths)}
+    wanted = demand(study, None)
+    found = overview(wanted, None, 1)
+    assert found.epochs_naive_by_role == naive
+    assert found.epochs_planned_by_role == planned
+    assert (found.epochs_naive, found.epochs_planned) == (
+        sum(naive.values()), sum(planned.values()),
+    )  # fmt: skip
+    assert found.todo_epochs == found.epochs_planned
+    assert overview(wanted, None, 1, share=False).epochs_planned_by_role == naive
 
 
 def test_without_earlier_results_there_is_no_guess(store: Store) -> None:

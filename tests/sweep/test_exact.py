@@ -6,36 +6,84 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from sweep.cells import demand
+from sweep.execution.base import WorkerSetup
+from sweep.run import run
 from sweep.service import Where, run_study
 from sweep.store import Store
+from tests.sweep.executors import AnyOrder, Losses
 from tests.sweep.tiny import science, tiny_study
 
 CPU = {"gpus_per_trial": 0.0}
+KEEP = {"evaluation.keep": "weights"}
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """The tiny study, run in this process."""
     store = Store(tmp_path_factory.mktemp("undisturbed"))
-    summary = run_study(tiny_study(), store.layout.root, Where(local=True, **CPU))
+    summary = run_study(tiny_study(**KEEP), store.layout.root, Where(local=True, **CPU))
     assert (summary.done, summary.exit_status) == (8, 0)
     return store
 
 
+def assert_same(store: Store, undisturbed: Store) -> None:
+    """Equal tables, and equal bytes of every weights file."""
+    assert science(store).equals(science(undisturbed))
+    one, other = (
+        {path.name: path.read_bytes() for path in s.layout.weights("x").parent.iterdir()}
+        for s in (store, undisturbed)
+    )
+    assert one == other
+    assert len(one) == 8
+
+
 def test_forked_trials_equal_trials_run_alone(undisturbed: Store, tmp_path: Path) -> None:
-    run_study(tiny_study(), tmp_path, Where(local=True, **CPU), share=False)
-    assert science(Store(tmp_path)).equals(science(undisturbed))
+    run_study(tiny_study(**KEEP), tmp_path, Where(local=True, **CPU), share=False)
+    assert_same(Store(tmp_path), undisturbed)
 
 
-def test_ray_workers_give_what_this_process_gives(undisturbed: Store, tmp_path: Path) -> None:
-    summary = run_study(tiny_study(), tmp_path, Where(workers=2, **CPU))
-    assert (summary.done, summary.exit_status, summary.slots) == (8, 0, 2)
-    assert science(Store(tmp_path)).equals(science(undisturbed))
-    for path in undisturbed.layout.weights("x").parent.iterdir():
-        assert (tmp_path / "weights" / path.name).read_bytes() == path.read_bytes()
+@pytest.mark.parametrize(
+    ("workers", "share"),
+    [
+        (2, True),
+        pytest.param(1, True, marks=pytest.mark.slow),
+        pytest.param(3, True, marks=pytest.mark.slow),
+        pytest.param(3, False, marks=pytest.mark.slow),
+    ],
+)
+def test_ray_workers_give_what_this_process_gives(
+    workers: int, share: bool, undisturbed: Store, tmp_path: Path
+) -> None:
+    summary = run_study(tiny_study(**KEEP), tmp_path, Where(workers=workers, **CPU), share=share)
+    assert (summary.done, summary.exit_status, summary.slots) == (8, 0, workers)
+    assert summary.epochs == (22 if share else 24)
+    assert_same(Store(tmp_path), undisturbed)
+
+
+# Every stage is trained in earnest, and every fourth answer is lost with its worker.
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**32), slots=st.integers(1, 6), share=st.booleans())
+def test_any_order_and_any_number_of_slots_give_the_same(
+    seed: int, slots: int, share: bool, undisturbed: Store
+) -> None:
+    chance = Random(seed)
+    executor = AnyOrder(WorkerSetup(gpus=0.0), slots, chance, Losses(chance, 0.25))
+    with TemporaryDirectory() as folder:
+        store = Store(folder)
+        with store.writing():
+            summary = run(demand(tiny_study(**KEEP), store), store, executor, share=share)
+        executor.stop()
+        assert (summary.done, summary.exit_status) == (8, 0)
+        assert summary.epochs == (22 if share else 24)
+        assert_same(store, undisturbed)
 
 
 SCRIPT = """

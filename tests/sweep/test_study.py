@@ -127,6 +127,8 @@ assert not heavy, heavy
     assert found["epochs_planned_by_role"] == {
         "student": 1_652_400, "baseline": 22_950, "teacher": 68_850,
     }  # fmt: skip
+    naive, planned = (found[f"epochs_{kind}_by_role"]["student"] for kind in ("naive", "planned"))
+    assert naive / planned == 1.875
     # Each dataset: its students, 15 baselines and 45 teachers of 15 or 1500 epochs.
     for name, students in STUDENT_EPOCHS_NAIVE.items():
         alone = 60 * (1500 if name == "california_housing" else 15)
