@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from sweep.errors import QueryError
-from sweep.results import Results
+from sweep.records import CELLS
+from sweep.results import MEASURED, Results
 
 if TYPE_CHECKING:
     import duckdb
@@ -63,16 +64,26 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _views(database: "duckdb.DuckDBPyConnection", results: Results) -> None:
-    trials = results.trial_table()
-    attempts, _ = results.store.attempts.read()
-    tables = [
-        cells.add_column(0, "study", pa.array([name] * cells.num_rows, pa.string()))
-        for name, cells in ((name, results.cell_table(name, trials)) for name in results.studies())
-    ]
-    database.register("trials", trials)
+    """Makes the views; what a query does not ask for is not decoded."""
+    trials, robustness = results.trial_dataset()
+    attempts, _ = results.store.attempts.scan()
     database.register("attempts", attempts)
     database.register("runs", results.store.runs.read()[0])
-    database.register("cells", pa.concat_tables(tables) if tables else pa.table({"study": []}))
+    if robustness is None:
+        database.register("trials", trials)
+    else:
+        database.register("_trained", trials)
+        database.register("_robustness", robustness)
+        database.execute(
+            "CREATE VIEW trials AS SELECT _trained.* REPLACE (_robustness.robustness AS robustness)"
+            " FROM _trained JOIN _robustness USING (trial_id)"
+        )
+    database.register("_asked", _asked(results, trials.to_table(columns=["trial_id", "status"])))
+    database.execute(
+        f"CREATE VIEW cells AS SELECT study, {', '.join(f'_asked.{key}' for key in CELLS.names)}, "
+        f"{', '.join(f'trials.{key}' for key in MEASURED)}, _asked.status "
+        "FROM _asked LEFT JOIN trials USING (trial_id)"
+    )
     database.execute(
         "CREATE VIEW curves AS SELECT trial_id, unnest(train_loss_step) AS step, "
         "unnest(train_loss_step) / steps_per_epoch AS epoch, "
@@ -83,3 +94,13 @@ def _views(database: "duckdb.DuckDBPyConnection", results: Results) -> None:
         "point.epsilon AS epsilon, point.value AS value "
         "FROM (SELECT trial_id, unnest(robustness) AS point FROM trials)"
     )
+
+
+def _asked(results: Results, trials: pa.Table) -> pa.Table:
+    """The requested cells of all studies, with their status."""
+    schema = pa.schema([("study", pa.string()), *CELLS, ("status", pa.string())])
+    tables = [
+        asked.add_column(0, "study", pa.repeat(name, len(asked)))
+        for name, asked in ((name, results.asked_table(name, trials)) for name in results.studies())
+    ]
+    return pa.concat_tables([schema.empty_table(), *tables])

@@ -1,12 +1,15 @@
 """Reads a results directory: trials and cells as pandas frames, networks by trial id."""
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 
 from sweep import extensions
 from sweep.cells import last_failures
@@ -17,6 +20,12 @@ from sweep.store import Store
 if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
+
+
+MEASURED = tuple(name for name in TRIALS.names if name not in (*CELLS.names, "status"))
+"""What a trial has beside its parameters and its status."""
+
+POINT = ("attack", "epsilon", "value")
 
 
 class Results:
@@ -62,23 +71,45 @@ class Results:
         """
         return _frame(self.cell_table(study))
 
-    def cell_table(self, study: str, trials: pa.Table | None = None) -> pa.Table:
+    def cell_table(self, study: str) -> pa.Table:
         """The same as `cells`, as an Arrow table.
-
-        Args:
-            study: its name.
-            trials: what `trial_table` gave, for who reads several studies.
 
         Raises:
             StoreError: where the study was never run here.
         """
-        cells = self._asked(study)
-        trials = self.trial_table() if trials is None else trials
-        take = _positions(cells, trials)
-        for name in TRIALS.names:
-            if name not in CELLS.names and name != "status":
-                cells = cells.append_column(TRIALS.field(name), trials[name].take(take))
-        return cells.append_column("status", self._statuses(cells, trials["status"].take(take)))
+        trials = self.trial_table()
+        asked = self.asked_table(study, trials)
+        take = _positions(asked, trials)
+        measured = trials.select(MEASURED)
+        columns = [
+            *asked.columns[:-1],
+            *(column.take(take) for column in measured),
+            asked["status"],
+        ]
+        fields = [*CELLS, *measured.schema, asked.schema.field("status")]
+        return pa.Table.from_arrays(columns, schema=pa.schema(fields))
+
+    def asked_table(self, study: str, trials: pa.Table) -> pa.Table:
+        """The requested cells of a study as an Arrow table, without what was measured.
+
+        Args:
+            study: its name.
+            trials: at least `trial_id` and `status` of all trials.
+
+        Returns:
+            The columns of `sweep.records.CELLS` and `status`; see `cells`.
+
+        Raises:
+            StoreError: where the study was never run here.
+        """
+        found = self.store.read_cells(study)
+        if found is None:
+            known = ", ".join(self.studies()) or "none"
+            raise StoreError(f"study {study!r} was never run in {self.store.layout.root}; "
+                             f"studies there: {known}")  # fmt: skip
+        cells, _ = found
+        recorded = trials["status"].take(_positions(cells, trials))
+        return cells.append_column("status", self._statuses(cells, recorded))
 
     def statuses(self, study: str) -> dict[str, str]:
         """The status of every trial of a study, by its id; see `cells`.
@@ -86,19 +117,9 @@ class Results:
         Raises:
             StoreError: where the study was never run here.
         """
-        cells = self._asked(study)
         trials, _ = self.store.trials.read(["trial_id", "status"])
-        statuses = self._statuses(cells, trials["status"].take(_positions(cells, trials)))
-        return dict(zip(cells["trial_id"].to_pylist(), statuses.to_pylist(), strict=True))
-
-    def _asked(self, study: str) -> pa.Table:
-        """The cells of a study as they were asked for."""
-        found = self.store.read_cells(study)
-        if found is None:
-            known = ", ".join(self.studies()) or "none"
-            raise StoreError(f"study {study!r} was never run in {self.store.layout.root}; "
-                             f"studies there: {known}")  # fmt: skip
-        return found[0]
+        asked = self.asked_table(study, trials)
+        return dict(zip(*(asked[key].to_pylist() for key in ("trial_id", "status")), strict=True))
 
     def study_text(self, study: str) -> str:
         """The study as JSON, as it was run last."""
@@ -155,12 +176,27 @@ class Results:
     def trial_table(self) -> pa.Table:
         """The same as `trials`, as an Arrow table; warns of damaged files."""
         trials, damaged = self.store.trials.read()
-        if damaged:
-            names = ", ".join(path.name for path in damaged)
-            import warnings
+        _warn_of(damaged)
+        return _with_points(trials, self._later_points())
 
-            warnings.warn(f"damaged result files are left out: {names}", stacklevel=3)
-        return _with_evaluations(trials, self.store)
+    def trial_dataset(self) -> tuple[ds.Dataset, pa.Table | None]:
+        """The same as `trials`, for who does not know yet which columns are wanted.
+
+        Returns:
+            The trials, each column decoded when it is asked for, with the robustness measured by
+            their trainings; and, where more was measured later, `trial_id` and the whole
+            `robustness` of all trials. Warns of damaged files.
+        """
+        trials, damaged = self.store.trials.scan()
+        _warn_of(damaged)
+        later = self._later_points()
+        if later.num_rows == 0:
+            return trials, None
+        return trials, _with_points(trials.to_table(columns=["trial_id", "robustness"]), later)
+
+    def _later_points(self) -> pa.Table:
+        """Robustness measured after the training."""
+        return self.store.evaluations.read(["trial_id", *POINT])[0]
 
     def _statuses(self, cells: pa.Table, recorded: pa.ChunkedArray) -> pa.ChunkedArray:
         """The status of each cell, from the recorded one of its trial (null where none is)."""
@@ -203,24 +239,44 @@ def _positions(cells: pa.Table, trials: pa.Table) -> pa.Array:
     return pc.index_in(cells["trial_id"], value_set=trials["trial_id"])
 
 
-def _with_evaluations(trials: pa.Table, store: Store) -> pa.Table:
-    """Adds evaluations made after the training to the robustness of their trials."""
-    later, _ = store.evaluations.read(["trial_id", "attack", "epsilon", "value"])
+def _warn_of(damaged: list[Path]) -> None:
+    if damaged:
+        names = ", ".join(path.name for path in damaged)
+        warnings.warn(f"damaged result files are left out: {names}", stacklevel=4)
+
+
+def _with_points(trials: pa.Table, later: pa.Table) -> pa.Table:
+    """Adds points measured after the training to the robustness of their trials, sorted.
+
+    A point that the training measured itself stays.
+
+    Args:
+        trials: with `trial_id` and `robustness`.
+        later: `trial_id` and the columns of `POINT`.
+    """
     if later.num_rows == 0:
         return trials
-    extra: dict[str, dict[tuple[str, float], dict[str, Any]]] = {}
-    for row in later.to_pylist():
-        point = {key: row[key] for key in ("attack", "epsilon", "value")}
-        extra.setdefault(row["trial_id"], {})[row["attack"], row["epsilon"]] = point
-    column = []
-    ids = trials["trial_id"].to_pylist()
-    for trial_id, points in zip(ids, trials["robustness"].to_pylist(), strict=True):
-        known = {(p["attack"], p["epsilon"]): p for p in points or ()}
-        merged = {**extra.get(trial_id, {}), **known}
-        column.append([merged[key] for key in sorted(merged)])
+    own = trials["robustness"].combine_chunks()
+    trained = pa.Table.from_struct_array(pc.list_flatten(own)).select(POINT)
+    trained = trained.add_column(0, "row", pc.cast(pc.list_parent_indices(own), pa.int32()))
+    rows = pc.index_in(later["trial_id"], value_set=trials["trial_id"])
+    later = later.select(POINT).add_column(0, "row", rows).filter(pc.is_valid(rows))
+    key = ["row", "attack", "epsilon"]
+    points = (
+        pa.concat_tables([trained, later])
+        .group_by(key, use_threads=False)
+        .aggregate([("value", "first", pc.ScalarAggregateOptions(skip_nulls=False))])
+        .rename_columns([*key, "value"])
+        .sort_by([(name, "ascending") for name in key])
+    )
+    ends = np.searchsorted(points["row"].to_numpy(), np.arange(len(trials)), side="right")
+    column = pa.ListArray.from_arrays(
+        pa.array([0, *ends], pa.int32()),
+        points.select(POINT).to_struct_array().combine_chunks(),
+    )
     index = trials.schema.get_field_index("robustness")
     field = TRIALS.field("robustness")
-    return trials.set_column(index, field, pa.array(column, field.type))
+    return trials.set_column(index, field, column.cast(field.type))
 
 
 def _frame(table: pa.Table) -> "pd.DataFrame":

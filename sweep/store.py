@@ -13,16 +13,17 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from data.atomic import TEMPORARY, replacing
@@ -33,6 +34,9 @@ from trials.spec import TrialSpec
 
 SEGMENT_BYTES = 256 * 1024 * 1024
 _READ_ATTEMPTS = 20
+_PARQUET = ds.ParquetFileFormat()
+
+T = TypeVar("T")
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -108,24 +112,51 @@ class Shelf:
             StoreError: where a file cannot be read.
         """
         wanted = list(self.schema.names) if columns is None else list(columns)
-        needed = list(dict.fromkeys([*wanted, self.key, *(self.gives_way or ())[:1]]))
+        needed = list(dict.fromkeys([*wanted, *self._ranked]))
+        parts, damaged = self._of_each_file(
+            lambda file: _conform(_columns(file.parquet, needed), self.schema, needed)
+        )
+        schema = pa.schema([self.schema.field(name) for name in needed])
+        rows = pa.concat_tables(parts) if parts else schema.empty_table()
+        return self._one_of_each(rows).select(wanted), damaged
+
+    def scan(self) -> tuple[ds.Dataset, list[Path]]:
+        """The rows that `read` gives, for who does not know yet which columns are wanted.
+
+        Returns:
+            The files as they are now, held in memory as they were written: a column is decoded when
+            it is asked for. And the files that are damaged.
+
+        Raises:
+            StoreError: where a file cannot be read.
+        """
+        parts, damaged = self._of_each_file(lambda file: _PARQUET.make_fragment(file.content))
+        rows = ds.FileSystemDataset(parts, self.schema, _PARQUET)
+        ranked = rows.to_table(columns=self._ranked)
+        if len(self._one_of_each(ranked)) == len(ranked):
+            return rows, damaged
+        return ds.dataset(self._one_of_each(rows.to_table())), damaged
+
+    @property
+    def _ranked(self) -> list[str]:
+        """The columns that say which row of a key counts."""
+        return [self.key, *(self.gives_way or ())[:1]]
+
+    def _of_each_file(self, take: Callable[["_File"], T]) -> tuple[list[T], list[Path]]:
+        """Something from every file, all as they were at one moment, and the damaged ones."""
         for _ in range(_READ_ATTEMPTS):
             parts, damaged, gone = [], [], False
             for path in self.files():
                 file = _opened(path)
                 if file is not None:
-                    parts.append(_conform(_columns(file, needed), self.schema, needed))
+                    parts.append(take(file))
                 elif path.exists():
                     damaged.append(path)
                 else:
                     gone = True  # folded away while we looked: its rows are in a segment now
             if not gone:
-                break
-        else:
-            raise StoreError(f"{self.folded} changes faster than it can be read; try again")
-        schema = pa.schema([self.schema.field(name) for name in needed])
-        rows = pa.concat_tables(parts) if parts else pa.Table.from_batches([], schema)
-        return self._one_of_each(rows).select(wanted), damaged
+                return parts, damaged
+        raise StoreError(f"{self.folded} changes faster than it can be read; try again")
 
     def fold(self) -> None:
         """Merges small files into a segment; rows are readable at every moment of it."""
@@ -140,9 +171,9 @@ class Shelf:
         merged, kept = [], []
         for path in small:
             file = _opened(path)
-            if file is None or set(file.schema_arrow.names) - set(self.schema.names):
+            if file is None or set(file.parquet.schema_arrow.names) - set(self.schema.names):
                 continue  # damaged, or of a later version, whose columns would be lost
-            part = _columns(file, self.schema.names)
+            part = _columns(file.parquet, self.schema.names)
             merged.append(_conform(part, self.schema, self.schema.names))
             kept.append(path)
         if not merged:
@@ -184,10 +215,15 @@ def _clean(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _opened(path: Path) -> pq.ParquetFile | None:
+class _File(NamedTuple):
+    content: pa.Buffer
+    parquet: pq.ParquetFile
+
+
+def _opened(path: Path) -> _File | None:
     """A file whose content is what its name says; None where it is not, or is absent."""
     try:
-        content = path.read_bytes()
+        content = pa.py_buffer(path.read_bytes())
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -195,7 +231,7 @@ def _opened(path: Path) -> pq.ParquetFile | None:
     if hashlib.sha256(content).hexdigest() != path.stem:
         return None
     try:
-        return pq.ParquetFile(pa.BufferReader(content))
+        return _File(content, pq.ParquetFile(pa.BufferReader(content)))
     except pa.ArrowException:
         return None
 
