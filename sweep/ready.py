@@ -1,6 +1,6 @@
 """The stages that can start, in the order in which they are given out."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 
 class Ready:
@@ -25,12 +25,6 @@ class Ready:
         """
         self._pushed += 1
         (self._leaving if leaves_snapshot else self._ending).append((self._pushed, key))
-
-    def drop(self, keys: Iterable[str]) -> None:
-        """Takes out stages that must wait again."""
-        gone = set(keys)
-        self._leaving = [entry for entry in self._leaving if entry[1] not in gone]
-        self._ending = [entry for entry in self._ending if entry[1] not in gone]
 
     def pop(self, has_room: Callable[[str], bool], idle: bool) -> str | None:
         """Takes the next stage to start.

@@ -367,8 +367,18 @@ class _Run:
             ready = self._ready.pop(self._snapshots.has_room, idle=not self._running)
             if ready is None:
                 return
-            if ready not in self._settled:
+            if ready in self._settled or ready in self._running:
+                continue
+            if self._snapshots.can_begin(ready):
                 self._submit(self._plan.stages[ready])
+            else:
+                self._train_again(self._plan.stages[ready].parent)
+
+    def _train_again(self, key: str | None) -> None:
+        """A snapshot is lost: the stage that left it runs again, and releases those that need it."""
+        if key is not None:
+            self._settled.discard(key)
+            self._ready.push(key, leaves_snapshot=True)
 
     def _submit(self, stage: Stage) -> None:
         start, epoch = self._snapshots.begin(stage.key)
@@ -522,7 +532,7 @@ class _Run:
             self._note(s.key, finished, failure, again)
         if again:
             if "ObjectLost" in failure.message or "OwnerDied" in failure.message:
-                self._go_back(stage)
+                self._snapshots.lose_start(stage.key)  # it went with its node
             return
         self._settled.update(s.key for s in below)
         self._counts["failed"] += len(lost)
@@ -535,24 +545,6 @@ class _Run:
             for rule_key in self._rules_of.get(s.key, ()):
                 if rule_key not in self._chosen:
                     self._block(rule_key, f"teacher {describe(self._cells[s.key])} failed")
-
-    def _go_back(self, stage: Stage) -> None:
-        """The snapshot to go on from is lost with its node: train from the last one there is."""
-        if self._snapshots.reread_pause(stage.key):
-            return
-        self._later = [(due, key) for due, key in self._later if key != stage.key]
-        while stage.parent is not None:
-            self._snapshots.lose(stage.parent)
-            if stage.parent in self._kept:
-                break
-            siblings = self._plan.children[stage.parent]
-            self._ready.drop(siblings)
-            self._later = [(due, key) for due, key in self._later if key not in siblings]
-            stage = self._plan.stages[stage.parent]
-            self._settled.discard(stage.key)
-            if stage.parent is not None and self._snapshots.has(stage.parent):
-                break
-        self._ready.push(stage.key, stage.key in self._plan.children)
 
     # Records
 

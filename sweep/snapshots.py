@@ -85,6 +85,12 @@ class Snapshots:
 
     # Where stages start
 
+    def can_begin(self, key: str) -> bool:
+        """Whether what a stage goes on from is there."""
+        parent = self._plan.stages[key].parent
+        there = parent is None or parent in self._held or parent in self._kept
+        return there or key in self._paused
+
     def begin(self, key: str) -> tuple[Handle | None, int]:
         """What a stage that starts now goes on from, and the epochs done there."""
         stage = self._plan.stages[key]
@@ -142,20 +148,19 @@ class Snapshots:
         if held is not None:
             self._bytes -= held.size
 
-    def has(self, key: str) -> bool:
-        """Whether the snapshot after a stage is held."""
-        return key in self._held
-
-    def reread_pause(self, key: str) -> bool:
-        """Takes what a paused stage handed back from its checkpoint, if there is one."""
+    def lose_start(self, key: str) -> None:
+        """What a stage went on from is gone; if it is on disk, it is taken from there."""
         paused, path = self._paused.get(key), self._files.get(key)
+        if paused is None:
+            parent = self._plan.stages[key].parent
+            if parent is not None:
+                self.lose(parent)
+            return
         self._forget_pause(key)
-        if paused is None or path is None:
-            return False
-        content = path.read_bytes()
-        self._paused[key] = _Paused(self._executor.put(content), len(content), paused.epoch)
-        self._grow(len(content))
-        return True
+        if path is not None:
+            content = path.read_bytes()
+            self._paused[key] = _Paused(self._executor.put(content), len(content), paused.epoch)
+            self._grow(len(content))
 
     # Within
 

@@ -31,14 +31,6 @@ def test_without_room_stages_that_leave_nothing_go_first_and_the_others_wait() -
     assert ready.pop(lambda key: key == "b", idle=False) == "b"
 
 
-def test_dropped_stages_do_not_start() -> None:
-    ready = Ready()
-    for key in "abcd":
-        ready.push(key, key in "ab")
-    ready.drop({"a", "c"})
-    assert [ready.pop(everywhere, idle=False) for _ in range(3)] == ["d", "b", None]
-
-
 @given(st.lists(st.tuples(st.booleans(), st.booleans(), st.booleans())))
 def test_every_stage_starts_once(steps: list[tuple[bool, bool, bool]]) -> None:
     ready, waiting, started = Ready(), set[str](), list[str]()
