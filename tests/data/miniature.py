@@ -55,7 +55,7 @@ def rows_of(entry: DatasetEntry, train_images: int | None = None) -> RawArrays:
         )
         return RawArrays(x[:4_150], y[:4_150], x[4_150:], y[4_150:])
     channels, height, width = entry.input_shape
-    train, test = (10, 6) if height * width > 500 else (72, 40)
+    train, test = (10, 6) if height * width > 500 else (74, 40)
     train = train_images or train
     prototypes = rng.integers(0, entry.pixel_max + 1, size=(entry.outputs, height, width, channels))
     labels = np.arange(train + test) % entry.outputs
