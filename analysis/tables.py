@@ -1,6 +1,7 @@
 """The report's tables as values: columns and rows of written cells that know how they sort."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -194,11 +195,15 @@ def attacks_full(cells: pd.DataFrame, dataset: str) -> Table | None:
         name = f"epsilon {epsilon:g}" if one_attack else f"{attack} {epsilon:g}"
         columns += [name, "± deviation", "n", "difference"]
     rows = []
-    for _, part in table.groupby(keys, dropna=False, sort=True):
-        head = part.iloc[0]
-        entries = [Entry("baseline" if head["role"] == "baseline" else words.number(head.teacher))]
-        entries += [_parameter(head[key]) for key in shown]
-        found = {(r["attack"], r["epsilon"]): r for r in part.to_dict("records")}
+    parts: dict[int, list[dict[Any, Any]]] = defaultdict(list)
+    numbers = table.groupby(keys, dropna=False, sort=True).ngroup()
+    for number, record in zip(numbers, table.to_dict("records"), strict=True):
+        parts[number].append(record)
+    for _, part in sorted(parts.items()):
+        head = part[0]
+        teacher = "baseline" if head["role"] == "baseline" else words.number(head["teacher"])
+        entries = [Entry(teacher), *(_parameter(head[key]) for key in shown)]
+        found = {(r["attack"], r["epsilon"]): r for r in part}
         for point in points:
             row = found.get(point)
             if row is None:

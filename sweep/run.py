@@ -9,13 +9,13 @@ import signal
 import threading
 import time
 import uuid
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, MutableSet
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from sweep.cells import Demand, Wanted
 from sweep.execution.base import Executor, Failure, Finished
@@ -196,7 +196,7 @@ class _Run:
         self._running: dict[str, float] = {}
         self._begun_at: dict[str, int] = {}
         self._failed_tries: dict[str, int] = defaultdict(int)
-        self._settled: set[str] = self._not_needed()
+        self._settled = _Settled(self._plan.stages, self._not_needed())
         self._share, self._durable_every_s = share, durable_every_s
         self._snapshots = Snapshots(
             self._plan, store, executor, self._kept, self._settled, snapshot_bytes, durable_every_s
@@ -608,9 +608,12 @@ class _Run:
             self._store.write_live({**live, "at": datetime.now(UTC).isoformat()})
 
     def _eta_s(self, now: float) -> float | None:
-        left = [s for s in self._plan.stages.values() if s.key not in self._settled]
-        spent = {key: now - began for key, began in self._running.items()}
-        return self._pace.remaining_s(left, spent, self._executor.slots)
+        spent = [
+            (_work(self._plan.stages[key]), now - began)
+            for key, began in self._running.items()
+            if key not in self._settled
+        ]
+        return self._pace.remaining_s(self._settled.left, spent, self._executor.slots)
 
     def _running_trials(self) -> list[str]:
         return [key for key in self._running if key in self._cells]
@@ -625,6 +628,58 @@ class _Run:
         return f"{describe(cell)}, epochs {stage.start}-{stage.stop}"
 
 
+class _Work(NamedTuple):
+    """What a stage's time depends on."""
+
+    dataset: str
+    model: str
+    epochs: int
+
+
+def _work(stage: Stage) -> _Work:
+    return _Work(stage.spec.data.name, stage.spec.recipe.model, stage.epochs)
+
+
+class _Settled(MutableSet[str]):
+    """Keys of the stages of a plan that are not to be run (any more).
+
+    Attributes:
+        left: how many stages of each kind of work are not among them.
+    """
+
+    def __init__(self, stages: Mapping[str, Stage], keys: Iterable[str]) -> None:
+        self._stages = stages
+        self._keys: set[str] = set()
+        self.left = Counter(map(_work, stages.values()))
+        self.update(keys)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._keys
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def add(self, key: str) -> None:
+        """Adds a stage."""
+        if key not in self._keys:
+            self._keys.add(key)
+            self.left[_work(self._stages[key])] -= 1
+
+    def update(self, keys: Iterable[str]) -> None:
+        """Adds stages."""
+        for key in keys:
+            self.add(key)
+
+    def discard(self, key: str) -> None:
+        """Takes a stage out: it is to be run again."""
+        if key in self._keys:
+            self._keys.discard(key)
+            self.left[_work(self._stages[key])] += 1
+
+
 class _Pace:
     """Learns what an epoch costs, by dataset and network, and estimates what is left."""
 
@@ -635,31 +690,34 @@ class _Pace:
 
     def learn(self, stage: Stage, seconds: float) -> None:
         """Takes in a stage that ended."""
-        kind = (stage.spec.data.name, stage.spec.recipe.model)
-        self._seconds[kind] += seconds
-        self._epochs[kind] += max(1, stage.epochs)
+        work = _work(stage)
+        self._seconds[work[:2]] += seconds
+        self._epochs[work[:2]] += max(1, work.epochs)
 
     def remaining_s(
-        self, stages: Iterable[Stage], spent_s: Mapping[str, float], slots: int
+        self, left: Mapping[_Work, int], spent_s: Iterable[tuple[_Work, float]], slots: int
     ) -> float | None:
         """Seconds for the stages that are left, on a number of workers.
 
         Args:
-            stages: that have not ended.
-            spent_s: for those that run, how long they have.
+            left: how many stages of each kind of work have not ended.
+            spent_s: for each of them that runs, how long it has.
             slots: workers.
         """
         pace = {kind: self._seconds[kind] / self._epochs[kind] for kind in self._epochs}
         if not pace:
             return None
         dearest = max(pace.values())  # a network not seen yet is taken to cost what this one does
+        waiting = Counter(left)
         total = longest = 0.0
-        for stage in stages:
-            kind = (stage.spec.data.name, stage.spec.recipe.model)
-            whole = stage.epochs * pace.get(kind, dearest)
-            spent = spent_s.get(stage.key, 0.0)
-            left = whole - spent if spent < whole else spent  # overdue: taken to be half way
-            total, longest = total + left, max(longest, left)
+        for work, spent in spent_s:
+            waiting[work] -= 1
+            whole = work.epochs * pace.get(work[:2], dearest)
+            rest = whole - spent if spent < whole else spent  # overdue: taken to be half way
+            total, longest = total + rest, max(longest, rest)
+        for work in +waiting:
+            whole = work.epochs * pace.get(work[:2], dearest)
+            total, longest = total + waiting[work] * whole, max(longest, whole)
         self.last_s = max(longest, total / slots)
         return self.last_s
 

@@ -12,10 +12,10 @@ from sweep.execution.base import Failure, Finished, WorkerSetup
 from sweep.execution.local import LocalExecutor
 from sweep.expand import Role
 from sweep.filters import parse
-from sweep.plan import plan
+from sweep.plan import Stage, plan
 from sweep.progress import RunState, Silent
 from sweep.records import FailureKind
-from sweep.run import PAUSE_S, Interrupt, RunSummary, _Pace, run
+from sweep.run import PAUSE_S, Interrupt, RunSummary, _Pace, _Settled, _work, run
 from sweep.store import Store
 from tests.sweep.tiny import FakeTraining, tiny_study
 
@@ -319,12 +319,58 @@ def test_the_estimate_by_hand(store: Store) -> None:
     teachers = [s for s in stages if s.spec.recipe.model == "small"]
     students = [s for s in stages if s.spec.recipe.model == "medium"]
     pace = _Pace()
-    assert pace.remaining_s(stages, {}, 2) is None
+
+    def estimate(
+        left: list[Stage], slots: int, running: tuple[tuple[Stage, float], ...] = ()
+    ) -> Any:
+        spent_s = [(_work(stage), spent) for stage, spent in running]
+        return pace.remaining_s(Counter(map(_work, left)), spent_s, slots)
+
+    assert estimate(stages, 2) is None
     pace.learn(teachers[0], 6.0)  # 3 epochs: 2 s each
-    assert pace.remaining_s(teachers[1:], {}, 2) == 6.0  # one stage cannot be split
-    assert pace.remaining_s(teachers[1:], {teachers[1].key: 4.0}, 2) == 2.0
-    assert pace.remaining_s(teachers[1:], {teachers[1].key: 9.0}, 2) == 9.0  # overdue
+    assert estimate(teachers[1:], 2) == 6.0  # one stage cannot be split
+    assert estimate(teachers[1:], 2, ((teachers[1], 4.0),)) == 2.0
+    assert estimate(teachers[1:], 2, ((teachers[1], 9.0),)) == 9.0  # overdue
+    assert estimate(teachers, 1, ((teachers[0], 4.0), (teachers[1], 5.0))) == 2.0 + 1.0
+    assert estimate(teachers, 2, ((teachers[0], 5.0),)) == 6.0  # the other has not begun
     epochs = sum(s.epochs for s in students)
-    assert pace.remaining_s(students, {}, 2) == epochs * 2.0 / 2  # unseen: as the dearest known
+    assert estimate(students, 2) == epochs * 2.0 / 2  # unseen: as the dearest known
     pace.learn(students[0], students[0].epochs * 5.0)
-    assert pace.remaining_s(students, {}, 1) == epochs * 5.0
+    assert estimate(students, 1) == epochs * 5.0
+
+
+def test_what_is_left_is_counted_as_stages_come_and_go(store: Store) -> None:
+    stages = plan(cell.spec for cell in demand(tiny_study(), store).todo.values()).stages
+    keys = list(stages)
+    settled = _Settled(stages, keys[:2])
+    settled.add(keys[1])  # again
+    settled.add(keys[2])
+    settled.update(keys[2:6])
+    settled.discard(keys[0])
+    settled.discard(keys[9])  # never was there
+    assert settled == set(keys[1:6])
+    assert +settled.left == Counter(_work(stages[key]) for key in keys if key not in keys[1:6])
+    settled.update(keys)
+    assert not +settled.left
+
+
+def test_the_estimate_of_a_run_is_that_of_what_it_has_not_done(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where every epoch takes 1000 s, the estimate says how many are left."""
+    learn = _Pace.learn
+    monkeypatch.setattr("sweep.run.SHOW_S", 0.0)
+    monkeypatch.setattr("sweep.run.LIVE_S", 0.0)
+    monkeypatch.setattr(
+        _Pace, "learn", lambda self, stage, _: learn(self, stage, 1000.0 * stage.epochs)
+    )
+    states: list[RunState] = []
+
+    class Watch(Silent):
+        def show(self, state: RunState) -> None:
+            states.append(state)
+
+    go(store, FakeTraining(), progress=Watch())
+    told = [(state.eta_s, state.epochs_total - state.epochs_done) for state in states]
+    assert len({left for _, left in told}) > 5
+    assert [eta for eta, _ in told] == pytest.approx([1000 * left for _, left in told], abs=100)
