@@ -201,9 +201,9 @@ def _kept_states(store: Store, specs: Iterable[TrialSpec]) -> dict[str, TrialSpe
     keys = store.kept_snapshots()
     if not keys:
         return {}
-    records, _ = store.trials.read(["trial_id", "epochs_run"])
+    records, _ = store.trials.read(["trial_id", "epochs"])
     lengths = sorted(
-        {row["epochs_run"] for row in records.to_pylist() if row["trial_id"] in keys}, reverse=True
+        {row["epochs"] for row in records.to_pylist() if row["trial_id"] in keys}, reverse=True
     )
     found: dict[str, TrialSpec] = {}
     for spec in specs:

@@ -342,17 +342,23 @@ class _Run:
             spec=stage.spec,
             start_epoch=stage.start,
             ends_trial=wanted is not None,
-            keep_weights=bool(wanted and wanted.keep_weights),
+            keep_weights=self._weights_are_wanted(stage),
             hand_over=stage.key in self._plan.children or bool(wanted and wanted.keep_snapshot),
             measures=wanted.measures if wanted else self._on_the_way(stage),
             teachers={rule.key: self._chosen[rule.key] for rule in stage.rules},
-            path_teachers=tuple(dict.fromkeys(self._chosen[rule.key] for rule in stage.spec.rules)),
+            path_teachers={rule.key: self._chosen[rule.key] for rule in stage.spec.rules},
         )
 
     def _on_the_way(self, stage: Stage) -> Measures:
-        """What to measure in a stage that no trial ends with: the points of the curve."""
+        """What to measure in a stage that no trial ends with, unless all of them do early."""
         below = next(s.key for s in self._plan.below(stage.key) if s.key in self._cells)
-        return Measures(every_epochs=self._demand.measures(below).measures.every_epochs)
+        return self._demand.measures(below).measures
+
+    def _weights_are_wanted(self, stage: Stage) -> bool:
+        """Whether a trial that ends with the stage, or may end early in it, keeps its weights."""
+        early = stage.spec.recipe.early_stop.patience > 0
+        ending = self._plan.below(stage.key) if early else [stage]
+        return any(wanted.keep_weights for s in ending if (wanted := self._wanted(s)) is not None)
 
     def _wanted(self, stage: Stage) -> Wanted | None:
         return self._demand.measures(stage.key) if stage.key in self._cells else None
@@ -367,28 +373,25 @@ class _Run:
         if finished.failure is not None:
             self._fail(stage, finished, finished.failure)
         elif isinstance(finished.outcome, StageOutcome):
-            self._pace.learn(stage, elapsed)
+            trained = finished.outcome.epoch - stage.start
+            if trained > 0:
+                self._pace.learn(stage, elapsed * stage.epochs / trained)
             self._succeed(stage, finished, finished.outcome)
 
     def _succeed(self, stage: Stage, finished: Finished, outcome: StageOutcome) -> None:
         self._settled.add(stage.key)
-        self._epochs_done += outcome.epoch - stage.start
-        if outcome.diverged_epoch is not None and outcome.result is not None:
-            # Everything that goes on from here would have gone the same way.
-            for below in self._plan.below(stage.key):
-                self._settled.add(below.key)
-                if below.key in self._cells:
-                    self._publish(below.key, outcome.result, finished)
+        trained = max(0, outcome.epoch - stage.start)  # a kept training may have stopped before
+        self._epochs_done += trained
+        if outcome.ended_early and outcome.result is not None:
+            # Everything that goes on from here would have ended the same way.
+            after = [s for s in self._plan.below(stage.key) if s.key not in self._settled]
+            self._epochs_total -= stage.epochs - trained + sum(s.epochs for s in after)
+            self._settled.update(s.key for s in after)
+            for ended in (stage, *after):
+                self._end_trial(ended, finished, outcome)
             self._drop_parent(stage)
             return
-        wanted = self._wanted(stage)
-        if outcome.result is not None and wanted is not None:
-            if outcome.weights is not None:
-                write_atomically(self._store.layout.weights(stage.key), outcome.weights)
-            if wanted.keep_snapshot:
-                content = self._executor.get(finished.snapshot)
-                write_atomically(self._store.layout.snapshot(stage.key), content)
-            self._publish(stage.key, outcome.result, finished)
+        self._end_trial(stage, finished, outcome)
         children = self._plan.children.get(stage.key, ())
         if children:
             self._snapshots[stage.key] = finished.snapshot
@@ -397,6 +400,18 @@ class _Run:
             for child in sorted(children, key=lambda k: -self._plan.stages[k].trials):
                 self._release(child)
         self._drop_parent(stage)
+
+    def _end_trial(self, stage: Stage, finished: Finished, outcome: StageOutcome) -> None:
+        """Keeps and publishes what is wanted of the trial that ends with a stage, if one does."""
+        wanted = self._wanted(stage)
+        if outcome.result is None or wanted is None:
+            return
+        if wanted.keep_weights and outcome.weights is not None:
+            write_atomically(self._store.layout.weights(stage.key), outcome.weights)
+        if wanted.keep_snapshot and outcome.diverged_epoch is None:
+            content = self._executor.get(finished.snapshot)
+            write_atomically(self._store.layout.snapshot(stage.key), content)
+        self._publish(stage.key, outcome.result, finished)
 
     def _publish(self, trial_id: str, result: TrialResult, finished: Finished) -> None:
         if trial_id in self._published:

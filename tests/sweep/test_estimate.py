@@ -72,6 +72,16 @@ def test_a_shared_stage_counts_for_the_role_of_the_trials_that_share_it(store: S
     assert found.epochs_planned_by_role == {"student": 8, "baseline": 8, "teacher": 6}
 
 
+def test_trials_that_may_stop_early_are_counted(store: Store) -> None:
+    assert looked_at(store).may_stop_early == 0
+    rule = {"recipe.early_stop.patience": 2, "teacher.recipe": {"early_stop": {"patience": 0}}}
+    found = looked_at(store, tiny_study(**rule))
+    assert (found.trials, found.may_stop_early) == (8, 6)
+    assert (found.epochs_naive, found.epochs_planned) == (24, 22)  # an upper bound
+    best = tiny_study(**{"recipe.early_stop.restore_best": True})
+    assert looked_at(store, best).may_stop_early == 0
+
+
 def test_without_earlier_results_there_is_no_guess(store: Store) -> None:
     estimate = looked_at(store).estimate
     assert estimate["seconds"] is None
