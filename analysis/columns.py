@@ -46,6 +46,8 @@ RESULTS = frozenset(
         "stage_key",
         "curve",
         "diverged_epoch",
+        "stopped_epoch",
+        "best_epoch",
         "schedule",
         "numerics_class",
         "numerics_version",

@@ -211,8 +211,8 @@ def _kept_states(store: Store, specs: Iterable[TrialSpec]) -> dict[str, TrialSpe
     ends, checkpoints = store.kept_snapshots(), store.checkpoints()
     lengths = {epochs for epochs, _ in checkpoints.values()}
     if ends:
-        records, _ = store.trials.read(["trial_id", "epochs_run"])
-        lengths |= {r["epochs_run"] for r in records.to_pylist() if r["trial_id"] in ends}
+        records, _ = store.trials.read(["trial_id", "epochs"])
+        lengths |= {r["epochs"] for r in records.to_pylist() if r["trial_id"] in ends}
     if not lengths:
         return {}
     found: dict[str, TrialSpec] = {}

@@ -22,7 +22,10 @@ ROLES = (Role.STUDENT, Role.BASELINE, Role.TEACHER)
 
 @dataclass(frozen=True)
 class Overview:
-    """The counts of a plan, as `sweep plan` shows them."""
+    """The counts of a plan, as `sweep plan` shows them.
+
+    Epochs are an upper bound where some of the trials may stop early.
+    """
 
     study: str
     trials: int
@@ -32,6 +35,7 @@ class Overview:
     done: int
     todo: int
     failed: int
+    may_stop_early: int
     epochs_naive: int
     epochs_planned: int
     epochs_naive_by_role: Mapping[str, int]
@@ -96,6 +100,7 @@ def overview(
         done=demand.done,
         todo=len(demand.todo),
         failed=demand.failed_before,
+        may_stop_early=sum(cell.spec.recipe.early_stop.patience > 0 for cell in distinct.values()),
         epochs_naive=naive_by_role.total(),
         epochs_planned=planned_by_role.total(),
         epochs_naive_by_role=naive_by_role,
@@ -217,6 +222,8 @@ def _points(cell: Cell) -> int:
 def calibrate(cells: Iterable[Cell], steps: int = 12) -> dict[tuple[str, str], float]:
     """Measures seconds per epoch by training a few steps of every network, in this process.
 
+    What a recipe watches on the validation split after an epoch is left out.
+
     Args:
         cells: of which every distinct dataset and network is measured.
         steps: minibatches to train; a full batch trains this many epochs.
@@ -225,7 +232,7 @@ def calibrate(cells: Iterable[Cell], steps: int = 12) -> dict[tuple[str, str], f
     import time
 
     from trials.device import choose, configure
-    from trials.spec import Segment
+    from trials.spec import EarlyStop, LrSchedule, Segment
     from trials.stage import Workshop
     from trials.train import steps_per_epoch, train
 
@@ -248,7 +255,10 @@ def calibrate(cells: Iterable[Cell], steps: int = 12) -> dict[tuple[str, str], f
             done = steps_per_epoch(cell.spec.recipe, len(part.y))
             per_epoch = float(steps_per_epoch(cell.spec.recipe, rows))
         epochs = steps if size is None else 1
-        spec = dataclasses.replace(cell.spec, schedule=(Segment(epochs),))
+        recipe = dataclasses.replace(
+            cell.spec.recipe, lr_schedule=LrSchedule(), early_stop=EarlyStop()
+        )
+        spec = dataclasses.replace(cell.spec, recipe=recipe, schedule=(Segment(epochs),))
         train(spec, short, {}, device=workshop.device)  # warms up
         began = time.perf_counter()
         train(spec, short, {}, device=workshop.device)

@@ -74,7 +74,7 @@ CELL_COLUMNS = (
 
 PARAMETER_COLUMNS = (
     "epochs", "batch_size", "optimizer", "learning_rate", "weight_decay", "momentum", "init",
-    "soft_loss", "precision", "train_size", "validation", "split_seed",
+    "soft_loss", "precision", "train_size", "validation", "split_seed", "lr_schedule", "early_stop",
 )  # fmt: skip
 
 
@@ -152,6 +152,8 @@ def _recipe(section: RecipeSection, model: str) -> Recipe:
         momentum=section.momentum,
         init=section.init,
         precision=section.precision,
+        lr_schedule=section.lr_schedule.over(section.epochs),
+        early_stop=section.early_stop.rule(),
     )
 
 
@@ -185,6 +187,7 @@ def _cell(
 def _parameters(
     section: RecipeSection, split: data.DataSpec
 ) -> Mapping[str, float | int | str | None]:
+    early_stop = section.early_stop.rule()
     return {
         "epochs": section.epochs,
         "batch_size": section.batch_size,
@@ -198,6 +201,8 @@ def _parameters(
         "train_size": split.train_size,
         "validation": split.validation,
         "split_seed": split.split_seed,
+        "lr_schedule": str(section.lr_schedule.over(section.epochs)),
+        "early_stop": str(early_stop) if early_stop.watches else None,
     }
 
 

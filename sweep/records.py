@@ -62,6 +62,8 @@ _WORDS = [
     pa.field("train_size", pa.int64()),
     pa.field("validation", pa.float64()),
     pa.field("split_seed", pa.int64()),
+    pa.field("lr_schedule", pa.string()),
+    pa.field("early_stop", pa.string()),
 ]
 
 
@@ -93,6 +95,8 @@ TRIALS = _versioned(
         pa.field("confusion", pa.list_(pa.list_(pa.int64()))),
         pa.field("epochs_run", pa.int64()),
         pa.field("diverged_epoch", pa.int64()),
+        pa.field("stopped_epoch", pa.int64()),
+        pa.field("best_epoch", pa.int64()),
         pa.field("selected_on", pa.string()),
         pa.field("teacher_trial_ids", pa.list_(pa.string())),
         pa.field("wall_s", pa.float64()),

@@ -28,7 +28,7 @@ from sweep.records import Attempt, FailureKind, code_version, trial_row
 from sweep.selection import Candidate, choose_teacher
 from sweep.snapshots import DURABLE_EVERY_S, Snapshots
 from sweep.store import Store, write_atomically
-from trials.spec import TeacherRule, TrialSpec
+from trials.spec import TeacherRule
 from trials.task import ChosenTeacher, Measures, StageOutcome, StageTask, TrialResult
 
 RETRIES = {
@@ -400,22 +400,24 @@ class _Run:
             spec=stage.spec,
             start_epoch=start_epoch,
             ends_trial=wanted is not None,
-            keep_weights=bool(wanted and wanted.keep_weights),
+            keep_weights=self._weights_are_wanted(stage),
             hand_over=stage.key in self._plan.children or bool(wanted and wanted.keep_snapshot),
             measures=wanted.measures if wanted else self._on_the_way(stage),
             teachers={rule.key: self._chosen[rule.key] for rule in stage.rules},
-            path_teachers=self._teachers(stage.spec),
+            path_teachers={rule.key: self._chosen[rule.key] for rule in stage.spec.rules},
             pause_after_s=self._durable_every_s,
         )
 
-    def _teachers(self, spec: TrialSpec) -> tuple[str, ...]:
-        """The chosen teachers of a training, in order of first use."""
-        return tuple(dict.fromkeys(self._chosen[rule.key] for rule in spec.rules))
-
     def _on_the_way(self, stage: Stage) -> Measures:
-        """What to measure in a stage that no trial ends with: the points of the curve."""
+        """What to measure in a stage that no trial ends with, unless all of them do early."""
         below = next(s.key for s in self._plan.below(stage.key) if s.key in self._cells)
-        return Measures(every_epochs=self._demand.measures(below).measures.every_epochs)
+        return self._demand.measures(below).measures
+
+    def _weights_are_wanted(self, stage: Stage) -> bool:
+        """Whether a trial that ends with the stage, or may end early in it, keeps its weights."""
+        early = stage.spec.recipe.early_stop.patience > 0
+        ending = self._plan.below(stage.key) if early else [stage]
+        return any(wanted.keep_weights for s in ending if (wanted := self._wanted(s)) is not None)
 
     def _wanted(self, stage: Stage) -> Wanted | None:
         return self._demand.measures(stage.key) if stage.key in self._cells else None
@@ -434,9 +436,11 @@ class _Run:
             self._fail(stage, finished, finished.failure)
         elif isinstance(finished.outcome, StageOutcome):
             start = self._begun_at.pop(stage.key)
-            reached = stage.spec.shortened(finished.outcome.epoch)
-            self._epochs_done += finished.outcome.epoch - start
-            self._pace.learn(replace(stage, start=start, spec=reached), elapsed)
+            reached = finished.outcome.epoch  # below the start where a kept training had stopped
+            self._epochs_done += max(0, reached - start)
+            if reached > start:
+                piece = replace(stage, start=start, spec=stage.spec.shortened(reached))
+                self._pace.learn(piece, elapsed)
             self._succeed(stage, finished, finished.outcome)
 
     def _prepared(self, finished: Finished) -> None:
@@ -454,24 +458,17 @@ class _Run:
             self._ready.push(stage.key, stage.key in self._plan.children)
             return
         self._settled.add(stage.key)
-        if outcome.diverged_epoch is not None and outcome.result is not None:
-            # Everything that goes on from here would have gone the same way, and met no more teachers.
-            met = self._teachers(stage.spec.shortened(outcome.epoch))
-            result = replace(outcome.result, teacher_trial_ids=met)
-            for below in self._plan.below(stage.key):
-                self._settled.add(below.key)
-                if below.key in self._cells:
-                    self._publish(below.key, result, finished)
+        if outcome.ended_early and outcome.result is not None:
+            # Everything that goes on from here would have ended the same way.
+            after = [s for s in self._plan.below(stage.key) if s.key not in self._settled]
+            trained = max(0, outcome.epoch - stage.start)
+            self._epochs_total -= stage.epochs - trained + sum(s.epochs for s in after)
+            self._settled.update(s.key for s in after)
+            for ended in (stage, *after):
+                self._end_trial(ended, finished, outcome)
             self._snapshots.settle(stage.key)
             return
-        wanted = self._wanted(stage)
-        if outcome.result is not None and wanted is not None:
-            if outcome.weights is not None:
-                write_atomically(self._store.layout.weights(stage.key), outcome.weights)
-            if wanted.keep_snapshot:
-                content = self._executor.get(finished.product)
-                write_atomically(self._store.layout.snapshot(stage.key), content)
-            self._publish(stage.key, outcome.result, finished)
+        self._end_trial(stage, finished, outcome)
         children = self._plan.children.get(stage.key, ())
         if children:
             self._snapshots.leave(stage.key, finished.product, outcome)
@@ -479,6 +476,18 @@ class _Run:
             for child in sorted(children, key=lambda k: -self._plan.stages[k].trials):
                 self._release(child)
         self._snapshots.settle(stage.key)
+
+    def _end_trial(self, stage: Stage, finished: Finished, outcome: StageOutcome) -> None:
+        """Keeps and publishes what is wanted of the trial that ends with a stage, if one does."""
+        wanted = self._wanted(stage)
+        if outcome.result is None or wanted is None:
+            return
+        if wanted.keep_weights and outcome.weights is not None:
+            write_atomically(self._store.layout.weights(stage.key), outcome.weights)
+        if wanted.keep_snapshot and outcome.diverged_epoch is None:
+            content = self._executor.get(finished.product)
+            write_atomically(self._store.layout.snapshot(stage.key), content)
+        self._publish(stage.key, outcome.result, finished)
 
     def _publish(self, trial_id: str, result: TrialResult, finished: Finished) -> None:
         if trial_id in self._published:
@@ -611,7 +620,7 @@ class _Run:
         spent = [
             (_work(self._plan.stages[key]), now - began)
             for key, began in self._running.items()
-            if key not in self._settled
+            if key in self._plan.stages and key not in self._settled
         ]
         return self._pace.remaining_s(self._settled.left, spent, self._executor.slots)
 

@@ -33,7 +33,7 @@ from trials.task import EvaluateOutcome, EvaluateTask
 
 TELL_S = 2.0
 
-_NOT_IN_SMOKE = ("seed", "switch_epoch", "epochs", "train_size", "trial_id")
+_NOT_IN_SMOKE = ("seed", "switch_epoch", "epochs", "train_size", "lr_schedule", "trial_id")
 """Columns that a short trial has other values in."""
 
 

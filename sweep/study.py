@@ -33,6 +33,8 @@ import data
 import models
 from sweep import extensions
 from sweep.errors import StudyError
+from trials import spec
+from trials.spec import LrKind, Monitor, Precision
 
 MAX_STUDY_BYTES = 1_000_000
 MAX_CELLS = 1_000_000
@@ -165,26 +167,115 @@ class Grid(_Section):
 RECIPE_AXES = ("epochs", "batch_size", "learning_rate", "weight_decay", "init")
 
 
+class LrSchedule(_Section):
+    """How the learning rate changes; which keys a kind needs says `trials.spec.LrSchedule`."""
+
+    kind: LrKind = Field(..., description="constant, step, exponential, cosine or plateau")
+    factor: Number | None = Field(
+        None, description="of step, exponential, plateau: what the rate is multiplied by, 0..1"
+    )
+    milestones: Annotated[Values[Count], BeforeValidator(_expand_range)] = Field(
+        (), description="of step: epochs from which on; list or {start, stop, step}"
+    )
+    start_epoch: Count = Field(
+        0, description="of exponential: the last epoch at the full rate; epochs count from 0"
+    )
+    horizon: Count | None = Field(
+        None, description="of cosine: epochs until the minimum; absent: the trial's own epochs"
+    )
+    minimum: Number = Field(0.0, description="of cosine, plateau: least rate")
+    patience: Count | None = Field(
+        None, description="of plateau: epochs without improvement that are let pass"
+    )
+    threshold: Number = Field(1e-4, description="of plateau: least relative improvement")
+    monitor: Monitor = Field(
+        "validation_loss",
+        description="of plateau: validation_loss, validation_metric or train_loss",
+    )
+    warmup_epochs: Count = Field(
+        0, description="of any kind: epoch e of the first n has (e + 1) / (n + 1) of its rate"
+    )
+
+    @model_validator(mode="after")
+    def _settings(self) -> "LrSchedule":
+        self.over(1)
+        return self
+
+    def over(self, epochs: int) -> spec.LrSchedule:
+        """The schedule of a trial; a cosine whose horizon is left open ends with its epochs.
+
+        Raises:
+            ValueError: naming the key, the value and what is allowed.
+        """
+        left_open = self.kind == "cosine" and self.horizon is None
+        horizon = epochs if left_open else self.horizon
+        return spec.LrSchedule(**(self.model_dump() | {"horizon": horizon}))
+
+
+class EarlyStop(_Section):
+    """When a training ends before its last epoch, and with which weights."""
+
+    patience: Count = Field(
+        0, description="the training ends after so many epochs without improvement; 0: never"
+    )
+    min_delta: Number = Field(
+        0.0, description="an improvement by no more than this does not count, in units of monitor"
+    )
+    monitor: Monitor = Field(
+        "validation_loss", description="validation_loss, validation_metric or train_loss"
+    )
+    restore_best: Annotated[bool, Strict()] = Field(
+        False, description="whether the result is the network after its best epoch, not its last"
+    )
+
+    @model_validator(mode="after")
+    def _settings(self) -> "EarlyStop":
+        self.rule()
+        return self
+
+    def rule(self) -> spec.EarlyStop:
+        """The rule of a trial.
+
+        Raises:
+            ValueError: naming the key, the value and what is allowed.
+        """
+        return spec.EarlyStop(**self.model_dump())
+
+
 class Recipe(_Section):
     """How networks are trained."""
 
     epochs: Epochs = Field(..., description="of a training")
     batch_size: BatchSize = Field(..., description='rows of a minibatch, or "full"')
     optimizer: Optimizer = Field("adam", description="adam or sgd")
-    learning_rate: Positive = Field(0.001, description="constant over the training")
+    learning_rate: Positive = Field(0.001, description="before recipe.lr_schedule changes it")
     weight_decay: Annotated[Number, Field(ge=0)] = Field(0.0, description="L2 penalty")
     momentum: Annotated[Number, Field(ge=0, lt=1)] = Field(0.0, description="of sgd")
     init: Init = Field("default", description="initialisation; default: PyTorch's layer defaults")
     soft_loss: Literal["auto", "kl", "mse"] = Field(
         "auto", description="distance to the teacher; auto: kl to classify, mse to regress"
     )
-    precision: Literal["float32"] = Field("float32", description="number format of the training")
+    precision: Precision = Field(
+        "float32",
+        description="of the training: float32, or bfloat16 with weights and losses in float32 (for "
+        "GPUs; slower on a CPU)",
+    )
+    lr_schedule: LrSchedule = Field(
+        LrSchedule(kind="constant"), description="see [recipe.lr_schedule]"
+    )
+    early_stop: EarlyStop = Field(EarlyStop(), description="see [recipe.early_stop]")
 
     @model_validator(mode="after")
     def _momentum(self) -> "Recipe":
         if self.momentum and self.optimizer != "sgd":
             raise ValueError("momentum is only used by optimizer = 'sgd'; leave it out or 0")
         return self
+
+
+_TABLES = frozenset(
+    name for name, field in Recipe.model_fields.items() if isinstance(field.default, _Section)
+)
+"""Keys of a recipe that are tables of their own."""
 
 
 class Split(_Section):
@@ -268,7 +359,7 @@ class DatasetStudy(_Section):
 
     def teacher_recipe(self) -> Recipe:
         """The recipe of the teachers."""
-        return Recipe.model_validate({**self.recipe.model_dump(), **self.teacher.recipe})
+        return Recipe.model_validate(_merge(self.recipe.model_dump(), self.teacher.recipe))
 
 
 class Study(_Section):
@@ -305,17 +396,28 @@ def documented_keys() -> list[tuple[str, str, str]]:
         ("datasets.NAME.", DatasetStudy, frozenset(SECTIONS)),
     )
     return [
-        (prefix + name, _default(field), field.description or "")
+        key
         for prefix, model, skipped in sections
         for name, field in model.model_fields.items()
         if name not in skipped
+        for key in _documented(prefix + name, field)
     ]
 
 
-def _default(field: FieldInfo) -> str:
+def _documented(key: str, field: FieldInfo) -> list[tuple[str, str, str]]:
+    """A key, or those of the table that it stands for."""
     if field.is_required():
-        return ""
+        return [(key, "", field.description or "")]
     value = field.get_default(call_default_factory=True)
+    if isinstance(value, _Section):
+        return [
+            (f"{key}.{name}", _shown_default(getattr(value, name)), inner.description or "")
+            for name, inner in type(value).model_fields.items()
+        ]
+    return [(key, _shown_default(value), field.description or "")]
+
+
+def _shown_default(value: object) -> str:
     if value is None:
         return "none"
     return json.dumps(value) if not isinstance(value, str) else f'"{value}"'
@@ -397,7 +499,7 @@ def apply_overrides(raw: dict[str, Any], overrides: Mapping[str, Any] | Iterable
 
     `recipe.epochs=2` holds for every dataset, also where the study overrides that key for one;
     `datasets.cifar10.recipe.epochs=2` for one alone. A value is read as TOML; what is no TOML
-    value is a string.
+    value is a string. With another `kind`, what the study says about the old one falls away.
 
     Raises:
         StudyError: for a text without `=` or a path through something that is no section.
@@ -416,7 +518,7 @@ def apply_overrides(raw: dict[str, Any], overrides: Mapping[str, Any] | Iterable
         datasets = raw.get("datasets")
         if keys[0] in SECTIONS and isinstance(datasets, Mapping):
             for dataset in datasets.values():
-                _forget(dataset, keys)
+                _forget(dataset, keys[:-1] if _is_kind(keys) else keys)
         target = raw
         for position, key in enumerate(keys[:-1]):
             target = target.setdefault(key, {})
@@ -425,6 +527,11 @@ def apply_overrides(raw: dict[str, Any], overrides: Mapping[str, Any] | Iterable
                 raise StudyError(
                     f"{path} = {_show(value)}: {section} is not a section of the study"
                 )
+        if _is_kind(keys) and target.get("kind") != value:
+            beside = {other for other, _ in pairs}
+            section = ".".join(keys[:-1])
+            for key in [key for key in target if f"{section}.{key}" not in beside]:
+                del target[key]
         target[keys[-1]] = value
 
 
@@ -438,6 +545,11 @@ def _parse_override(text: str) -> tuple[str, Any]:
     except (ValueError, RecursionError):  # ValueError: no TOML, or an integer of too many digits
         return path, value.strip()
     return path, parsed["value"] if len(parsed) == 1 else value.strip()
+
+
+def _is_kind(keys: Sequence[str]) -> bool:
+    """Whether a dotted key says of which kind a table is, and so which other keys it has."""
+    return len(keys) > 1 and keys[-2] in _TABLES and keys[-1] == "kind"
 
 
 def _forget(table: object, keys: Sequence[str]) -> None:
@@ -505,12 +617,18 @@ def _plain(value: Any, key: str = "", depth: int = 0) -> Any:
 
 
 def _merge(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(common)
-    for key, value in own.items():
-        both = isinstance(value, Mapping) and isinstance(common.get(key), Mapping)
-        is_range = both and {"start", "stop"} & set(value)
-        merged[key] = _merge(common[key], value) if both and not is_range else value
-    return merged
+    return dict(common) | {
+        key: value if _stands_alone(value, common.get(key)) else _merge(common[key], value)
+        for key, value in own.items()
+    }
+
+
+def _stands_alone(value: object, common: object) -> bool:
+    """Whether a value replaces the common one whole; of tables a range does, and another kind."""
+    if not isinstance(value, Mapping) or not isinstance(common, Mapping):
+        return True
+    other_kind = "kind" in value and common.get("kind", value["kind"]) != value["kind"]
+    return other_kind or bool({"start", "stop"} & set(value))
 
 
 def _allowed(value: str, names: Iterable[str]) -> str:
@@ -533,13 +651,18 @@ def _known_keys(raw: Mapping[str, Any]) -> None:
                 name = f"{path}.{key}" if path else key
                 raise StudyError(f"unknown key {name!r}; {_allowed(key, known)}")
 
+    def check_section(table: object, path: str, model: type[_Section]) -> None:
+        check(table, path, set(model.model_fields))
+        for key, value in table.items() if isinstance(table, Mapping) else ():
+            kind = Recipe if model is Teacher and key == "recipe" else None
+            inner = kind or model.model_fields[key].annotation
+            if isinstance(inner, type) and issubclass(inner, _Section):
+                check_section(value, f"{path}.{key}", inner)
+
     def check_sections(table: Mapping[str, Any], path: str) -> None:
         for section, model in _SECTION_MODELS.items():
             if section in table:
-                name = f"{path}{section}"
-                check(table[section], name, set(model.model_fields))
-                if section == "teacher" and "recipe" in table[section]:
-                    check(table[section]["recipe"], f"{name}.recipe", set(Recipe.model_fields))
+                check_section(table[section], f"{path}{section}", model)
 
     check(raw, "", top)
     check_sections(raw, "")
@@ -586,13 +709,36 @@ def _check_dataset(name: str, dataset: DatasetStudy) -> None:
                 f"0..{epochs} ({epochs} never switches; grid.past_end = 'allow' takes larger "
                 "values to mean the same)"
             )
+    _check_recipe(f"{key}.recipe", recipe, grid.learning_rate or (recipe.learning_rate,), dataset)
     try:
-        dataset.teacher_recipe()
+        teachers = dataset.teacher_recipe()
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join([f"{key}.teacher.recipe", *map(str, first["loc"])])
-        shown = f" = {_show(first['input'])}" if first["loc"] else ""
-        raise StudyError(f"{where}{shown}: {_message(first)}") from None
+        raise StudyError(_line(where, first, shows_value=bool(first["loc"]))) from None
+    if grid.teacher:
+        _check_recipe(f"{key}.teacher.recipe", teachers, (teachers.learning_rate,), dataset)
+
+
+def _check_recipe(
+    key: str, recipe: Recipe, learning_rates: Sequence[float], dataset: DatasetStudy
+) -> None:
+    """Checks what a recipe asks of the split and of the learning rates it is used with."""
+    schedule, rule = recipe.lr_schedule.over(recipe.epochs), recipe.early_stop.rule()
+    monitors: Mapping[str, Monitor] = {}
+    for rate in learning_rates:
+        try:
+            monitors = spec.Recipe(
+                "", None, learning_rate=rate, lr_schedule=schedule, early_stop=rule
+            ).monitors
+        except ValueError as error:
+            raise StudyError(f"{key}.{error}") from None
+    for table, monitor in monitors.items():
+        if monitor != "train_loss" and not dataset.split.validation:
+            raise StudyError(
+                f"{key}.{table}.monitor = {monitor!r}: needs split.validation above 0 (a fraction "
+                "of the training rows), or monitor = 'train_loss'; the test rows are never watched"
+            )
 
 
 def _show(value: object) -> str:
@@ -632,13 +778,20 @@ def _describe(error: ValidationError, raw: Mapping[str, Any]) -> str:
                 f"name = {_show(problem['input'])}: must be lower-case letters, digits, - and _, "
                 "starting with a letter or digit, at most 64 long"
             )
-        elif not within or (len(within) == 1 and within[0] in SECTIONS):
-            line = f"{key}: {_message(problem)}"
         else:
-            line = f"{key} = {_show(problem['input'])}: {_message(problem)}"
+            whole_section = not within or (len(within) == 1 and within[0] in SECTIONS)
+            line = _line(key, problem, shows_value=not whole_section)
         if line not in lines:
             lines.append(line)
     return "\n".join(lines)
+
+
+def _line(key: str, problem: Any, shows_value: bool) -> str:
+    """A problem in words; that of a table within a section begins with the key inside it."""
+    if problem["loc"] and problem["loc"][-1] in _TABLES:
+        return f"{key}.{_message(problem)}"
+    value = f" = {_show(problem['input'])}" if shows_value else ""
+    return f"{key}{value}: {_message(problem)}"
 
 
 def _is_type_tag(part: object) -> bool:

@@ -105,11 +105,18 @@ def test_the_python_code_runs(workplace: Path) -> None:
 
 
 def test_the_example_study_is_valid(tmp_path: Path) -> None:
-    (text,) = _blocks("toml")
+    text, schedules = _blocks("toml")
     path = tmp_path / "mine.toml"
     path.write_text(text)
     study = load_study(path)
     assert study.datasets["digits"].grid.switch_epoch == (1, 2, 3, 4, 5)
+    path.write_text(f"{text}\n{schedules}")
+    recipe = load_study(path).datasets["digits"].recipe
+    assert (recipe.lr_schedule.kind, recipe.early_stop.patience) == ("plateau", 10)
+    other = load_study(path, ["recipe.lr_schedule.kind=constant"])
+    assert (
+        other.datasets["digits"].recipe.lr_schedule == study.datasets["digits"].recipe.lr_schedule
+    )
 
 
 def test_every_study_key_is_in_the_table() -> None:

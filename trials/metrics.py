@@ -156,5 +156,30 @@ def of(task: Task, outputs: Tensor, y: Tensor) -> Metrics:
     raise ValueError(f"task = {task!r}: must be classification or regression")
 
 
+def headline(task: Task, outputs: Tensor, y: Tensor) -> Tensor:
+    """The metric and the loss of `of`, to the bit, where the outputs are: nothing is read back.
+
+    Args:
+        task: `classification` or `regression`.
+        outputs: `(samples, outputs)`.
+        y: labels `(samples,)` or targets `(samples, outputs)`.
+
+    Returns:
+        `(2,)`, float64.
+    """
+    if task == "classification":
+        labels = y.long()
+        hits = (outputs.argmax(1) == labels).sum()
+        accuracy_percent = (100 * hits).double() / len(labels)
+        return torch.stack([accuracy_percent, F.cross_entropy(outputs.double(), labels)])
+    return (outputs.double() - y.double()).square().mean().expand(2)
+
+
+def higher_is_better(task: Task) -> bool:
+    """Whether the headline metric of a task is to grow; a loss never is."""
+    kind = ClassificationMetrics if task == "classification" else RegressionMetrics
+    return kind.better_is == "higher"
+
+
 def _ratio(part: int, whole: int) -> float:
     return part / whole if whole else 0.0

@@ -15,7 +15,13 @@ from trials.spec import Recipe
 
 
 class Optimizer(Protocol):
-    """What the training loop needs; the parameters are changed in place."""
+    """What the training loop needs; the parameters are changed in place.
+
+    Attributes:
+        learning_rate: of the steps to come; may be set between them.
+    """
+
+    learning_rate: float
 
     def zero_grad(self) -> None:
         """Forgets all gradients."""

@@ -1,8 +1,9 @@
 """Everything needed to go on from an epoch boundary.
 
-Weights, optimizer state and the record so far. There is no random state in it: randomness is a
-function of the epoch (`trials.streams`). As bytes it is a safetensors file, which holds tensors and
-text and cannot run code.
+Weights, optimizer state, what the learning-rate schedule and the early-stop rule remember, and the
+record so far. There is no random state in it: randomness is a function of the epoch
+(`trials.streams`). As bytes it is a safetensors file, which holds tensors and text and cannot run
+code.
 """
 
 import dataclasses
@@ -13,6 +14,9 @@ from typing import Any
 import safetensors
 import safetensors.torch
 from torch import Tensor
+
+from trials.early_stop import StopState
+from trials.learning_rate import PlateauState
 
 _HEADER = "snapshot"
 
@@ -51,18 +55,39 @@ class Snapshot:
         model: the network's state, on the CPU.
         optimizer: tensors by `parameter index` and `name of the state`, on the CPU.
         progress: what has been measured so far.
+        plateau: what reduce-on-plateau remembers.
+        early_stop: what the early-stop rule remembers.
+        best: the network's state after its best epoch, on the CPU, where the recipe restores it;
+            otherwise empty.
     """
 
     epoch: int
     model: dict[str, Tensor]
     optimizer: dict[str, Tensor]
     progress: Progress = field(default_factory=Progress)
+    plateau: PlateauState = field(default_factory=PlateauState)
+    early_stop: StopState = field(default_factory=StopState)
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def result(self) -> dict[str, Tensor]:
+        """The state of the network that the training gives if it ends here."""
+        return self.best or self.model
 
     def to_bytes(self) -> bytes:
         """The snapshot as the content of a safetensors file."""
-        tensors = {f"model/{name}": tensor.contiguous() for name, tensor in self.model.items()}
-        tensors |= {f"optimizer/{key}": t.contiguous() for key, t in self.optimizer.items()}
-        header = {"epoch": self.epoch, "progress": dataclasses.asdict(self.progress)}
+        groups = {"model": self.model, "optimizer": self.optimizer, "best": self.best}
+        tensors = {
+            f"{group}/{name}": tensor.contiguous()
+            for group, state in groups.items()
+            for name, tensor in state.items()
+        }
+        header = {
+            "epoch": self.epoch,
+            "progress": dataclasses.asdict(self.progress),
+            "plateau": dataclasses.asdict(self.plateau),
+            "early_stop": dataclasses.asdict(self.early_stop),
+        }
         return safetensors.torch.save(tensors, metadata={_HEADER: json.dumps(header)})
 
     @classmethod
@@ -81,14 +106,18 @@ class Snapshot:
             epoch, progress = header["epoch"], _progress(header["progress"])
             if type(epoch) is not int or epoch < 0:
                 raise ValueError(f"epoch = {epoch!r}")
+            # Snapshots of earlier versions have no schedules in them.
+            plateau = PlateauState(**header.get("plateau", {}))
+            early_stop = StopState(**header.get("early_stop", {}))
             model, optimizer = _under("model/", tensors), _under("optimizer/", tensors)
-            if len(model) + len(optimizer) < len(tensors):
+            best = _under("best/", tensors)
+            if len(model) + len(optimizer) + len(best) < len(tensors):
                 raise ValueError(f"tensors of something else among {', '.join(sorted(tensors))}")
         except (
             safetensors.SafetensorError, KeyError, ValueError, TypeError, AttributeError
         ) as error:  # fmt: skip
             raise SnapshotError(f"not a snapshot: {error!r}") from error
-        return cls(epoch=epoch, model=model, optimizer=optimizer, progress=progress)
+        return cls(epoch, model, optimizer, progress, plateau, early_stop, best)
 
 
 def _progress(fields: dict[str, Any]) -> Progress:

@@ -22,7 +22,9 @@ from trials.identity import NUMERICS_VERSION, digest, digest_of_form
 
 SoftLoss = Literal["kl", "mse"]
 Optimizer = Literal["adam", "sgd"]
-Precision = Literal["float32"]
+Precision = Literal["float32", "bfloat16"]
+LrKind = Literal["constant", "step", "exponential", "cosine", "plateau"]
+Monitor = Literal["validation_loss", "validation_metric", "train_loss"]
 SelectOn = Literal["test", "validation"]
 SelectBy = Literal["metric", "loss"]
 
@@ -215,6 +217,160 @@ def cut(segments: Schedule, start: int, stop: int) -> Schedule:
     return schedule(parts())
 
 
+_LR_KEYS: dict[str, tuple[LrKind, ...]] = {
+    "factor": ("step", "exponential", "plateau"),
+    "milestones": ("step",),
+    "start_epoch": ("exponential",),
+    "horizon": ("cosine",),
+    "minimum": ("cosine", "plateau"),
+    "patience": ("plateau",),
+    "threshold": ("plateau",),
+    "monitor": ("plateau",),
+}
+"""Which kinds of schedule use a key."""
+
+
+@dataclass(frozen=True)
+class LrSchedule:
+    """How the learning rate changes from epoch to epoch; within an epoch it is constant.
+
+    Epochs count from 0. Everything but `plateau` is a function of the epoch, and has the values of
+    PyTorch's schedulers stepped once an epoch (`torch.optim.lr_scheduler.MultiStepLR`,
+    `ExponentialLR`, `CosineAnnealingLR`, `ReduceLROnPlateau`); `trials.learning_rate` computes them.
+
+    No schedule knows how long a trial is: a cosine has its horizon written down. So trials that
+    differ in length alone share their beginning, and never by mistake.
+
+    Attributes:
+        kind: `constant`; `step`: times `factor` from each of `milestones` on; `exponential`: times
+            `factor` after every epoch from `start_epoch` on; `cosine`: down to `minimum` along half
+            a cosine of `horizon` epochs, and `minimum` from then on (Loshchilov and Hutter, 2017,
+            without restarts); `plateau`: times `factor`, but not below `minimum`, when `monitor`
+            has not improved for more than `patience` epochs.
+        factor: above 0, below 1.
+        milestones: epochs, ascending.
+        start_epoch: the last epoch at the full rate.
+        horizon: epochs.
+        minimum: least rate.
+        patience: epochs without improvement that are let pass.
+        threshold: the least relative improvement that counts as one.
+        monitor: what has to improve; the training loss is the mean over the epoch of what is
+            minimised, so it jumps where the objective changes.
+        warmup_epochs: epoch e < `warmup_epochs` has (e + 1) / (`warmup_epochs` + 1) of its rate
+            (linear warm-up: Goyal et al., 2017, section 2.2).
+    """
+
+    kind: LrKind = "constant"
+    factor: float | None = None
+    milestones: tuple[int, ...] = ()
+    start_epoch: int = 0
+    horizon: int | None = None
+    minimum: float = 0.0
+    patience: int | None = None
+    threshold: float = 1e-4
+    monitor: Monitor = "validation_loss"
+    warmup_epochs: int = 0
+
+    def __post_init__(self) -> None:
+        kinds = ", ".join(get_args(LrKind))
+        _require(self.kind in get_args(LrKind), "kind", self.kind, kinds)
+        object.__setattr__(self, "milestones", tuple(self.milestones))
+        for key, users in _LR_KEYS.items():
+            value = getattr(self, key)
+            if self.kind not in users:
+                default = self.__dataclass_fields__[key].default
+                _require(value == default, key, value, f"left out unless kind is {_any(users)}")
+            elif value is None or value == ():
+                raise ValueError(f"{key}: missing; kind = {self.kind!r} needs it")
+        if self.factor is not None:
+            object.__setattr__(self, "factor", float(self.factor))
+            _require(0 < self.factor < 1, "factor", self.factor, "above 0 and below 1")
+        ascending = all(a < b for a, b in itertools.pairwise(self.milestones))
+        _require(
+            ascending and all(_is_count(epoch, 1) for epoch in self.milestones),
+            "milestones", list(self.milestones), "ascending integers of 1 or more",
+        )  # fmt: skip
+        for key, least in (("start_epoch", 0), ("horizon", 1), ("patience", 0)):
+            value = getattr(self, key)
+            allowed = f"an integer of {least} or more"
+            _require(value is None or _is_count(value, least), key, value, allowed)
+        _require(
+            _is_count(self.warmup_epochs, 0),
+            "warmup_epochs", self.warmup_epochs, "an integer of 0 or more",
+        )  # fmt: skip
+        for key in ("minimum", "threshold"):
+            number = float(getattr(self, key))
+            _require(math.isfinite(number) and number >= 0, key, number, "0 or more")
+            object.__setattr__(self, key, number)
+        _require(self.threshold < 1, "threshold", self.threshold, "below 1")
+        _require_monitor(self.monitor)
+
+    def __str__(self) -> str:
+        """The kind with its settings, such as `step(factor=0.1, milestones=[10])`."""
+        keys = [key for key, users in _LR_KEYS.items() if self.kind in users]
+        keys += ["warmup_epochs"] * (self.warmup_epochs > 0)
+        return f"{self.kind}({_settings(self, keys)})" if keys else self.kind
+
+
+@dataclass(frozen=True)
+class EarlyStop:
+    """When a training ends before its schedule does, and with which weights.
+
+    Looked at after every epoch, as `keras.callbacks.EarlyStopping` and Lightning's do, but for
+    `patience = 0`, which here never stops. The test split is never looked at.
+
+    Attributes:
+        patience: the training ends after so many epochs in a row without improvement; 0: never.
+        min_delta: an improvement by no more than this does not count; in units of `monitor`
+            (percentage points of accuracy).
+        monitor: what has to improve; see `LrSchedule` on the training loss.
+        restore_best: whether the result of the training, early or not, is the network as it was
+            after its best epoch (by `monitor` and `min_delta`), rather than after its last.
+    """
+
+    patience: int = 0
+    min_delta: float = 0.0
+    monitor: Monitor = "validation_loss"
+    restore_best: bool = False
+
+    def __post_init__(self) -> None:
+        _require(_is_count(self.patience, 0), "patience", self.patience, "an integer of 0 or more")
+        delta = float(self.min_delta)
+        _require(math.isfinite(delta) and delta >= 0, "min_delta", delta, "0 or more")
+        object.__setattr__(self, "min_delta", delta)
+        _require_monitor(self.monitor)
+        _require(
+            type(self.restore_best) is bool, "restore_best", self.restore_best, "true or false"
+        )
+        if not self.watches:
+            # Nothing is watched, so nothing of how it would be makes a difference.
+            object.__setattr__(self, "min_delta", 0.0)
+            object.__setattr__(self, "monitor", "validation_loss")
+
+    @property
+    def watches(self) -> bool:
+        """Whether the rule has any effect."""
+        return self.patience > 0 or self.restore_best
+
+    def __str__(self) -> str:
+        """All settings, such as `patience=10, min_delta=0.0, ...`."""
+        return _settings(self, [field.name for field in dataclasses.fields(self)])
+
+
+def _require_monitor(monitor: Monitor) -> None:
+    _require(monitor in get_args(Monitor), "monitor", monitor, ", ".join(get_args(Monitor)))
+
+
+def _any(words: Iterable[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _settings(value: object, keys: Iterable[str]) -> str:
+    pairs = ((key, getattr(value, key)) for key in keys)
+    return ", ".join(f"{k}={list(v) if isinstance(v, tuple) else v}" for k, v in pairs)
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a network is made and optimised.
@@ -223,11 +379,16 @@ class Recipe:
         model: name of the network, see `models.catalog`.
         batch_size: rows of a minibatch; None takes the whole training set as one batch.
         optimizer: `adam` (Kingma and Ba, 2015; betas 0.9, 0.999) or `sgd`.
-        learning_rate: constant over the training.
+        learning_rate: before `lr_schedule` changes it.
         weight_decay: L2 penalty, added to the gradient.
         momentum: of `sgd`.
         init: initialisation scheme, see `models.initialise`.
-        precision: number format of the training.
+        precision: `bfloat16` computes the training's forward passes, and by it their backward
+            passes, in bfloat16 where PyTorch's autocast does; weights, optimizer and losses stay in
+            float32, and so do the teachers' outputs and all evaluations and attacks. It is for GPUs:
+            a CPU needs more time for it (measured: 1.3 to 1.5 times as much).
+        lr_schedule: how the learning rate changes.
+        early_stop: when the training ends before its schedule.
     """
 
     model: str
@@ -238,6 +399,8 @@ class Recipe:
     momentum: float = 0.0
     init: str = "default"
     precision: Precision = "float32"
+    lr_schedule: LrSchedule = LrSchedule()
+    early_stop: EarlyStop = EarlyStop()
 
     def __post_init__(self) -> None:
         _require(
@@ -253,7 +416,28 @@ class Recipe:
             self.optimizer == "sgd" or self.momentum == 0,
             "momentum", self.momentum, "0 unless optimizer is sgd",
         )  # fmt: skip
-        _require(self.precision in get_args(Precision), "precision", self.precision, "float32")
+        formats = ", ".join(get_args(Precision))
+        _require(self.precision in get_args(Precision), "precision", self.precision, formats)
+        _require(
+            self.lr_schedule.minimum <= self.learning_rate,
+            "lr_schedule.minimum", self.lr_schedule.minimum,
+            f"at most learning_rate, {self.learning_rate}",
+        )  # fmt: skip
+
+    @property
+    def monitors(self) -> dict[str, Monitor]:
+        """What is watched after every epoch, by the field of the recipe that asks for it."""
+        found: dict[str, Monitor] = {}
+        if self.lr_schedule.kind == "plateau":
+            found["lr_schedule"] = self.lr_schedule.monitor
+        if self.early_stop.watches:
+            found["early_stop"] = self.early_stop.monitor
+        return found
+
+    @property
+    def watches_validation(self) -> bool:
+        """Whether the training needs a validation split."""
+        return any(monitor != "train_loss" for monitor in self.monitors.values())
 
 
 @dataclass(frozen=True)
@@ -270,10 +454,15 @@ class TrialSpec:
         canonical = schedule(self.schedule)
         if canonical != self.schedule:  # trials that share a schedule go on sharing it
             object.__setattr__(self, "schedule", canonical)
+        for key, monitor in self.recipe.monitors.items():
+            _require(
+                monitor == "train_loss" or self.data.validation > 0,
+                f"recipe.{key}.monitor", monitor, "train_loss unless data.validation is above 0",
+            )  # fmt: skip
 
     @cached_property
     def epochs(self) -> int:
-        """Epochs of the whole training."""
+        """Epochs of the whole training; fewer are run where it ends early."""
         return epoch_count(self.schedule)
 
     @property

@@ -162,6 +162,9 @@ def run_stage(
 ) -> StageOutcome:
     """Trains a stage and evaluates the trial that ends with it, if one does.
 
+    A training that diverges or stops early in the stage ends every trial there, and is evaluated
+    as they would be.
+
     Args:
         task: what to do.
         start: the snapshot to go on from, as bytes; None where the stage starts at epoch 0.
@@ -189,8 +192,11 @@ def run_stage(
     state, progress = trained.snapshot, trained.snapshot.progress
     result = None
     diverged = progress.diverged_epoch is not None
-    paused = state.epoch < spec.epochs and not diverged
-    if (task.ends_trial and not paused) or diverged:
+    stopped_epoch = state.early_stop.stopped_epoch
+    ended_early = diverged or stopped_epoch is not None
+    paused = state.epoch < spec.epochs and not ended_early
+    ends_trial = ended_early or (task.ends_trial and not paused)
+    if ends_trial:
         evaluate_began = time.perf_counter()
         test, validation = (
             (None, None) if diverged else _final(trained.model, loaded, task.measures.fgsm_epsilons)
@@ -210,7 +216,9 @@ def run_stage(
             curve=progress.curve,
             epochs_run=state.epoch,
             diverged_epoch=progress.diverged_epoch,
-            teacher_trial_ids=task.path_teachers,
+            stopped_epoch=stopped_epoch,
+            best_epoch=state.early_stop.best_epoch,
+            teacher_trial_ids=_teachers_until(task, state.epoch),
             wall_s=progress.wall_s + evaluate_s,
             train_s=progress.wall_s,
             evaluate_s=evaluate_s,
@@ -230,11 +238,20 @@ def run_stage(
         diverged_epoch=progress.diverged_epoch,
         result=result,
         paused=paused,
-        weights=to_bytes(state.model) if result and task.keep_weights and not diverged else None,
+        weights=(
+            to_bytes(state.result) if task.keep_weights and ends_trial and not diverged else None
+        ),
         product=snapshot,
         product_bytes=len(snapshot or b""),
         train_s=progress.wall_s,
+        stopped_epoch=stopped_epoch,
     )
+
+
+def _teachers_until(task: StageTask, epoch: int) -> tuple[str, ...]:
+    """The teachers that took part; a later one makes no difference to a training that ended."""
+    rules = task.spec.shortened(epoch).rules
+    return tuple(dict.fromkeys(task.path_teachers[rule.key] for rule in rules))
 
 
 def _evaluate(

@@ -38,11 +38,11 @@ class StageTask:
         spec: the training; its schedule ends where the stage ends.
         start_epoch: where the stage begins; above 0 a snapshot of that epoch is handed in.
         ends_trial: whether a trial ends here and is to be evaluated.
-        keep_weights: whether the trained weights are returned.
+        keep_weights: whether the trained weights are returned where a trial ends, here or early.
         hand_over: whether other stages go on from here and need the snapshot.
-        measures: what to measure where a trial ends.
+        measures: what to measure where a trial ends, here or early.
         teachers: for each teacher rule of the stage, by its key, the trial that was chosen.
-        path_teachers: the chosen trials of all stages up to this one, for the record.
+        path_teachers: the same for all stages up to this one, for the record.
         pause_after_s: seconds of training after which the worker stops at the next epoch boundary
             and hands back what it has, so that it can be made durable; None trains to the end.
     """
@@ -54,7 +54,7 @@ class StageTask:
     hand_over: bool
     measures: Measures = Measures()
     teachers: Mapping[str, str] = field(default_factory=dict)
-    path_teachers: tuple[str, ...] = ()
+    path_teachers: Mapping[str, str] = field(default_factory=dict)
     pause_after_s: float | None = None
 
     @property
@@ -131,6 +131,11 @@ class TrialResult:
 
     `metric` is accuracy in percent, or mean squared error on standardised targets. A training
     that diverged has its losses up to there and no metric.
+
+    `epochs_run` epochs were trained. Where the early-stop rule ended the training, `stopped_epoch`
+    is their number. `best_epoch` is the number of epochs after which what the rule monitors was
+    best; the metrics are those after it if the recipe restores the best epoch, else those at the
+    end. Losses and curve go to the end in any case.
     """
 
     status: str
@@ -150,6 +155,8 @@ class TrialResult:
     confusion: tuple[tuple[int, ...], ...] | None
     epochs_run: int
     diverged_epoch: int | None
+    stopped_epoch: int | None
+    best_epoch: int | None
     teacher_trial_ids: tuple[str, ...]
     wall_s: float
     train_s: float
@@ -167,9 +174,12 @@ class TrialResult:
 class StageOutcome:
     """What a stage leaves: a result where a trial ends, and what the next ones need.
 
+    A training that diverged or stopped early leaves the result of every trial that was to go on
+    from here.
+
     Attributes:
         key: of the stage.
-        epoch: epochs done; below the stage's end where it paused or diverged.
+        epoch: epochs done; below the stage's end where it paused or ended early.
         diverged_epoch: the epoch in which the loss stopped being finite.
         result: where a trial ended.
         paused: whether it stopped before its end only to hand over what it has.
@@ -177,6 +187,7 @@ class StageOutcome:
         product: the snapshot, where another stage goes on from here or this one paused.
         product_bytes: its size.
         train_s: seconds of training in the whole path up to here.
+        stopped_epoch: the epoch after which the early-stop rule ended the training.
     """
 
     key: str
@@ -188,6 +199,12 @@ class StageOutcome:
     product: bytes | None = field(repr=False, default=None)
     product_bytes: int = 0
     train_s: float = 0.0
+    stopped_epoch: int | None = None
+
+    @property
+    def ended_early(self) -> bool:
+        """Whether nothing goes on from here."""
+        return self.diverged_epoch is not None or self.stopped_epoch is not None
 
 
 @dataclass(frozen=True)

@@ -2,24 +2,31 @@
 
 A step splits its batch into row blocks that stay in the processor's cache and adds up their
 gradients, so a full batch of 16,512 rows is trained as fast as its arithmetic allows; blocks have
-a fixed size, which is part of the numerics. Losses are collected on the device and read once an
-epoch.
+a fixed size, which is part of the numerics. Losses, and the validation figures that a recipe
+watches, are collected on the device and read once an epoch.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 import models.initialise
+from data.catalog import Task
 from data.load import LoadedData
 from models.layers import DropoutStream, attach_streams
+from trials import early_stop, learning_rate, metrics
+from trials.early_stop import StopState
+from trials.evaluate import outputs as outputs_of
+from trials.learning_rate import PlateauState
 from trials.losses import objective_loss
 from trials.optimizers import Optimizer, build_optimizer
 from trials.snapshot import Progress, Snapshot
-from trials.spec import Objective, Recipe, TrialSpec
+from trials.spec import Monitor, Objective, Precision, Recipe, TrialSpec
 from trials.streams import stream_key
 
 BLOCK_ROWS = 4128
@@ -34,7 +41,11 @@ Observer = Callable[[int, nn.Module], dict[str, float | int | str]]
 
 @dataclass(frozen=True)
 class Trained:
-    """A network after its training, with the snapshot it can go on from."""
+    """A network after its training, with the snapshot it can go on from.
+
+    Where the recipe restores the best epoch, the network is that of the best epoch, and the
+    snapshot that of the last.
+    """
 
     model: nn.Module
     snapshot: Snapshot
@@ -68,7 +79,7 @@ def train(
     observer: Observer | None = None,
     pause_after_s: float | None = None,
 ) -> Trained:
-    """Trains from a snapshot (or from the beginning) to the end of the schedule.
+    """Trains from a snapshot (or from the beginning) to the end of the schedule, or an early stop.
 
     Args:
         spec: the trial, or the stage, whose schedule ends where this training ends.
@@ -77,16 +88,19 @@ def train(
         start: where to go on from; None starts at epoch 0.
         device: where to train; the CPU by default.
         observe_every: epochs between calls of the observer; 0 never calls it.
-        observer: see `Observer`.
+        observer: see `Observer`. A training that watches the validation split does not call it: it
+            keeps the figures of every epoch in the curve.
         pause_after_s: seconds after which it ends at the next epoch boundary, before the end of
             the schedule; None for no limit. What goes on from its snapshot is the same training.
 
     Returns:
         The network and the snapshot at the end. Where the loss stopped being finite the training
-        ends with that epoch, and `snapshot.progress.diverged_epoch` names it.
+        ends with that epoch, and `snapshot.progress.diverged_epoch` names it; where the early-stop
+        rule ended it, `snapshot.early_stop.stopped_epoch` says when.
 
     Raises:
-        ValueError: where the snapshot lies past the end of the schedule.
+        ValueError: where the snapshot lies past the end of the schedule, or the recipe watches a
+            validation split that the data does not have.
     """
     device = device or torch.device("cpu")
     loaded = loaded.to(device)
@@ -95,26 +109,29 @@ def train(
     stream = DropoutStream()
     attach_streams(model, stream)
     epoch = 0
-    progress = Progress()
+    progress, plateau, stop, best = Progress(), PlateauState(), StopState(), {}
     if start is not None:
         if start.epoch > spec.epochs:
             raise ValueError(f"snapshot of epoch {start.epoch} is past the end, {spec.epochs}")
         model.load_state_dict(start.model)
         optimizer.load(start.optimizer)
         epoch, progress = start.epoch, start.progress
+        plateau, stop, best = start.plateau, start.early_stop, start.best
     model.train()
 
     objectives = [s.objective for s in spec.schedule for _ in range(s.epochs)]
     losses, loss_steps = list(progress.train_loss), list(progress.train_loss_step)
     curve = list(progress.curve)
     steps, wall_s, diverged = progress.steps, progress.wall_s, progress.diverged_epoch
-    blocked = spec.recipe.batch_size is None and not _has_batch_statistics(model)
-    window = min(LOSS_WINDOW, steps_per_epoch(spec.recipe, len(loaded.train.y)))
+    recipe = spec.recipe
+    blocked = recipe.batch_size is None and not _has_batch_statistics(model)
+    window = min(LOSS_WINDOW, steps_per_epoch(recipe, len(loaded.train.y)))
     rng_devices = [] if device.type == "cpu" else [device]
     entered = time.perf_counter()
-    while epoch < spec.epochs and diverged is None:
+    while epoch < spec.epochs and diverged is None and stop.stopped_epoch is None:
         began = time.perf_counter()
         objective = objectives[epoch]
+        optimizer.learning_rate = learning_rate.at_epoch(recipe, epoch, plateau)
         stream.reseed(stream_key(spec.seed, "dropout", epoch))
         targets = [teachers[rule.key] for rule in objective.rules]
         with torch.random.fork_rng(devices=rng_devices):
@@ -124,6 +141,8 @@ def train(
                 batches=_batches(spec, epoch, len(loaded.train.y), device),
                 blocked=blocked,
                 window=window,
+                precision=recipe.precision,
+                validate=recipe.watches_validation,
             )  # fmt: skip
         losses += points.recorded
         loss_steps += [steps + within for within in points.recorded_step]
@@ -132,15 +151,47 @@ def train(
         wall_s += time.perf_counter() - began
         if not points.finite:
             diverged = epoch - 1
+            break
+        if recipe.watches_validation:
+            metric, loss = (points.figures[f] for f in ("validation_metric", "validation_loss"))
+            curve.append({"epoch": epoch, "split": "validation", "metric": metric, "loss": loss})
         elif observer is not None and observe_every and epoch % observe_every == 0:
             curve.append(observer(epoch, model))
             model.train()
+        plateau, stop = _watch(recipe, loaded.task, epoch, points.figures, plateau, stop)
+        if recipe.early_stop.restore_best and stop.best_epoch == epoch:
+            best = {k: t.detach().clone() for k, t in model.state_dict().items()}
         if pause_after_s is not None and time.perf_counter() - entered >= pause_after_s:
             break
     progress = Progress(
         steps, tuple(losses), tuple(loss_steps), tuple(curve), wall_s, diverged
     )  # fmt: skip
-    return Trained(model, _snapshot(epoch, model, optimizer, progress))
+    snapshot = Snapshot(
+        epoch, _on_cpu(model.state_dict()), optimizer.tensors(), progress, plateau, stop,
+        _on_cpu(best),
+    )  # fmt: skip
+    if best:
+        model.load_state_dict(best)
+    return Trained(model, snapshot)
+
+
+def _watch(
+    recipe: Recipe,
+    task: Task,
+    epoch: int,
+    figures: Mapping[Monitor, float],
+    plateau: PlateauState,
+    stop: StopState,
+) -> tuple[PlateauState, StopState]:
+    """What the schedule and the rule that watch a figure remember, `epoch` epochs being done."""
+    for watcher, monitor in recipe.monitors.items():
+        higher = monitor == "validation_metric" and metrics.higher_is_better(task)
+        if watcher == "lr_schedule":
+            plateau = learning_rate.after_epoch(recipe, plateau, figures[monitor], higher)
+        else:
+            rule = recipe.early_stop
+            stop = early_stop.after_epoch(rule, stop, epoch, figures[monitor], higher)
+    return plateau, stop
 
 
 @dataclass(frozen=True)
@@ -149,6 +200,7 @@ class _Points:
     recorded_step: list[int]
     steps: int
     finite: bool
+    figures: dict[Monitor, float]
 
 
 def _epoch(
@@ -161,8 +213,11 @@ def _epoch(
     batches: Iterator[Tensor | None],
     blocked: bool,
     window: int,
+    precision: Precision,
+    validate: bool,
 ) -> _Points:
     x, y = loaded.train.x, loaded.train.y
+    watched = loaded.split("validation") if validate else None
     means: list[Tensor] = []
     inside = total = torch.zeros((), device=y.device)
     steps = 0
@@ -178,7 +233,8 @@ def _epoch(
         loss = torch.zeros((), device=y.device)
         for first in range(0, size, block):
             part = slice(first, first + block)
-            outputs = model(loaded.inputs(batch_x[part]))
+            with _computing_in(precision, y.device):
+                outputs = model(loaded.inputs(batch_x[part])).float()
             each = objective_loss(
                 objective, loaded.task, outputs, batch_y[part], [t[part] for t in batch_teachers]
             )
@@ -192,13 +248,28 @@ def _epoch(
         if steps % window == 0:
             means.append(inside / window)
             inside = torch.zeros((), device=y.device)
-    values = torch.stack([*means, total]).tolist()
+    read = torch.stack([*means, total]).double()
+    if watched is not None:
+        said = outputs_of(model, watched, loaded.inputs)
+        read = torch.cat([metrics.headline(loaded.task, said, watched.y), read])
+    values: list[float] = read.tolist()  # the one time in an epoch that the device is waited for
+    figures: dict[Monitor, float] = {"train_loss": values[-1] / steps}
+    if watched is not None:
+        figures["validation_metric"], figures["validation_loss"], *values = values
     return _Points(
         recorded=values[:-1],
         recorded_step=[window * (point + 1) for point in range(len(means))],
         steps=steps,
-        finite=bool(torch.isfinite(torch.tensor(values)).all()),
+        finite=all(map(math.isfinite, values)),
+        figures=figures,
     )
+
+
+def _computing_in(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """Autocast, which casts weights and inputs of matrix products and convolutions as they come."""
+    if precision == "bfloat16":
+        return torch.autocast(device.type, torch.bfloat16)
+    return nullcontext()
 
 
 def _batches(
@@ -218,6 +289,5 @@ def _has_batch_statistics(model: nn.Module) -> bool:
     return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
 
 
-def _snapshot(epoch: int, model: nn.Module, optimizer: Optimizer, progress: Progress) -> Snapshot:
-    state = {k: t.detach().to("cpu", copy=True) for k, t in model.state_dict().items()}
-    return Snapshot(epoch, state, optimizer.tensors(), progress)
+def _on_cpu(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k: t.detach().to("cpu", copy=True) for k, t in state.items()}

@@ -140,6 +140,8 @@ def _show(found: Any, results: Path) -> None:
         f"epochs: {found.epochs_naive:,} if every trial ran alone, {found.epochs_planned:,} planned "
         f"({saved:.2f} times fewer, {found.stages:,} stages)"
     )
+    if found.may_stop_early:
+        print(f"at most: {found.may_stop_early:,} trials may stop early")
     failed = f", {found.failed:,} failed (`sweep retry` runs them again)" if found.failed else ""
     print(f"in {results}: {found.done:,} done, {found.todo:,} to do{failed}")
     estimate = found.estimate

@@ -68,7 +68,19 @@ def test_the_good_study_is_good() -> None:
         ("recipe.init", "kaiming", ["recipe.init", "'kaiming'", "'he'", "'xavier'", "'lecun'"]),
         ("recipe.optimizer", "adamw", ["recipe.optimizer", "'adamw'", "'adam'", "'sgd'"]),
         ("recipe.soft_loss", "l1", ["recipe.soft_loss", "'l1'", "'kl'", "'mse'"]),
-        ("recipe.precision", "float16", ["recipe.precision", "'float16'", "'float32'"]),
+        ("recipe.precision", "float16", ["recipe.precision", "'float16'", "'bfloat16'"]),
+        ("recipe.lr_schedule", "cosine", ["recipe.lr_schedule = 'cosine'", "section"]),
+        ("recipe.lr_schedule", {"knd": "step"}, ["'recipe.lr_schedule.knd'", "mean kind"]),
+        ("recipe.lr_schedule", {"factor": 0.1}, ["recipe.lr_schedule.kind: missing"]),
+        ("recipe.lr_schedule.kind", "linear", ["lr_schedule.kind = 'linear'", "'cosine'"]),
+        ("recipe.early_stop", 3, ["recipe.early_stop = 3", "section"]),
+        ("recipe.early_stop.wait", 3, ["'recipe.early_stop.wait'", "patience"]),
+        ("recipe.early_stop.monitor", "test_loss", ["'test_loss'", "'validation_loss'"]),
+        ("teacher.recipe", {"lr_schedule": 1}, ["teacher.recipe.lr_schedule = 1", "section"]),
+        (
+            "teacher.recipe", {"early_stop": {"pation": 1}},
+            ["'teacher.recipe.early_stop.pation'", "did you mean patience"],
+        ),
         ("evaluation.keep", "all", ["evaluation.keep", "'all'", "'weights'"]),
         ("teacher.select_on", "train", ["teacher.select_on", "'train'", "'test'", "'validation'"]),
         ("teacher.select_by", "f1", ["teacher.select_by", "'f1'", "'metric'", "'loss'"]),
@@ -129,6 +141,49 @@ def test_the_good_study_is_good() -> None:
         ("split.validation", 0.9999, ["split", "0.9999", "1437"]),
         ("split.train_size", 0, ["split.train_size = 0", "1"]),
         ("split.train_size", 1438, ["split", "train_size = 1438", "at most 1437"]),
+        # Tables within the recipe
+        ("recipe.lr_schedule.kind", "step", ["recipe.lr_schedule.factor: missing", "'step'"]),
+        (
+            "recipe.lr_schedule", {"kind": "step", "factor": 0.1},
+            ["recipe.lr_schedule.milestones: missing"],
+        ),
+        (
+            "recipe.lr_schedule", {"kind": "exponential", "factor": 1.5},
+            ["recipe.lr_schedule.factor = 1.5", "above 0 and below 1"],
+        ),
+        (
+            "recipe.lr_schedule", {"kind": "exponential", "factor": "x"},
+            ["recipe.lr_schedule.factor = 'x'", "number"],
+        ),
+        (
+            "recipe.lr_schedule", {"kind": "step", "factor": 0.1, "milestones": [3, 2]},
+            ["recipe.lr_schedule.milestones = [3, 2]", "ascending"],
+        ),
+        (
+            "recipe.lr_schedule", {"kind": "step", "factor": 0.1, "milestones": 3},
+            ["recipe.lr_schedule.milestones = 3", "list"],
+        ),
+        (
+            "recipe.lr_schedule", {"kind": "cosine", "patience": 3},
+            ["recipe.lr_schedule.patience = 3", "left out unless kind is plateau"],
+        ),
+        (
+            "recipe.lr_schedule", {"kind": "cosine", "minimum": 0.5},
+            ["recipe.lr_schedule.minimum = 0.5", "at most learning_rate, 0.001"],
+        ),
+        (
+            "datasets.digits.recipe.lr_schedule", {"kind": "cosine", "horizon": 0},
+            ["datasets.digits.recipe.lr_schedule.horizon = 0", "1 or more"],
+        ),
+        (
+            "teacher.recipe", {"lr_schedule": {"kind": "step"}},
+            ["teacher.recipe.lr_schedule.factor: missing"],
+        ),
+        ("recipe.early_stop.patience", -1, ["recipe.early_stop.patience = -1", "0 or more"]),
+        ("recipe.early_stop.patience", 1.5, ["recipe.early_stop.patience = 1.5", "whole number"]),
+        ("recipe.early_stop.min_delta", -1, ["recipe.early_stop.min_delta = -1.0", "0 or more"]),
+        ("recipe.early_stop.min_delta", math.inf, ["min_delta = Infinity", "finite"]),
+        ("recipe.early_stop.restore_best", 1, ["restore_best = 1", "true or false"]),
         # Empty or twice
         ("grid.alpha", [], ["empty grid", "alpha"]),
         ("grid.teacher", [], ["empty grid", "teacher"]),
@@ -153,6 +208,22 @@ def test_the_good_study_is_good() -> None:
         ("grid.switch_epoch", {"start": 1, "stop": 10**9}, ["grid.switch_epoch", "at most"]),
         # More than one section
         ("teacher.select_on", "validation", ["select_on = 'validation'", "split.validation"]),
+        (
+            "recipe.lr_schedule", {"kind": "plateau", "factor": 0.5, "patience": 1},
+            ["recipe.lr_schedule.monitor = 'validation_loss'", "split.validation", "train_loss"],
+        ),
+        (
+            "recipe.early_stop", {"patience": 3, "monitor": "validation_metric"},
+            ["recipe.early_stop.monitor = 'validation_metric'", "split.validation"],
+        ),
+        (
+            "recipe.early_stop.restore_best", True,
+            ["recipe.early_stop.monitor = 'validation_loss'", "split.validation"],
+        ),
+        (
+            "teacher.recipe", {"early_stop": {"patience": 3}},
+            ["teacher.recipe.early_stop.monitor = 'validation_loss'", "split.validation"],
+        ),
     ],
 )  # fmt: skip
 def test_refused_by_key_value_and_what_is_allowed(
@@ -189,6 +260,13 @@ def test_a_key_is_named_where_it_was_written() -> None:
         "datasets.digits.recipe.epochs = -1"
     )
     assert refusal(changed("recipe.epochs", -1)).startswith("recipe.epochs = -1")
+
+
+def test_a_minimum_above_a_swept_learning_rate_is_refused() -> None:
+    raw = changed("recipe.lr_schedule", {"kind": "cosine", "minimum": 0.0005})
+    load_study(raw)
+    raw["grid"]["learning_rate"] = [0.001, 0.0001]
+    assert "lr_schedule.minimum = 0.0005: must be at most learning_rate, 0.0001" in refusal(raw)
 
 
 def test_kl_on_a_regression_is_refused() -> None:
@@ -334,6 +412,7 @@ _KEYS = st.sampled_from(
         "california_housing", "alpha", "switch_epoch", "temperature", "past_end", "epochs",
         "batch_size", "optimizer", "learning_rate", "momentum", "init", "train_size", "validation",
         "split_seed", "select_on", "select_by", "student", "baseline", "start", "stop", "step", "x",
+        "lr_schedule", "early_stop", "kind", "factor", "milestones", "patience", "monitor",
     ]
 )  # fmt: skip
 _VALUES = st.recursive(
@@ -369,6 +448,8 @@ def test_junk_is_refused_in_words(raw: dict[str, Any]) -> None:
                     "grid.batch_size", "split.train_size", "split.validation", "teacher.recipe",
                     "datasets.digits.student", "datasets.digits", "teacher.seeds", "grid.teacher",
                     "evaluation", "evaluation.fgsm_epsilons", "grid.switch_epoch.stop",
+                    "recipe.lr_schedule", "recipe.lr_schedule.kind", "recipe.lr_schedule.factor",
+                    "datasets.digits.recipe.early_stop", "recipe.early_stop.patience",
                 ]
             ),
             _VALUES,

@@ -103,6 +103,9 @@ def test_plan_after_the_run_estimates_what_more_would_take(
     assert (plan["done"], plan["todo"]) == (4, 8)  # a third teacher is a new rule
     assert plan["estimate"]["seconds"] > 0
     text = sweep("plan", study, "--results", results)
+    assert "at most" not in text
+    stop = sweep("plan", study, "--results", results, "--set", "recipe.early_stop.patience=1")
+    assert f"at most: {TRIALS} trials may stop early" in stop
     assert f"{TRIALS} done, 0 to do" in text
 
 

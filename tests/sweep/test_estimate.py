@@ -124,6 +124,16 @@ def test_planned_epochs_are_the_distinct_prefixes_of_a_grid(
     assert overview(wanted, None, 1, share=False).epochs_planned_by_role == naive
 
 
+def test_trials_that_may_stop_early_are_counted(store: Store) -> None:
+    assert looked_at(store).may_stop_early == 0
+    rule = {"recipe.early_stop.patience": 2, "teacher.recipe": {"early_stop": {"patience": 0}}}
+    found = looked_at(store, tiny_study(**rule))
+    assert (found.trials, found.may_stop_early) == (8, 6)
+    assert (found.epochs_naive, found.epochs_planned) == (24, 22)  # an upper bound
+    best = tiny_study(**{"recipe.early_stop.restore_best": True})
+    assert looked_at(store, best).may_stop_early == 0
+
+
 def test_without_earlier_results_there_is_no_guess(store: Store) -> None:
     estimate = looked_at(store).estimate
     assert estimate["seconds"] is None

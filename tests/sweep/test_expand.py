@@ -7,8 +7,9 @@ import pytest
 
 import data
 from sweep.expand import PARAMETER_COLUMNS, Cell, Role, cells, smoke_study
+from sweep.plan import plan
 from sweep.study import Study, builtin_names, load_study
-from trials.spec import HARD
+from trials.spec import HARD, EarlyStop, LrSchedule
 
 RAW: dict[str, Any] = {
     "name": "small",
@@ -160,6 +161,74 @@ def test_regression_is_guided_by_mse_where_the_temperature_has_no_effect() -> No
 def test_a_temperature_is_another_trial_where_classes_are_told_apart() -> None:
     guided = [c for c in students(made(**{"grid.temperature": [1, 4]})) if c.spec.rules]
     assert len({c.trial_id for c in guided}) == len(guided) == 16
+
+
+def test_a_schedule_and_a_rule_reach_every_trial_and_its_words() -> None:
+    found = made(
+        **{
+            "split.validation": 0.1,
+            "recipe.lr_schedule": {"kind": "plateau", "factor": 0.2, "patience": 5},
+            "recipe.early_stop": {"patience": 10, "restore_best": True},
+            "recipe.precision": "bfloat16",
+        }
+    )
+    for cell in found:
+        assert cell.spec.recipe.lr_schedule == LrSchedule("plateau", 0.2, patience=5)
+        assert cell.spec.recipe.early_stop == EarlyStop(10, restore_best=True)
+        assert cell.spec.recipe.precision == "bfloat16"
+        assert cell.parameters["lr_schedule"] == (
+            "plateau(factor=0.2, minimum=0.0, patience=5, threshold=0.0001, "
+            "monitor=validation_loss)"
+        )
+        assert cell.parameters["early_stop"] == (
+            "patience=10, min_delta=0.0, monitor=validation_loss, restore_best=True"
+        )
+    assert {cell.parameters["lr_schedule"] for cell in made()} == {"constant"}
+    assert {cell.parameters["early_stop"] for cell in made()} == {None}
+
+
+def test_a_cosine_ends_with_the_trial_unless_its_horizon_is_given() -> None:
+    lengths = {"grid.epochs": [4, 6], "teacher.recipe": {"epochs": 9}}
+    open_end = made(**lengths, **{"recipe.lr_schedule.kind": "cosine"})
+    for cell in open_end:
+        assert cell.spec.recipe.lr_schedule == LrSchedule("cosine", horizon=cell.spec.epochs)
+        assert cell.parameters["lr_schedule"] == f"cosine(horizon={cell.spec.epochs}, minimum=0.0)"
+    assert {cell.spec.epochs for cell in open_end} == {4, 6, 9}
+    fixed = made(**lengths, **{"recipe.lr_schedule": {"kind": "cosine", "horizon": 6}})
+    assert {cell.spec.recipe.lr_schedule.horizon for cell in fixed} == {6}
+
+    # With one horizon trials of both lengths share their beginning, with their own they do not.
+    def baselines(found: list[Cell]) -> list[Any]:
+        return [cell.spec for cell in found if cell.role is Role.BASELINE and cell.seed == 5]
+
+    assert [plan(baselines(found)).epochs for found in (open_end, fixed)] == [10, 6]
+
+
+def test_teachers_may_have_another_schedule_and_no_early_stop() -> None:
+    found = made(
+        **{
+            "split.validation": 0.1,
+            "recipe.lr_schedule": {"kind": "plateau", "factor": 0.2, "patience": 5},
+            "recipe.early_stop.patience": 10,
+            "teacher.recipe": {
+                "lr_schedule": {"kind": "step", "factor": 0.1, "milestones": [10]},
+                "early_stop": {"patience": 0},
+            },
+        }
+    )
+    for cell in found:
+        teacher = cell.role is Role.TEACHER
+        assert cell.spec.recipe.lr_schedule.kind == ("step" if teacher else "plateau")
+        assert cell.spec.recipe.early_stop.patience == (0 if teacher else 10)
+    longer = made(
+        **{
+            "split.validation": 0.1,
+            "recipe.lr_schedule": {"kind": "plateau", "factor": 0.2, "patience": 5},
+            "teacher.recipe": {"lr_schedule": {"patience": 7}},
+        }
+    )
+    teachers = [cell.spec.recipe for cell in longer if cell.role is Role.TEACHER]
+    assert {r.lr_schedule for r in teachers} == {LrSchedule("plateau", 0.2, patience=7)}
 
 
 def test_a_column_is_found_by_name() -> None:

@@ -79,6 +79,56 @@ def test_values_are_read_as_toml_and_anything_else_as_text(
     assert found == value
 
 
+STEPPED: dict[str, Any] = {
+    **RAW,
+    "split": {"validation": 0.1},
+    "recipe": {
+        **RAW["recipe"], "lr_schedule": {"kind": "step", "factor": 0.1, "milestones": [3]},
+    },
+    "datasets": {
+        "digits": {"recipe": {"lr_schedule": {"milestones": [4]}}},
+        "mnist": {
+            "recipe": {"lr_schedule": {"kind": "plateau", "factor": 0.5, "patience": 2}},
+        },
+    },
+}  # fmt: skip
+
+
+def schedules(*overrides: str) -> tuple[str, str]:
+    study = load_study(STEPPED, overrides)
+    return (
+        str(study.datasets["digits"].recipe.lr_schedule.over(5)),
+        str(study.datasets["mnist"].recipe.lr_schedule.over(5)),
+    )
+
+
+def test_a_table_of_another_kind_is_whole_and_one_of_the_same_kind_is_merged() -> None:
+    plateau = "plateau(factor=0.5, minimum=0.0, patience=2, threshold=0.0001, monitor={})"
+    assert schedules() == ("step(factor=0.1, milestones=[4])", plateau.format("validation_loss"))
+    assert schedules("datasets.mnist.recipe.lr_schedule.monitor=train_loss")[1] == (
+        plateau.format("train_loss")
+    )
+
+
+def test_another_kind_may_be_set_and_what_belonged_to_the_old_one_falls_away() -> None:
+    assert schedules("recipe.lr_schedule.kind=constant") == ("constant", "constant")
+    cosine = "cosine(horizon=5, minimum=0.0, warmup_epochs=2)"
+    assert schedules("recipe.lr_schedule.kind=cosine", "recipe.lr_schedule.warmup_epochs=2") == (
+        cosine, cosine,
+    )  # fmt: skip
+    # In any order.
+    assert schedules("recipe.lr_schedule.warmup_epochs=2", "recipe.lr_schedule.kind=cosine") == (
+        cosine, cosine,
+    )  # fmt: skip
+    assert schedules("datasets.mnist.recipe.lr_schedule.kind=constant")[1] == "constant"
+    assert schedules("datasets.mnist.recipe.lr_schedule.kind=constant")[0] == schedules()[0]
+
+
+def test_the_same_kind_may_be_set_again() -> None:
+    step = "step(factor=0.1, milestones=[3])"
+    assert schedules("recipe.lr_schedule.kind=step") == (step, step)
+
+
 def test_overrides_come_as_a_mapping_a_list_or_one_text() -> None:
     wanted = load_study(RAW, ["recipe.epochs=2"])
     assert load_study(RAW, {"recipe.epochs": 2}) == wanted
@@ -102,6 +152,9 @@ def test_the_given_mapping_is_left_as_it_was() -> None:
         ("seeds.first=2", ["seeds.first", "seeds is not a section"]),
         ("grid.alpha.x=2", ["grid.alpha is not a section"]),
         ("recipe.epoch=2", ["'recipe.epoch'", "did you mean epochs"]),
+        ("kind=cosine", ["unknown key 'kind'"]),
+        ("recipe.kind=cosine", ["unknown key 'recipe.kind'"]),
+        ("recipe.lr_schedule.kind=linear", ["recipe.lr_schedule.kind = 'linear'", "'cosine'"]),
         ("recipe.epochs=two", ["recipe.epochs = 'two'", "number"]),
         ("recipe.epochs=2\nalpha=1", ["recipe.epochs", "number"]),
         ("recipe.epochs=" + "9" * 5000, ["recipe.epochs", "number"]),

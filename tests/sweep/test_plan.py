@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 
 import data
 from sweep.plan import Plan, Stage, plan
-from trials.spec import HARD, Guide, Objective, Recipe, Segment, TeacherRule, TrialSpec, cut
+from trials.spec import (
+    HARD,
+    EarlyStop,
+    Guide,
+    LrSchedule,
+    Objective,
+    Recipe,
+    Segment,
+    TeacherRule,
+    TrialSpec,
+    cut,
+)
 
 ROWS = data.DataSpec("digits")
 RECIPE = Recipe("student", 64)
@@ -97,6 +108,39 @@ def test_parents_come_first_and_stages_follow_them(asked: list[tuple[str, int]])
             # A stage ends for a reason: a trial ends there, or ways part.
             assert parent.ends_trial or len(found.children[parent.key]) > 1
         seen.add(key)
+
+
+RECIPES = {
+    "constant": RECIPE,
+    "step": replace(RECIPE, lr_schedule=LrSchedule("step", 0.1, (5,))),
+    "cosine 3": replace(RECIPE, lr_schedule=LrSchedule("cosine", horizon=3)),
+    "cosine 7": replace(RECIPE, lr_schedule=LrSchedule("cosine", horizon=7)),
+    "stop": replace(RECIPE, early_stop=EarlyStop(3, monitor="train_loss")),
+    "stop later": replace(RECIPE, early_stop=EarlyStop(4, monitor="train_loss")),
+    "bfloat16": replace(RECIPE, precision="bfloat16"),
+}
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.text("ha", min_size=1, max_size=6), st.sampled_from(sorted(RECIPES))),
+        min_size=1,
+        max_size=15,
+    )
+)
+@example([("hhh", "cosine 3"), ("hhhhhhh", "cosine 7"), ("hhhhh", "cosine 7"), ("h", "stop")])
+def test_trials_share_within_a_recipe_and_never_across_horizons_or_rules(
+    asked: list[tuple[str, str]],
+) -> None:
+    specs = [replace(trial(word), recipe=RECIPES[name]) for word, name in asked]
+    found = plan(specs)
+    wanted = {(name, word[:n]) for word, name in asked for n in range(1, len(word) + 1)}
+    assert found.epochs == len(wanted)
+    for stage in found.stages.values():
+        below = {trial.recipe for trial in specs if trial.trial_id in
+                 {s.key for s in found.below(stage.key)}}  # fmt: skip
+        assert below == {stage.spec.recipe}
 
 
 @settings(max_examples=50, deadline=None)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,82 @@ def test_divergence_of_a_trunk_is_recorded_for_every_trial_below_it(store: Store
         assert (row["test_metric"] is None) == (row["role"] == "student")
     again = FakeTraining()
     assert go(store, again).total == 0  # a diverged trial is an answer
+
+
+def test_an_early_stop_of_a_trunk_is_the_result_of_every_trial_below_it(store: Store) -> None:
+    # Seed 1 stops at epoch 2, in the stage that the switches 3 and 5 share, seed 2 after it.
+    training = FakeTraining()
+    training.stops = lambda task: 2 * task.spec.seed if task.spec.rules else None
+    states: list[RunState] = []
+
+    class Watch(Silent):
+        def show(self, state: RunState) -> None:
+            states.append(state)
+
+    settings = {
+        "recipe.epochs": 5, "grid.alpha": [0.1], "grid.switch_epoch": [3, 5],
+        "recipe.early_stop.patience": 1, "evaluation.keep": "snapshot",
+    }  # fmt: skip
+    summary = go(store, training, overrides=settings, progress=Watch())
+    assert (summary.total, summary.done, summary.exit_status) == (8, 8, 0)
+    # Teachers and baselines: 4 x 5; seed 1: a trunk of 2; seed 2: a trunk of 3 and forks of 1.
+    assert summary.epochs == 20 + 2 + 3 + 1 + 1
+    last = states[-1]
+    assert (last.done, last.epochs_done, last.epochs_total) == (8, 27, 27)
+    rows, _ = store.trials.read()
+    students = [row for row in rows.to_pylist() if row["role"] == "student"]
+    assert [row["status"] for row in students] == ["done"] * 4
+    for row in students:
+        assert row["stopped_epoch"] == row["epochs_run"] == 2 * row["seed"]
+        # What the trunk left is kept for each.
+        assert store.layout.weights(row["trial_id"]).is_file()
+        assert store.layout.snapshot(row["trial_id"]).read_bytes() == b"%d" % (2 * row["seed"])
+    trunks = [t for t in training.tasks if t.spec.rules and not t.ends_trial]
+    assert [(t.keep_weights, t.measures.fgsm_epsilons) for t in trunks] == [(True, (0.05,))] * 2
+    again = FakeTraining()
+    assert go(store, again, overrides=settings).total == 0
+
+
+def test_weights_of_a_stopped_trunk_are_kept_only_for_who_keeps_them(store: Store) -> None:
+    # The students keep none; the teacher is a longer baseline's beginning and keeps its own.
+    training = FakeTraining()
+    training.stops = lambda task: 1
+    settings = {
+        "datasets.digits.student": "small", "recipe.early_stop.patience": 1,
+        "teacher.recipe": {"epochs": 2}, "grid.alpha": [0.1], "grid.switch_epoch": [1],
+    }  # fmt: skip
+    summary = go(store, training, overrides=settings)
+    rows, _ = store.trials.read(["trial_id", "role", "epochs"])
+    teachers = [row["trial_id"] for row in rows.to_pylist() if row["epochs"] == 2]
+    assert (summary.done, len(teachers)) == (6, 2)
+    kept = {path.stem for path in store.layout.weights("x").parent.iterdir()}
+    assert kept == set(teachers)
+
+
+def test_an_early_stop_does_not_look_like_a_faster_training(store: Store) -> None:
+    training = FakeTraining()
+    training.stops = lambda task: 1
+    learned: list[tuple[int, float]] = []
+
+    class Slow(LocalExecutor):
+        def wait(self, timeout_s: float) -> list[Finished]:
+            took = timedelta(seconds=0.02)
+            ended = super().wait(timeout_s)
+            return [replace(end, finished_at=end.started_at + took) for end in ended]
+
+    real = _Pace.learn
+
+    def learn(self: _Pace, stage: Any, seconds: float) -> None:
+        learned.append((stage.epochs, seconds))
+        real(self, stage, seconds)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Pace, "learn", learn)
+        settings = {"recipe.epochs": 10, "recipe.early_stop.patience": 1}
+        go(store, training, executor=Slow(WorkerSetup(runner=training)), overrides=settings)
+    # One epoch took 0.02 s or more, so ten would have taken ten times that.
+    assert learned
+    assert all(seconds >= 0.02 * epochs for epochs, seconds in learned)
 
 
 def test_failed_trials_wait_for_a_retry_of_their_kind(
@@ -310,7 +387,6 @@ def test_stages_on_the_way_measure_the_curve_as_well(store: Store) -> None:
     training = FakeTraining()
     go(store, training, overrides={"evaluation.every_epochs": 2})
     assert {task.measures.every_epochs for task in training.tasks} == {2}
-    assert {task.measures.fgsm_epsilons for task in training.tasks if not task.ends_trial} == {()}
 
 
 def test_the_estimate_by_hand(store: Store) -> None:
@@ -371,6 +447,10 @@ def test_the_estimate_of_a_run_is_that_of_what_it_has_not_done(
             states.append(state)
 
     go(store, FakeTraining(), progress=Watch())
-    told = [(state.eta_s, state.epochs_total - state.epochs_done) for state in states]
+    told = [
+        (state.eta_s, state.epochs_total - state.epochs_done)
+        for state in states
+        if state.epochs_done  # nothing is known before
+    ]
     assert len({left for _, left in told}) > 5
     assert [eta for eta, _ in told] == pytest.approx([1000 * left for _, left in told], abs=100)

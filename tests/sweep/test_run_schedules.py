@@ -149,11 +149,12 @@ class Spelling:
         )
 
     def _result(self, task: StageTask, word: str, **changes: Any) -> Any:
+        met = task.spec.shortened(len(word) - 1).rules
         return result(
             epochs_run=len(word) - 1,
             train_loss=tuple(float(ord(letter)) for letter in word),
             train_loss_step=tuple(range(len(word))),
-            teacher_trial_ids=task.path_teachers,
+            teacher_trial_ids=tuple(dict.fromkeys(task.path_teachers[rule.key] for rule in met)),
             **changes,
         )
 

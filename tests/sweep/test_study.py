@@ -1,5 +1,6 @@
 """The built-in studies say what the home study did, and counting them needs no torch."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -86,6 +87,21 @@ def test_quickstart_has_147_trials_and_shares_a_third_of_their_epochs() -> None:
     assert plan(cell.spec for cell in found).epochs == 27 * (6 + 5 + 4 + 3 + 2) + 12 * 6
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("quickstart", "fd15581e637c233e5c2aec23"),
+        ("thesis", "7d7c99b623c133d398c4e7d5"),
+        ("thesis-california", "0332534ce7f68cf929dfce16"),
+        ("thesis-cifar10", "6046b97025e216d1024d0093"),
+        ("thesis-fashion-mnist", "458f041e4e452b20f3669c66"),
+    ],
+)
+def test_the_trials_of_a_study_are_those_that_stores_hold(name: str, expected: str) -> None:
+    ids = "\n".join(cell.trial_id for cell in cells(load_study(name)))
+    assert hashlib.sha256(ids.encode()).hexdigest()[:24] == expected
+
+
 @pytest.mark.parametrize("name", builtin_names())
 def test_a_study_survives_its_own_record(name: str) -> None:
     study = load_study(name)
@@ -94,10 +110,26 @@ def test_a_study_survives_its_own_record(name: str) -> None:
     assert count_cells(study) == len(cells(study))
 
 
+def test_schedules_survive_the_record_of_a_study() -> None:
+    schedule = {"kind": "step", "factor": 0.1, "milestones": {"start": 5, "stop": 15, "step": 5}}
+    study = load_study(
+        "quickstart",
+        {"recipe.lr_schedule": schedule, "recipe.early_stop": {"restore_best": True}},
+    )
+    again = Study.model_validate(json.loads(study.to_json()))
+    assert again == study == load_study(json.loads(study.to_json()))
+    assert again.datasets["digits"].recipe.lr_schedule.milestones == (5, 10, 15)
+
+
 def test_every_key_of_a_study_file_is_described() -> None:
     described = {name: meaning for name, _, meaning in documented_keys()}
     assert all(described.values())
     assert {"seeds", "grid.alpha", "recipe.epochs", "datasets.NAME.student"} <= set(described)
+    assert "recipe.lr_schedule" not in described
+    defaults = {name: default for name, default, _ in documented_keys()}
+    assert defaults["recipe.lr_schedule.kind"] == '"constant"'
+    assert defaults["recipe.lr_schedule.horizon"] == "none"
+    assert defaults["recipe.early_stop.patience"] == "0"
 
 
 def test_planning_the_thesis_loads_no_torch() -> None:

@@ -57,7 +57,8 @@ def result(**changes: Any) -> TrialResult:
         validation_metric=40.0, validation_loss=1.5, mae=None, r2=None,
         train_loss=(1.0, 0.5), train_loss_step=(1, 2), steps_per_epoch=1, curve=(),
         robustness=({"attack": "fgsm", "epsilon": 0.05, "value": 30.0},),
-        per_class=None, confusion=None, epochs_run=1, diverged_epoch=None, teacher_trial_ids=(),
+        per_class=None, confusion=None, epochs_run=1, diverged_epoch=None, stopped_epoch=None,
+        best_epoch=None, teacher_trial_ids=(),
         wall_s=1.0, train_s=0.75, evaluate_s=0.25, stage_s=0.5, device_s=0.5,
         peak_memory_bytes=1, device_name="test", numerics_class="test", data_fingerprint="test",
         finished_at=datetime.now(UTC),
@@ -83,6 +84,7 @@ class FakeTraining:
         self.fails = fails
         self.tasks: list[StageTask] = []
         self.diverges: Callable[[StageTask], bool] = lambda task: False
+        self.stops: Callable[[StageTask], int | None] = lambda task: None
         self.metric: Callable[[StageTask], float] = lambda task: 40.0
 
     def __call__(
@@ -105,16 +107,22 @@ class FakeTraining:
         if self.diverges(task):
             bad = result(status="diverged", test_metric=None, test_loss=None, diverged_epoch=done)
             return StageOutcome(task.key, done + 1, done, bad)
+        early = self.stops(task)
+        if early is not None and not done < early <= stop:
+            early = None
+        stop = early or stop
         ended = result(
             epochs_run=stop,
+            stopped_epoch=early,
             validation_metric=self.metric(task),
-            teacher_trial_ids=task.path_teachers,
+            teacher_trial_ids=tuple(dict.fromkeys(task.path_teachers.values())),
         )
         return StageOutcome(
             task.key,
             stop,
             None,
-            ended if task.ends_trial else None,
+            ended if task.ends_trial or early else None,
             weights=task.key.encode() if task.keep_weights else None,
             product=str(stop).encode() if task.hand_over else None,
+            stopped_epoch=early,
         )

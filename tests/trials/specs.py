@@ -4,10 +4,21 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from data import DataSpec
-from trials.spec import Guide, Objective, Recipe, SoftLoss, TeacherRule, TrialSpec, switched
+from trials.spec import (
+    EarlyStop,
+    Guide,
+    LrSchedule,
+    Objective,
+    Recipe,
+    SoftLoss,
+    TeacherRule,
+    TrialSpec,
+    switched,
+)
 
 RULE = TeacherRule(("teacher-a", "teacher-b"), "test")
 OTHER_RULE = TeacherRule(("teacher-c",), "validation", "loss")
+CONSTANT, NEVER = LrSchedule(), EarlyStop()
 THIRD_RULE = TeacherRule(("teacher-d",), "test")
 
 
@@ -24,6 +35,12 @@ STUDENT = TrialSpec(38, DataSpec("digits"), Recipe("student", 64), switched(guid
 
 def at(objective: Objective, switch_epoch: int) -> TrialSpec:
     return replace(STUDENT, schedule=switched(objective, switch_epoch, 15))
+
+
+def scheduled(lr_schedule: LrSchedule = CONSTANT, early_stop: EarlyStop = NEVER) -> TrialSpec:
+    recipe = replace(STUDENT.recipe, lr_schedule=lr_schedule, early_stop=early_stop)
+    rows = replace(STUDENT.data, validation=0.1) if recipe.watches_validation else STUDENT.data
+    return replace(STUDENT, data=rows, recipe=recipe)
 
 
 def mixture(*weights: float) -> Objective:
@@ -53,6 +70,9 @@ DIFFERENT: dict[str, Callable[[], TrialSpec]] = {
     "learning_rate": lambda: replace(STUDENT, recipe=Recipe("student", 64, learning_rate=0.01)),
     "weight_decay": lambda: replace(STUDENT, recipe=Recipe("student", 64, weight_decay=0.01)),
     "init": lambda: replace(STUDENT, recipe=Recipe("student", 64, init="he")),
+    "precision": lambda: replace(STUDENT, recipe=Recipe("student", 64, precision="bfloat16")),
+    "lr_schedule": lambda: scheduled(LrSchedule("step", 0.1, (10,))),
+    "early_stop": lambda: scheduled(early_stop=EarlyStop(5, monitor="train_loss")),
     "switch_epoch": lambda: at(guided(0.6), 6),
     "epochs": lambda: replace(STUDENT, schedule=switched(guided(0.6), 5, 16)),
     "baseline": lambda: at(guided(0.6), 0),

@@ -7,7 +7,17 @@ import data
 from data.load import load
 from trials.device import configure
 from trials.snapshot import Snapshot
-from trials.spec import HARD, Guide, Objective, Recipe, TeacherRule, TrialSpec, switched
+from trials.spec import (
+    HARD,
+    EarlyStop,
+    Guide,
+    LrSchedule,
+    Objective,
+    Recipe,
+    TeacherRule,
+    TrialSpec,
+    switched,
+)
 from trials.train import train
 
 pytestmark = [
@@ -24,11 +34,23 @@ def _configured() -> None:
     configure()
 
 
-def _spec(epochs: int, switch_epoch: int) -> TrialSpec:
+RECIPES = {
+    "plain": Recipe("student", 64),
+    "bfloat16": Recipe("student", 64, precision="bfloat16"),
+    "watching": Recipe(
+        "student",
+        64,
+        lr_schedule=LrSchedule("plateau", 0.5, patience=0, threshold=0.5),
+        early_stop=EarlyStop(9, restore_best=True),
+    ),
+}
+
+
+def _spec(epochs: int, switch_epoch: int, recipe: str = "plain") -> TrialSpec:
     return TrialSpec(
         7,
-        data.DataSpec("digits", train_size=256),
-        Recipe("student", 64),
+        data.DataSpec("digits", train_size=256, validation=0.1),
+        RECIPES[recipe],
         switched(GUIDED, switch_epoch, epochs, HARD),
     )
 
@@ -45,18 +67,27 @@ def _same(one: Snapshot, other: Snapshot) -> bool:
     return (
         all(torch.equal(one.model[key], other.model[key]) for key in one.model)
         and all(torch.equal(one.optimizer[key], other.optimizer[key]) for key in one.optimizer)
+        and all(torch.equal(one.best[key], other.best[key]) for key in one.best)
         and one.progress.train_loss == other.progress.train_loss
+        and one.progress.curve == other.progress.curve
+        and (one.plateau, one.early_stop) == (other.plateau, other.early_stop)
     )
 
 
-def test_a_training_repeats_bit_for_bit() -> None:
-    assert _same(_train(_spec(3, 2), "cuda"), _train(_spec(3, 2), "cuda"))
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_training_repeats_bit_for_bit(recipe: str) -> None:
+    assert _same(_train(_spec(3, 2, recipe), "cuda"), _train(_spec(3, 2, recipe), "cuda"))
 
 
-def test_a_fork_equals_the_training_alone() -> None:
-    trunk = _train(_spec(3, 3).shortened(1), "cuda")
-    forked = _train(_spec(3, 1), "cuda", Snapshot.from_bytes(trunk.to_bytes()))
-    assert _same(forked, _train(_spec(3, 1), "cuda"))
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_fork_equals_the_training_alone(recipe: str) -> None:
+    trunk = _train(_spec(3, 3, recipe).shortened(1), "cuda")
+    forked = _train(_spec(3, 1, recipe), "cuda", Snapshot.from_bytes(trunk.to_bytes()))
+    assert _same(forked, _train(_spec(3, 1, recipe), "cuda"))
+
+
+def test_bfloat16_is_another_training() -> None:
+    assert not _same(_train(_spec(1, 0, "bfloat16"), "cuda"), _train(_spec(1, 0), "cuda"))
 
 
 def test_the_start_is_the_same_as_on_the_cpu() -> None:

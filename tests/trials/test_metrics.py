@@ -2,6 +2,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.metrics import (
     confusion_matrix,
     log_loss,
@@ -150,3 +152,31 @@ def test_task_chooses_the_figures() -> None:
     assert metrics.of("classification", one, torch.zeros(2, dtype=torch.int64)).metric == 100.0
     with pytest.raises(ValueError, match="task = 'ranking'"):
         metrics.of("ranking", one, one)  # type: ignore[arg-type]
+
+
+@given(st.integers(1, 300), st.integers(2, 12), st.integers(0, 2**32))
+def test_the_headline_of_a_classifier_is_that_of_all_its_figures_to_the_bit(
+    samples: int, classes: int, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(samples, classes, generator=generator)
+    labels = torch.randint(classes, (samples,), generator=generator)
+    whole = metrics.of("classification", logits, labels)
+    assert metrics.headline("classification", logits, labels).tolist() == [
+        whole.metric, whole.loss
+    ]  # fmt: skip
+
+
+@given(st.integers(1, 300), st.integers(1, 3), st.integers(0, 2**32))
+def test_the_headline_of_a_regression_is_that_of_all_its_figures_to_the_bit(
+    samples: int, targets: int, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    outputs, truth = torch.randn(2, samples, targets, generator=generator).unbind()
+    whole = metrics.of("regression", outputs, truth)
+    assert metrics.headline("regression", outputs, truth).tolist() == [whole.mse, whole.mse]
+
+
+def test_which_way_is_better() -> None:
+    assert metrics.higher_is_better("classification")
+    assert not metrics.higher_is_better("regression")

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from trials.early_stop import StopState
+from trials.learning_rate import PlateauState
 from trials.snapshot import Progress, Snapshot, SnapshotError
 
 PROGRESS = Progress(
@@ -23,6 +25,9 @@ def small() -> Snapshot:
         {"fc.weight": torch.arange(6.0).view(2, 3), "count": torch.tensor(4)},
         {"0/step": torch.tensor(3.0), "0/exp_avg": torch.ones(2, 3)},
         PROGRESS,
+        PlateauState(0.002, 1.5, 2),
+        StopState(0.1, 2, None),
+        {"fc.weight": torch.zeros(2, 3), "count": torch.tensor(2)},
     )
 
 
@@ -41,7 +46,11 @@ def same_bits(one: Tensor, other: Tensor) -> bool:
 def assert_same(one: Snapshot, other: Snapshot) -> None:
     assert one.epoch == other.epoch
     assert one.progress == other.progress
-    for mine, theirs in ((one.model, other.model), (one.optimizer, other.optimizer)):
+    # As text: NaN is not equal to itself, and repr tells every float64 apart.
+    assert repr(one.plateau) == repr(other.plateau)
+    assert repr(one.early_stop) == repr(other.early_stop)
+    groups = ("model", "optimizer", "best")
+    for mine, theirs in ((getattr(one, name), getattr(other, name)) for name in groups):
         assert mine.keys() == theirs.keys()
         assert all(same_bits(mine[key], theirs[key]) for key in mine)
 
@@ -82,11 +91,22 @@ curves = st.tuples(
         wall_s=finite,
         diverged_epoch=st.none() | st.integers(0),
     ),
+    st.builds(PlateauState, st.none() | finite, st.none() | st.floats(), st.integers(0)),
+    st.builds(
+        StopState, st.none() | st.floats(), st.none() | st.integers(1), st.none() | st.integers(1)
+    ),
+    st.dictionaries(names, tensors(), max_size=3),
 )
 def test_bytes_keep_every_bit(
-    epoch: int, model: dict[str, Tensor], optimizer: dict[str, Tensor], progress: Progress
+    epoch: int,
+    model: dict[str, Tensor],
+    optimizer: dict[str, Tensor],
+    progress: Progress,
+    plateau: PlateauState,
+    early_stop: StopState,
+    best: dict[str, Tensor],
 ) -> None:
-    snapshot = Snapshot(epoch, model, optimizer, progress)
+    snapshot = Snapshot(epoch, model, optimizer, progress, plateau, early_stop, best)
     assert_same(Snapshot.from_bytes(snapshot.to_bytes()), snapshot)
 
 
@@ -104,7 +124,14 @@ def test_a_later_progress_reads_earlier_bytes() -> None:
     # A field that was not yet recorded takes its default.
     header = {"epoch": 2, "progress": {"steps": 7}}
     content = safetensors.torch.save({}, metadata={"snapshot": json.dumps(header)})
-    assert Snapshot.from_bytes(content).progress == Progress(steps=7)
+    found = Snapshot.from_bytes(content)
+    assert found.progress == Progress(steps=7)
+    assert (found.plateau, found.early_stop, found.best) == (PlateauState(), StopState(), {})
+
+
+def test_the_result_is_the_best_epoch_where_it_is_kept() -> None:
+    assert small().result["count"].item() == 2
+    assert dataclasses.replace(small(), best={}).result["count"].item() == 4
 
 
 def read_or_refused(content: bytes) -> bool:
@@ -162,6 +189,8 @@ GOOD = '{"epoch": 1, "progress": {}}'
         (["model/a"], '{"epoch": 1, "progress": {"unknown": 1}}'),
         (["model/a"], '{"epoch": "1", "progress": {}}'),
         (["model/a"], '{"epoch": -1, "progress": {}}'),
+        (["model/a"], '{"epoch": 1, "progress": {}, "plateau": {"unknown": 1}}'),
+        (["model/a"], '{"epoch": 1, "progress": {}, "early_stop": [1]}'),
         (["model/a", "optimizes/0/step"], GOOD),
         (["a"], GOOD),
     ],

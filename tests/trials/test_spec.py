@@ -26,10 +26,13 @@ from tests.trials.specs import (
     at,
     guided,
     mixture,
+    scheduled,
 )
 from trials.spec import (
     HARD,
+    EarlyStop,
     Guide,
+    LrSchedule,
     Objective,
     Recipe,
     Schedule,
@@ -205,8 +208,81 @@ def test_everything_that_can_change_the_training_changes_the_id() -> None:
 def test_every_field_is_covered_above() -> None:
     for kind in (DataSpec, Recipe, Objective, TeacherRule):
         fields = {field.name for field in dataclasses.fields(kind)}
-        # A name is a dataset, guides are teachers; `precision` has one value so far.
-        assert fields - set(DIFFERENT) - {"name", "guides", "precision"} == set(), kind
+        assert fields - set(DIFFERENT) - {"name", "guides"} == set(), kind  # dataset, teachers
+
+
+PLATEAU = LrSchedule("plateau", 0.2, patience=5)
+STOP = EarlyStop(10)
+SCHEDULES: dict[str, tuple[LrSchedule, LrSchedule]] = {
+    "kind": (LrSchedule("exponential", 0.1), LrSchedule("step", 0.1, (1,))),
+    "factor": (LrSchedule("exponential", 0.1), LrSchedule("exponential", 0.2)),
+    "milestones": (LrSchedule("step", 0.1, (10,)), LrSchedule("step", 0.1, (10, 12))),
+    "start_epoch": (LrSchedule("exponential", 0.1), LrSchedule("exponential", 0.1, start_epoch=1)),
+    "horizon": (LrSchedule("cosine", horizon=15), LrSchedule("cosine", horizon=16)),
+    "minimum": (PLATEAU, replace(PLATEAU, minimum=1e-5)),
+    "patience": (PLATEAU, replace(PLATEAU, patience=6)),
+    "threshold": (PLATEAU, replace(PLATEAU, threshold=0.0)),
+    "monitor": (PLATEAU, replace(PLATEAU, monitor="validation_metric")),
+    "warmup_epochs": (LrSchedule(), LrSchedule(warmup_epochs=1)),
+}
+RULES: dict[str, tuple[EarlyStop, EarlyStop]] = {
+    "patience": (STOP, EarlyStop(11)),
+    "min_delta": (STOP, EarlyStop(10, 0.1)),
+    "monitor": (STOP, EarlyStop(10, monitor="validation_metric")),
+    "restore_best": (STOP, EarlyStop(10, restore_best=True)),
+}
+
+
+def test_every_setting_of_a_schedule_or_a_rule_changes_the_id_and_every_stage_key() -> None:
+    assert set(SCHEDULES) == {field.name for field in dataclasses.fields(LrSchedule)}
+    assert set(RULES) == {field.name for field in dataclasses.fields(EarlyStop)}
+    pairs = [(scheduled(a), scheduled(b)) for a, b in SCHEDULES.values()]
+    pairs += [(scheduled(early_stop=a), scheduled(early_stop=b)) for a, b in RULES.values()]
+    ids = set()
+    for one, other in pairs:
+        for epochs in (1, 15):
+            assert one.shortened(epochs).trial_id != other.shortened(epochs).trial_id
+        ids |= {one.trial_id, other.trial_id}
+    # All but the repeated left sides are different.
+    assert len(ids) == 2 * len(pairs) - 2 - 3 - 3
+
+
+def test_a_schedule_that_does_nothing_is_no_schedule() -> None:
+    assert scheduled(LrSchedule("constant"), EarlyStop(0)) == STUDENT
+    off = EarlyStop(0, 0.5, "train_loss")
+    assert off == EarlyStop()
+    assert scheduled(early_stop=off).trial_id == STUDENT.trial_id
+    assert EarlyStop(0, 0.5, "train_loss", restore_best=True).monitor == "train_loss"
+
+
+def test_how_a_setting_is_spelt_makes_no_difference() -> None:
+    listed = LrSchedule("step", 0.1, [10, 12])
+    assert scheduled(listed).trial_id == scheduled(LrSchedule("step", 0.1, (10, 12))).trial_id
+    whole = replace(PLATEAU, minimum=0, threshold=0)
+    assert (
+        scheduled(whole).trial_id
+        == scheduled(replace(PLATEAU, minimum=-0.0, threshold=0.0)).trial_id
+    )
+
+
+def test_what_is_watched() -> None:
+    assert scheduled(PLATEAU, STOP).recipe.monitors == {
+        "lr_schedule": "validation_loss", "early_stop": "validation_loss",
+    }  # fmt: skip
+    assert scheduled(LrSchedule("cosine", horizon=3)).recipe.monitors == {}
+    best = scheduled(early_stop=EarlyStop(restore_best=True, monitor="train_loss")).recipe
+    assert best.monitors == {"early_stop": "train_loss"}
+    assert not best.watches_validation
+    assert scheduled(PLATEAU).recipe.watches_validation
+
+
+def test_schedules_in_words() -> None:
+    assert str(LrSchedule()) == "constant"
+    assert str(LrSchedule("step", 0.1, (10, 20))) == "step(factor=0.1, milestones=[10, 20])"
+    assert str(LrSchedule("cosine", horizon=15, warmup_epochs=2)) == (
+        "cosine(horizon=15, minimum=0.0, warmup_epochs=2)"
+    )
+    assert str(STOP) == ("patience=10, min_delta=0.0, monitor=validation_loss, restore_best=False")
 
 
 def test_versions_of_data_and_network_change_the_id() -> None:
@@ -276,6 +352,25 @@ def test_golden_ids() -> None:
     assert student.trial_id == expected == "de9355e241719c0086a8f402"
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("itself", "2a54527e386ce092bd0f2a74"),
+        ("validation", "8cdc46ec10e15f8557fd985e"),
+        ("whole batch", "1e2fc17c2f63824af2de552b"),
+        ("optimizer", "1dbecde809d4f0d70058df5a"),
+        ("momentum", "2ffb90afee2b42938578db17"),
+        ("learning_rate", "528535031031f9257000a057"),
+        ("weight_decay", "b531b0cf1edfe80011ce63e3"),
+        ("init", "46bab25bdd2c0d65c0326d22"),
+        ("temperature", "d4c835115cfe0851a1b1bd9d"),
+        ("weights", "8637c118c54d51b8553ae150"),
+    ],
+)
+def test_ids_that_stores_hold(name: str, expected: str) -> None:
+    assert DIFFERENT[name]().trial_id == expected
+
+
 def test_ids_are_the_same_in_every_process() -> None:
     code = """
 from tests.trials.specs import DIFFERENT
@@ -332,6 +427,49 @@ for name, make in sorted(DIFFERENT.items(), reverse=True):
         (lambda: Recipe("student", 64, weight_decay=INF), "weight_decay = inf"),
         (lambda: Recipe("student", 64, momentum=0.9), r"momentum = 0\.9: must be 0 unless"),
         (lambda: Recipe("student", 64, precision="float8"), "precision = 'float8'.*float32"),
+        (lambda: LrSchedule("linear"), "kind = 'linear': must be constant, step"),
+        (lambda: LrSchedule("step", 0.1), "milestones: missing; kind = 'step' needs it"),
+        (lambda: LrSchedule("step", milestones=(3,)), "factor: missing; kind = 'step'"),
+        (lambda: LrSchedule("cosine"), "horizon: missing; kind = 'cosine'"),
+        (lambda: LrSchedule("plateau", 0.1), "patience: missing; kind = 'plateau'"),
+        (lambda: LrSchedule("step", 1, (3,)), r"factor = 1\.0: must be above 0 and below 1"),
+        (lambda: LrSchedule("step", NAN, (3,)), "factor = nan"),
+        (lambda: LrSchedule("step", 0.1, (3, 3)), r"milestones = \[3, 3\]: must be ascending"),
+        (lambda: LrSchedule("step", 0.1, (0,)), r"milestones = \[0\]"),
+        (lambda: LrSchedule("step", 0.1, (1.0,)), r"milestones = \[1\.0\]"),
+        (
+            lambda: LrSchedule("cosine", 0.1, horizon=3),
+            "factor = 0.1: must be left out unless kind is step, exponential or plateau",
+        ),
+        (lambda: LrSchedule(milestones=(3,)), r"milestones = \(3,\): .* unless kind is step"),
+        (lambda: LrSchedule("cosine", horizon=0), "horizon = 0"),
+        (lambda: LrSchedule("cosine", horizon=15.0), r"horizon = 15\.0"),
+        (lambda: LrSchedule("cosine", horizon=15, minimum=-1), r"minimum = -1"),
+        (lambda: LrSchedule("exponential", 0.1, start_epoch=-1), "start_epoch = -1"),
+        (lambda: replace(PLATEAU, patience=-1), "patience = -1"),
+        (lambda: replace(PLATEAU, threshold=1), r"threshold = 1\.0: must be below 1"),
+        (lambda: replace(PLATEAU, threshold=NAN), "threshold = nan"),
+        (lambda: replace(PLATEAU, monitor="test_metric"), "monitor = 'test_metric': must be valid"),
+        (lambda: LrSchedule(warmup_epochs=-1), "warmup_epochs = -1"),
+        (lambda: LrSchedule(warmup_epochs=True), "warmup_epochs = True"),
+        (lambda: EarlyStop(-1), "patience = -1"),
+        (lambda: EarlyStop(True), "patience = True"),
+        (lambda: EarlyStop(1, NAN), "min_delta = nan"),
+        (lambda: EarlyStop(1, -0.1), r"min_delta = -0\.1"),
+        (lambda: EarlyStop(1, monitor="test_loss"), "monitor = 'test_loss': must be validation"),
+        (lambda: EarlyStop(1, restore_best=1), "restore_best = 1: must be true or false"),
+        (
+            lambda: scheduled(replace(PLATEAU, minimum=0.5)),
+            r"lr_schedule.minimum = 0\.5: must be at most learning_rate, 0\.001",
+        ),
+        (
+            lambda: replace(STUDENT, recipe=scheduled(PLATEAU).recipe),
+            "recipe.lr_schedule.monitor = 'validation_loss': must be train_loss unless",
+        ),
+        (
+            lambda: replace(STUDENT, recipe=scheduled(early_stop=STOP).recipe),
+            "recipe.early_stop.monitor = 'validation_loss': must be train_loss unless",
+        ),
         (lambda: DataSpec("digits", validation=NAN), "validation = nan"),
     ],
 )  # fmt: skip

@@ -16,7 +16,7 @@ from data.load import LoadedData, load
 from tests.trials.specs import OTHER_RULE, RULE, guided
 from trials import stage as stage_module
 from trials.snapshot import Snapshot
-from trials.spec import HARD, Recipe, Segment, TrialSpec, switched
+from trials.spec import HARD, EarlyStop, LrSchedule, Recipe, Segment, TrialSpec, switched
 from trials.stage import Workshop, ask_teacher, evaluate_trained, run_stage, run_task
 from trials.task import (
     ChosenTeacher,
@@ -46,6 +46,7 @@ def workshop(tmp_path: Path) -> Workshop:
 
 def task_of(spec: TrialSpec, **changes: object) -> StageTask:
     task = StageTask(spec, 0, ends_trial=True, keep_weights=True, hand_over=False)
+    changes.setdefault("path_teachers", changes.get("teachers", {}))
     return replace(task, **changes)  # type: ignore[arg-type]
 
 
@@ -89,10 +90,7 @@ def test_from_a_snapshot_is_from_scratch(workshop: Workshop) -> None:
     teacher = chosen(workshop)
     spec = student()
     measures = Measures(EPSILONS, every_epochs=1)
-    whole = task_of(
-        spec, measures=measures, teachers={RULE.key: teacher.trial_id},
-        path_teachers=(teacher.trial_id,),
-    )  # fmt: skip
+    whole = task_of(spec, measures=measures, teachers={RULE.key: teacher.trial_id})
     trunk = replace(
         whole, spec=spec.shortened(2), ends_trial=False, keep_weights=False, hand_over=True
     )
@@ -442,6 +440,125 @@ def test_a_validation_figure_that_is_not_finite_is_divergence_too(
     spec = TrialSpec(5, table(), Recipe("plain", None), (Segment(1, HARD),))
     found = result_of(run_stage(task_of(spec), None, [], workshop))
     assert (found.status, found.test_metric, found.validation_metric) == ("diverged", None, None)
+
+
+# Early stops
+
+
+def stopping(epochs: int = 30, **changes: object) -> TrialSpec:
+    """At this rate the validation loss of digits is at its best within a few epochs."""
+    rule = EarlyStop(2, restore_best=True)
+    recipe = Recipe("small", 32, learning_rate=0.3, early_stop=rule)
+    recipe = replace(recipe, **changes)  # type: ignore[arg-type]
+    return TrialSpec(5, DIGITS, recipe, (Segment(epochs),))
+
+
+def test_a_trial_that_stops_early_is_done_and_evaluated(workshop: Workshop) -> None:
+    outcome = run_stage(task_of(stopping(), measures=Measures(EPSILONS)), None, [], workshop)
+    found = result_of(outcome)
+    assert (found.status, found.diverged_epoch) == ("done", None)
+    assert found.best_epoch is not None
+    assert found.stopped_epoch == found.epochs_run == outcome.stopped_epoch == found.best_epoch + 2
+    assert found.epochs_run < 30
+    assert outcome.ended_early
+    assert [point["epoch"] for point in found.curve] == list(range(1, found.epochs_run + 1))
+    assert len(found.train_loss) == found.epochs_run
+    assert len(found.robustness) == 2
+    # The figures are those after the best epoch, and so are the weights.
+    best = found.curve[found.best_epoch - 1]
+    assert (found.validation_metric, found.validation_loss) == (best["metric"], best["loss"])
+    later = EvaluateTask(stopping().trial_id, DIGITS, "small", EPSILONS)
+    assert evaluate_trained(later, outcome.weights, workshop).points == found.robustness
+    # A trial that was to have no more epochs than that is the same.
+    short = run_stage(
+        task_of(stopping(found.epochs_run), measures=Measures(EPSILONS)), None, [], workshop
+    )
+    assert figures(result_of(short)) == figures(found)
+    assert short.weights == outcome.weights
+
+
+def test_without_restoring_the_figures_are_those_of_the_last_epoch(workshop: Workshop) -> None:
+    spec = stopping(early_stop=EarlyStop(2))
+    found = result_of(run_stage(task_of(spec), None, [], workshop))
+    last = found.curve[-1]
+    assert (found.validation_metric, found.validation_loss) == (last["metric"], last["loss"])
+    assert found.best_epoch == found.epochs_run - 2
+
+
+def test_every_epoch_is_in_the_curve_as_if_it_had_been_asked_for(workshop: Workshop) -> None:
+    watched = result_of(run_stage(task_of(stopping()), None, [], workshop))
+    asked = stopping(watched.epochs_run, early_stop=EarlyStop())
+    seen = result_of(run_stage(task_of(asked, measures=Measures((), 1)), None, [], workshop))
+    assert watched.curve == seen.curve
+    often = result_of(run_stage(task_of(stopping(), measures=Measures((), 1)), None, [], workshop))
+    assert often.curve == watched.curve
+
+
+def test_a_trunk_that_stops_early_gives_the_result_of_all_that_was_to_go_on(
+    workshop: Workshop,
+) -> None:
+    teacher = chosen(workshop)
+    measures = Measures(EPSILONS)
+    given = {RULE.key: teacher.trial_id}
+    alone = run_stage(task_of(stopping(), measures=measures), None, [], workshop)
+    stop = result_of(alone).epochs_run
+    # The fork would have been guided later; the teacher it never met is not in its record.
+    fork = replace(stopping(), schedule=(Segment(stop + 2), Segment(9, guided(0.3))))
+    trunk = task_of(
+        fork.shortened(stop + 2), ends_trial=False, hand_over=True, measures=measures
+    )  # fmt: skip
+    ended = run_stage(trunk, None, [], workshop)
+    scratch = run_stage(
+        task_of(fork, measures=measures, teachers=given), None, [teacher], workshop
+    )  # fmt: skip
+    assert ended.stopped_epoch == scratch.stopped_epoch == stop
+    assert ended.weights == scratch.weights == alone.weights
+    assert figures(result_of(ended)) == figures(result_of(scratch)) == figures(result_of(alone))
+    assert result_of(scratch).teacher_trial_ids == ()
+    # A trunk that ends before the rule does leaves no result.
+    before = run_stage(
+        replace(trunk, spec=fork.shortened(stop - 1)), None, [], workshop
+    )  # fmt: skip
+    assert (before.result, before.weights, before.stopped_epoch) == (None, None, None)
+    # Its fork stops where it would have.
+    rest = task_of(fork, start_epoch=stop - 1, measures=measures, path_teachers=given)
+    continued = run_stage(rest, before.product, [], workshop)
+    assert figures(result_of(continued)) == figures(result_of(alone))
+
+
+def test_a_teacher_is_in_the_record_if_it_guided_before_the_stop(workshop: Workshop) -> None:
+    teacher = chosen(workshop)
+    spec = replace(stopping(), schedule=(Segment(1, guided(0.3)), Segment(29)))
+    task = task_of(spec, teachers={RULE.key: teacher.trial_id})
+    found = result_of(run_stage(task, None, [teacher], workshop))
+    assert found.epochs_run < 30
+    assert found.teacher_trial_ids == (teacher.trial_id,)
+
+
+def test_a_kept_state_that_stopped_gives_its_result_again(workshop: Workshop) -> None:
+    ended = run_stage(task_of(stopping(), hand_over=True), None, [], workshop)
+    longer = task_of(stopping(60), start_epoch=30)
+    again = run_stage(longer, ended.product, [], workshop)
+    assert again.weights == ended.weights
+    assert figures(result_of(again)) == figures(result_of(ended))
+
+
+# Precision
+
+
+def test_a_network_trained_in_bfloat16_is_measured_in_float32(workshop: Workshop) -> None:
+    plateau = LrSchedule("plateau", 0.5, patience=0)
+    recipe = Recipe("medium", 32, precision="bfloat16", lr_schedule=plateau)
+    spec = TrialSpec(5, DIGITS, recipe, (Segment(3),))
+    outcome = run_stage(task_of(spec), None, [], workshop)
+    found = result_of(outcome)
+    rows = workshop.dataset(DIGITS)
+    network = build("medium", rows, outcome.weights)
+    with torch.no_grad():
+        logits = network(rows.inputs(rows.test.x))
+    loss = torch.nn.functional.cross_entropy(logits.double(), rows.test.y).item()
+    assert found.test_loss == pytest.approx(loss, rel=1e-5)
+    assert found.validation_loss == found.curve[-1]["loss"]
 
 
 def test_damaged_snapshots_and_weights_are_errors_that_say_so(workshop: Workshop) -> None:

@@ -4,7 +4,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
@@ -12,15 +12,30 @@ from typing import NamedTuple
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own convention)
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.optim import lr_scheduler
 
 from data import DataSpec
 from data.load import LoadedData, load
 from tests.trials import toys
-from tests.trials.specs import OTHER_RULE, RULE, guided
+from tests.trials.specs import CONSTANT, NEVER, OTHER_RULE, RULE, guided
 from trials import train as train_module
+from trials.early_stop import StopState
+from trials.learning_rate import PlateauState
 from trials.snapshot import Snapshot
-from trials.spec import HARD, Objective, Recipe, Segment, TrialSpec, switched
+from trials.spec import (
+    HARD,
+    EarlyStop,
+    LrSchedule,
+    Monitor,
+    Objective,
+    Recipe,
+    Segment,
+    TrialSpec,
+    switched,
+)
 from trials.streams import stream_key
 from trials.train import BLOCK_ROWS, build_model, steps_per_epoch, train
 
@@ -63,17 +78,19 @@ class State(NamedTuple):
     steps: int
     losses: tuple[float, ...]
     loss_steps: tuple[int, ...]
+    schedules: tuple[PlateauState, StopState]
 
 
 def state(snapshot: Snapshot) -> State:
     """Everything of a snapshot but the seconds it took, in bits."""
-    tensors = {"model": snapshot.model, "optimizer": snapshot.optimizer}
+    tensors = {"model": snapshot.model, "optimizer": snapshot.optimizer, "best": snapshot.best}
     return State(
         snapshot.epoch,
         {f"{k}/{n}": t.numpy().tobytes() for k, group in tensors.items() for n, t in group.items()},
         snapshot.progress.steps,
         snapshot.progress.train_loss,
         snapshot.progress.train_loss_step,
+        (snapshot.plateau, snapshot.early_stop),
     )
 
 
@@ -220,11 +237,20 @@ def test_a_start_past_the_end_is_refused() -> None:
 # What is computed
 
 
-def plain_loop(spec: TrialSpec, epochs: int, alpha: float = 1.0) -> tuple[nn.Module, list[float]]:
-    """The home study's loop in plain PyTorch: the network at the end, the loss of each step."""
+def plain_loop(
+    spec: TrialSpec,
+    epochs: int,
+    alpha: float = 1.0,
+    after_epoch: Callable[[torch.optim.Optimizer], Callable[[float], None]] | None = None,
+) -> tuple[nn.Module, list[float]]:
+    """The home study's loop in plain PyTorch: the network at the end, the loss of each step.
+
+    `after_epoch` makes what is called with the mean loss of each epoch, such as a scheduler's step.
+    """
     rows = loaded(spec.data)
     model = build_model(spec, rows)
     optimizer = torch.optim.Adam(model.parameters(), lr=spec.recipe.learning_rate, foreach=False)
+    scheduler = after_epoch(optimizer) if after_epoch else None
     soft_target = torch.stack(list(guides(spec.data).values()))
     losses = []
     for epoch in range(epochs):
@@ -248,6 +274,9 @@ def plain_loop(spec: TrialSpec, epochs: int, alpha: float = 1.0) -> tuple[nn.Mod
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             losses.append(loss.item())
+        if scheduler is not None:
+            steps = len(losses) // (epoch + 1)
+            scheduler(math.fsum(losses[-steps:]) / steps)
     return model, losses
 
 
@@ -447,3 +476,272 @@ def test_a_diverged_training_does_not_go_on_and_is_not_observed() -> None:
     again = run(spec, through_bytes(found))
     assert again.epoch == found.epoch
     assert again.progress.diverged_epoch == 1
+
+
+# Learning-rate schedules
+
+
+def each(scheduler: lr_scheduler.LRScheduler) -> Callable[[float], None]:
+    """A scheduler's step, which does not look at the loss."""
+    return lambda _: scheduler.step()
+
+
+SCHEDULERS: dict[
+    str, tuple[LrSchedule, Callable[[torch.optim.Optimizer], Callable[[float], None]]]
+] = {
+    "step": (
+        LrSchedule("step", 0.1, (2, 4)),
+        lambda o: each(lr_scheduler.MultiStepLR(o, [2, 4], 0.1)),
+    ),
+    "exponential": (
+        LrSchedule("exponential", 0.5),
+        lambda o: each(lr_scheduler.ExponentialLR(o, 0.5)),
+    ),
+    "cosine": (
+        LrSchedule("cosine", horizon=6),
+        lambda o: each(lr_scheduler.CosineAnnealingLR(o, 6)),
+    ),
+    "plateau": (
+        # The loss falls slowly, so that half of the epochs are no improvement by 40 percent.
+        LrSchedule("plateau", 0.1, patience=0, threshold=0.4, monitor="train_loss"),
+        lambda o: lr_scheduler.ReduceLROnPlateau(o, factor=0.1, patience=0, threshold=0.4).step,
+    ),
+}
+
+
+@pytest.mark.parametrize("batch_size", [64, None])
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_trained_at_the_rates_of_a_plain_loop_with_pytorch_s_scheduler(
+    name: str, batch_size: int | None
+) -> None:
+    schedule, make = SCHEDULERS[name]
+    recipe = Recipe("plain", batch_size, learning_rate=0.05, lr_schedule=schedule)
+    spec = TrialSpec(780, DataSpec("groups"), recipe, (Segment(6),))
+    model, losses = plain_loop(spec, 6, after_epoch=make)
+    found = run(spec)
+    window = len(losses) // 6
+    assert found.progress.train_loss == pytest.approx(means(losses, window), rel=1e-4)
+    constant = run(replace(spec, recipe=replace(recipe, lr_schedule=LrSchedule())))
+    for key, weights in model.state_dict().items():
+        assert torch.allclose(found.model[key], weights, rtol=1e-3, atol=1e-4), key
+        assert not torch.allclose(constant.model[key], weights, rtol=1e-3, atol=1e-2), key
+
+
+# What is watched between epochs, and early stops
+
+MONITORS: list[Monitor] = ["validation_loss", "validation_metric", "train_loss"]
+
+
+def watching(
+    schedule: LrSchedule = CONSTANT,
+    rule: EarlyStop = NEVER,
+    epochs: int = 8,
+    where: str = "groups",
+    **changes: object,
+) -> TrialSpec:
+    recipe = Recipe("dropping", 64, learning_rate=0.02, lr_schedule=schedule, early_stop=rule)
+    rows = DataSpec(where, validation=0.2)
+    return TrialSpec(5, rows, replace(recipe, **changes), (Segment(epochs),))  # type: ignore[arg-type]
+
+
+def test_watching_changes_nothing_but_what_is_remembered() -> None:
+    plain, watched = watching(), watching(rule=EarlyStop(99))
+    found = run(watched)
+    assert (found.model.keys(), found.epoch) == (run(plain).model.keys(), 8)
+    for name, tensor in run(plain).model.items():
+        assert torch.equal(found.model[name], tensor)
+    assert found.progress.train_loss == run(plain).progress.train_loss
+    assert [point["epoch"] for point in found.progress.curve] == list(range(1, 9))
+    assert {point["split"] for point in found.progress.curve} == {"validation"}
+
+
+@pytest.mark.parametrize("where", ["groups", "table"])
+@pytest.mark.parametrize("monitor", MONITORS)
+def test_the_best_epoch_is_that_of_the_figure_that_is_watched(where: str, monitor: Monitor) -> None:
+    spec = watching(rule=EarlyStop(monitor=monitor, restore_best=True), where=where)
+    found = run(spec)
+    if monitor == "train_loss":
+        seen = [-loss for loss in found.progress.train_loss]
+        assert found.progress.curve == ()
+    else:
+        sign = 1 if (monitor, where) == ("validation_metric", "groups") else -1
+        name = monitor.removeprefix("validation_")
+        seen = [sign * float(point[name]) for point in found.progress.curve]
+    assert len(seen) == found.epoch == 8
+    assert found.early_stop.best_epoch == seen.index(max(seen)) + 1
+    assert abs(found.early_stop.best or 0) == pytest.approx(abs(max(seen)))
+    # The curve is measured by hand at the best epoch, on the validation rows alone.
+    if monitor != "train_loss":
+        network = build_model(spec, loaded(spec.data))
+        network.load_state_dict(found.best)
+        rows = loaded(spec.data).validation
+        assert rows is not None
+        with torch.no_grad():
+            said = network.eval()(rows.x)
+        by_hand = {
+            ("loss", "groups"): lambda: F.cross_entropy(said, rows.y).item(),
+            ("metric", "groups"): lambda: 100 * (said.argmax(1) == rows.y).double().mean().item(),
+        }.get((name, where), lambda: F.mse_loss(said, rows.y).item())
+        assert found.early_stop.best == pytest.approx(by_hand(), rel=1e-5)
+
+
+def test_the_training_loss_that_is_watched_is_the_mean_over_the_epoch() -> None:
+    # 200 steps an epoch: the second half is a point of its own, and all steps count.
+    rule = EarlyStop(monitor="train_loss", restore_best=True)
+    spec = watching(rule=rule, epochs=2, model="plain", batch_size=1, learning_rate=0.003)
+    _, losses = plain_loop(spec, 2)
+    assert len(losses) == 400
+    assert run(spec).early_stop == StopState(
+        pytest.approx(math.fsum(losses[200:]) / 200, rel=1e-4), 2, None
+    )
+
+
+@pytest.mark.parametrize("monitor", MONITORS)
+def test_the_best_epoch_s_network_is_the_result_and_the_last_one_goes_on(monitor: Monitor) -> None:
+    # A rate so high that the best epoch is long past at the end.
+    spec = watching(rule=EarlyStop(3, 0.0, monitor, restore_best=True), epochs=30, learning_rate=1)
+    found = train(spec, loaded(spec.data), {})
+    stop = found.snapshot.early_stop
+    assert stop.best_epoch is not None
+    assert stop.stopped_epoch == found.snapshot.epoch == stop.best_epoch + 3 < 30
+    forgetful = replace(spec.recipe, early_stop=replace(spec.recipe.early_stop, restore_best=False))
+    plain = replace(spec, recipe=forgetful)
+    best, last = run(plain.shortened(stop.best_epoch)), run(plain)
+    assert best.best == last.best == {}
+    assert last.early_stop == stop
+    for name, tensor in found.model.state_dict().items():
+        assert torch.equal(tensor, best.model[name]), name
+        assert torch.equal(found.snapshot.result[name], best.model[name]), name
+        assert torch.equal(found.snapshot.model[name], last.model[name]), name
+    assert not torch.equal(best.model["fc1.weight"], last.model["fc1.weight"])
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    cuts=st.lists(st.integers(0, 10), max_size=4).map(sorted),
+    schedule=st.sampled_from(
+        [
+            LrSchedule("plateau", 0.3, patience=0, threshold=0.05),
+            LrSchedule("plateau", 0.3, patience=1, monitor="train_loss", minimum=0.001),
+            LrSchedule("exponential", 0.7, warmup_epochs=2),
+        ]
+    ),
+    patience=st.integers(1, 4),
+    min_delta=st.sampled_from([0.0, 0.02]),
+    monitor=st.sampled_from(MONITORS),
+    restore_best=st.booleans(),
+    switch_epoch=st.integers(0, 6),
+    learning_rate=st.sampled_from([0.02, 0.2]),
+)
+def test_cut_anywhere_and_continued_is_straight_through_with_plateau_and_early_stop(
+    cuts: list[int],
+    schedule: LrSchedule,
+    patience: int,
+    min_delta: float,
+    monitor: Monitor,
+    restore_best: bool,
+    switch_epoch: int,
+    learning_rate: float,
+) -> None:
+    rule = EarlyStop(patience, min_delta, monitor, restore_best)
+    spec = watching(schedule, rule, epochs=10, learning_rate=learning_rate)
+    spec = replace(spec, schedule=switched(soft(spec), switch_epoch, 10))
+    whole = run(spec)
+    reached = None
+    for epoch in cuts:
+        reached = through_bytes(run(spec.shortened(epoch), reached))
+    continued = run(spec, reached)
+    assert state(continued) == state(whole)
+    assert continued.progress.curve == whole.progress.curve
+
+
+def test_a_stopped_training_does_not_go_on() -> None:
+    spec = watching(rule=EarlyStop(1), epochs=40, learning_rate=1)
+    stopped = run(spec)
+    assert stopped.epoch == stopped.early_stop.stopped_epoch < 40
+    assert len(stopped.progress.curve) == stopped.epoch
+    for epochs in (stopped.epoch, stopped.epoch + 1, 40):
+        longer = run(spec.shortened(epochs), through_bytes(stopped))
+        assert state(longer) == state(stopped) == state(run(spec.shortened(epochs)))
+    assert run(spec.shortened(stopped.epoch - 1)).early_stop.stopped_epoch is None
+
+
+def test_a_training_that_diverges_is_not_stopped_early() -> None:
+    recipe = Recipe("plain", None, "sgd", 1e30, early_stop=EarlyStop(1, monitor="train_loss"))
+    spec = TrialSpec(3, DataSpec("table"), recipe, (Segment(9),))
+    found = run(spec)
+    assert found.progress.diverged_epoch == 1
+    assert found.early_stop.stopped_epoch is None
+
+
+def test_data_without_the_rows_that_are_watched_is_refused() -> None:
+    spec = watching(rule=EarlyStop(1))
+    with pytest.raises(ValueError, match="without a validation split"):
+        train(spec, loaded(DataSpec("groups")), {})
+
+
+def test_the_device_is_waited_for_once_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[str] = []
+    for name in ("tolist", "item", "__bool__", "__float__", "__int__", "__index__", "numpy"):
+        real = getattr(Tensor, name)
+
+        def counting(
+            self: Tensor, *args: object, _real: object = real, _name: str = name
+        ) -> object:
+            waits.append(_name)
+            return _real(self, *args)  # type: ignore[operator]
+
+        monkeypatch.setattr(Tensor, name, counting)
+    plateau = LrSchedule("plateau", 0.3, patience=0)
+    for spec in (watching(), watching(plateau, EarlyStop(99, restore_best=True))):
+        loaded(spec.data)
+        waits.clear()
+        run(spec)
+        assert waits == ["tolist"] * 8
+
+
+# Precision
+
+
+def test_bfloat16_is_another_training_near_the_first_with_weights_and_losses_in_float32() -> None:
+    _, recipe = toys.RECIPES["bfloat16"]
+    low = trial("bfloat16")
+    high = replace(low, recipe=replace(recipe, precision="float32"))
+    found, full = run(low), run(high)
+    assert state(found).tensors != state(full).tensors
+    assert state(run(low)) == state(found)
+    tensors = [*found.model.values(), *found.optimizer.values()]
+    assert {tensor.dtype for tensor in tensors} == {torch.float32}
+    losses = torch.tensor(found.progress.train_loss)
+    assert found.progress.train_loss == pytest.approx(full.progress.train_loss, rel=0.02)
+    assert not torch.equal(losses, losses.bfloat16().float())
+    # Rounding inputs and weights to 8 bits moves the gradient of a first step by about as much.
+    first, other = run(low.shortened(1)).model, run(high.shortened(1)).model
+    start = build_model(low, loaded(low.data)).state_dict()
+    for name, tensor in first.items():
+        moved = (other[name] - start[name]).norm()
+        assert 0 < (tensor - other[name]).norm() < 0.5 * moved, name
+
+
+def test_bfloat16_multiplies_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds: set[torch.dtype] = set()
+
+    def watched(self: toys.Recording, x: Tensor) -> Tensor:
+        out: Tensor = self.layer(x)
+        kinds.add(out.dtype)
+        return out
+
+    monkeypatch.setattr(toys.Recording, "forward", watched)
+    recipe = Recipe("recording", 64, precision="bfloat16")
+    run(TrialSpec(3, DataSpec("table"), recipe, (Segment(1),)))
+    assert kinds == {torch.bfloat16}
+    # What is watched is measured in float32.
+    kinds.clear()
+    spec = TrialSpec(
+        3,
+        DataSpec("table", validation=0.2),
+        replace(recipe, early_stop=EarlyStop(9)),
+        (Segment(1),),
+    )
+    run(spec)
+    assert kinds == {torch.bfloat16, torch.float32}

@@ -10,7 +10,7 @@ import data
 import models
 from data import DataSpec, RawArrays
 from models.networks import MLP
-from trials.spec import Recipe
+from trials.spec import EarlyStop, LrSchedule, Recipe
 
 
 def table_rows(rows: int) -> RawArrays:
@@ -118,5 +118,17 @@ RECIPES: dict[str, tuple[DataSpec | str, Recipe]] = {
     "batch statistics": ("groups", Recipe("batch_norm", 64)),
     "PyTorch's generator": ("groups", Recipe("torch_dropout", 64)),
     "channels last": (DIGITS, Recipe("channels_last", 50, init="he")),
+    "cosine with warm-up": (
+        "groups", Recipe("dropping", 48, lr_schedule=LrSchedule("cosine", horizon=4, warmup_epochs=1)),
+    ),
+    "plateau and best epoch": (
+        DataSpec("digits", train_size=200, validation=0.1),
+        Recipe(
+            "medium", 48, learning_rate=0.02,
+            lr_schedule=LrSchedule("plateau", 0.2, patience=0, threshold=0.1),
+            early_stop=EarlyStop(3, 0.01, "validation_metric", restore_best=True),
+        ),
+    ),
+    "bfloat16": (DIGITS, Recipe("student", 64, precision="bfloat16")),
 }  # fmt: skip
 """Data and recipe of trainings that must not depend on how they are executed."""
