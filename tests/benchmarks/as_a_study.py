@@ -90,6 +90,8 @@ def main() -> None:
             service.Where(workers=int(options.workers), gpus_per_trial=0.0),
             share=bool(int(options.share)),
         )
+    if summary.exit_status:
+        raise RuntimeError(f"not every trial was done: {summary}")
     print(
         json.dumps(
             {

@@ -3,7 +3,8 @@
 Plain modules, `torch.optim.Adam`, a `DataLoader` over tensors prepared once (the whole set at once
 for the regression), the teacher asked in every batch, FGSM once per epsilon, one Tune trial per
 CPU, data and teacher shared through the object store. The teacher is trained first, by the same
-code, in the driver.
+code, in the driver. Tune reuses its processes, which it does only when told to: by default each
+trial would import PyTorch anew.
 
     python -m tests.benchmarks.as_today --dataset california_housing --epochs 60
 """

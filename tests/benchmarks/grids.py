@@ -33,7 +33,7 @@ REPEATS = 3
 
 GRIDS: dict[str, tuple[Grid, ...]] = {
     "California Housing": (
-        Grid("california_housing", epochs=30),
+        Grid("california_housing", epochs=15),
         Grid("california_housing", epochs=90),
     ),
     "Fashion-MNIST, cut": (
