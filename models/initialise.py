@@ -85,7 +85,10 @@ def build(
         with torch.no_grad():
             for layer in module.modules():
                 if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
-                    scheme(layer.weight, generator)
+                    # Drawn in the order of the axes, whatever the weight's order in memory.
+                    start = torch.empty_like(layer.weight, memory_format=torch.contiguous_format)
+                    scheme(start, generator)
+                    layer.weight.copy_(start)
                     if layer.bias is not None:
                         layer.bias.zero_()
     return module

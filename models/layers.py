@@ -6,7 +6,7 @@ stream that the caller reseeds, for example each epoch, so masks are a function 
 """
 
 import math
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 from torch import Tensor, nn
 
 _LEVELS = 1 << 16
+_INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class DropoutStream:
@@ -48,6 +49,24 @@ class DropoutStream:
         return torch.from_numpy(kept.view(np.int8))
 
 
+class _PositiveAndKept(torch.autograd.Function):
+    """Zeroes the units of `(rows, units)` that are negative or not kept, in place."""
+
+    @staticmethod
+    def forward(ctx: Any, units: Tensor, kept: Tensor) -> Tensor:
+        ctx.mark_dirty(units)
+        # A pattern of bits times 0 or 1; numpy does it without a copy of the mask as wide as units.
+        bits = torch.relu_(units).view(_INTEGERS[units.element_size()]).numpy()
+        np.multiply(bits, kept.numpy(), out=bits)
+        ctx.save_for_backward(units)
+        return units
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (units,) = ctx.saved_tensors
+        return torch.ops.aten.threshold_backward(gradient, units, 0), None
+
+
 class Dropout(nn.Module):
     """Zeroes units with probability `p` and scales the others up (Srivastava et al., 2014).
 
@@ -80,12 +99,40 @@ class Dropout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Drops units of `x`, of any shape."""
-        if not self.training or self._threshold == 0:
-            return x
-        if self.stream is None or x.device.type != "cpu":
-            return F.dropout(x, self.p)
-        mask = torch.mul(self.stream.keep(x.numel(), self._threshold), self._scale)
-        return x * mask.to(x.dtype).view(x.shape)
+        stream = self._stream_for(x)
+        if stream is None:
+            return F.dropout(x, self.p, self.training and self._threshold > 0)
+        kept = stream.keep(x.numel(), self._threshold).view(x.shape)
+        return x * kept.to(x.dtype).mul_(self._scale)
+
+    def after(self, dense: nn.Linear, x: Tensor) -> Tensor:
+        """A dense layer, ReLU and this dropout, up to rounding as one after the other.
+
+        A full batch has far more units than a layer has weights, so on a CPU they are passed over
+        as rarely as possible: the scale goes through the weights, since ReLU(s h) is s ReLU(h), and
+        the output itself says where gradients go.
+
+        Args:
+            dense: the layer, with a bias.
+            x: its inputs, `(rows, inputs)`.
+
+        Returns:
+            `(rows, units)`.
+        """
+        out: Tensor
+        stream = self._stream_for(x)
+        if stream is None:
+            out = self(torch.relu_(dense(x)))
+        else:
+            units = F.linear(x, dense.weight * self._scale, dense.bias * self._scale)
+            kept = stream.keep(units.numel(), self._threshold).view(units.shape)
+            out = _PositiveAndKept.apply(units, kept)
+        return out
+
+    def _stream_for(self, x: Tensor) -> DropoutStream | None:
+        """The stream where it is to be drawn from."""
+        drops = self.training and self._threshold > 0
+        return self.stream if drops and x.device.type == "cpu" else None
 
     def extra_repr(self) -> str:
         """The probability, for `repr`."""

@@ -1,5 +1,6 @@
 """The device a worker trains on, and the class of machines on which it promises equal bits."""
 
+import ctypes
 import platform
 import resource
 from dataclasses import asdict, dataclass
@@ -7,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+"""Settings of the GNU C library's `mallopt`, numbered as in its `malloc.h`."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,16 @@ def configure() -> None:
     """Sets up a worker process: one thread, no kernels chosen by timing.
 
     A result must depend on its trial alone, so neither the number of cores nor what else runs
-    may steer how it is computed.
+    may steer how it is computed. Memory that is freed stays with the process, where the C library
+    can: otherwise each step gets its large tensors as new pages, which the system clears first.
     """
     torch.set_num_threads(1)
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        library.mallopt(_MMAP_MAX, 0)
+        library.mallopt(_TRIM_THRESHOLD, -1)
 
 
 def numerics_class(device: torch.device) -> NumericsClass:
@@ -69,7 +78,13 @@ def _cpu_name() -> str:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Starts a new measurement of peak memory, where the system can."""
+    """Starts a new measurement of peak memory, where the system can.
+
+    What was freed goes back to the system, so that the measurement is of what follows.
+    """
+    library = ctypes.CDLL(None)
+    if hasattr(library, "malloc_trim"):
+        library.malloc_trim(0)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return

@@ -114,6 +114,27 @@ def test_convolutional_network_is_the_table_in_every_bit() -> None:
         assert torch.equal(a, b)
 
 
+def test_order_in_memory_is_that_of_fast_convolutions_and_changes_no_bit() -> None:
+    student = network("cifar10", "small").eval()
+    weight = student.get_parameter("conv1.weight")
+    assert weight.shape == (4, 3, 3, 3)
+    assert weight.stride() == (27, 1, 9, 3)  # channels last
+    x = torch.randn(5, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    last = x.contiguous(memory_format=torch.channels_last)
+    assert torch.equal(student(x), student(last))
+    x.requires_grad_()
+    last.requires_grad_()
+    (a,) = torch.autograd.grad(student(x).square().sum(), x)
+    (b,) = torch.autograd.grad(student(last).square().sum(), last)
+    assert torch.equal(a, b)
+    state = {name: t.detach().clone().contiguous() for name, t in student.state_dict().items()}
+    other = network("cifar10", "small").eval()
+    assert not torch.equal(other(x), student(x))
+    other.load_state_dict(state)
+    assert other.get_parameter("conv1.weight").stride() == (27, 1, 9, 3)
+    assert torch.equal(other(x), student(x))
+
+
 def test_multilayer_perceptron_by_hand() -> None:
     small = network("california_housing", "small")
     with torch.no_grad():

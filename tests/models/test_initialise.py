@@ -81,6 +81,24 @@ def test_weights_depend_on_the_seed_alone(init: str) -> None:
     assert not torch.equal(first["conv1.weight"], other["conv1.weight"])
 
 
+@pytest.mark.parametrize("init", [name for name, scheme in SCHEMES.items() if scheme])
+def test_weights_do_not_depend_on_their_order_in_memory(
+    init: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def convolution(input_shape: tuple[int, ...], outputs: int) -> nn.Module:
+        return nn.Conv2d(input_shape[0], outputs, 3)
+
+    def channels_last(input_shape: tuple[int, ...], outputs: int) -> nn.Module:
+        return convolution(input_shape, outputs).to(memory_format=torch.channels_last)
+
+    monkeypatch.setattr(catalog, "_entries", dict(catalog._entries))
+    models.register(ModelEntry("first", convolution))
+    models.register(ModelEntry("last", channels_last))
+    first, last = (build("any", name, *CIFAR, init, 1).state_dict() for name in ("first", "last"))
+    assert first["weight"].stride() != last["weight"].stride()
+    assert torch.equal(first["weight"], last["weight"])
+
+
 @pytest.mark.parametrize("init", SCHEMES)
 def test_torch_generator_is_not_touched(init: str) -> None:
     before = torch.random.get_rng_state()

@@ -83,6 +83,92 @@ def test_gradient_is_mask_times_scale_times_upstream(dtype: torch.dtype) -> None
     assert torch.equal(gradient, (out.detach() != 0) * 2 * upstream)
 
 
+# A dense layer, ReLU and dropout in one
+
+
+def test_all_in_one_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    dense, dropout = nn.Linear(2, 3), layer(0.5)
+    with torch.no_grad():
+        dense.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, -1.0], [1.0, 1.0]]))
+        dense.bias.copy_(torch.tensor([0.5, 0.0, 0.0]))
+    kept = torch.tensor([1, 1, 0], dtype=torch.int8)
+    monkeypatch.setattr(DropoutStream, "keep", lambda *_: kept)
+    x = torch.tensor([[1.0, 2.0]], requires_grad=True)
+    out = dropout.after(dense, x)
+    # Units 1.5, -2 and 3; the second is negative, the third dropped, the first scaled by 2.
+    assert out.tolist() == [[3.0, 0.0, 0.0]]
+    out.sum().backward()  # type: ignore[no-untyped-call]
+    assert x.grad is not None
+    assert dense.weight.grad is not None
+    assert dense.bias.grad is not None
+    assert x.grad.tolist() == [[2.0, 0.0]]
+    assert dense.weight.grad.tolist() == [[2.0, 4.0], [0.0, 0.0], [0.0, 0.0]]
+    assert dense.bias.grad.tolist() == [2.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 0.05)],
+)
+def test_all_in_one_is_one_after_the_other(dtype: torch.dtype, tolerance: float) -> None:
+    torch.manual_seed(2)
+    dense = nn.Linear(6, 33).to(dtype)
+    x = torch.randn(50, 6, dtype=dtype, requires_grad=True)
+    upstream = torch.randn(50, 33, dtype=dtype)
+    inputs = [x, *dense.parameters()]
+    one = layer(0.3).after(dense, x)
+    other = layer(0.3)(torch.relu(dense(x)))
+    assert one.dtype == dtype
+    assert torch.equal(one == 0, other == 0)
+    assert 0.55 < (one == 0).double().mean().item() < 0.75  # 1 - 0.5 * 0.7 of all units
+    ours = torch.autograd.grad(one, inputs, upstream)
+    theirs = torch.autograd.grad(other, inputs, upstream)
+    for mine, reference in zip((one, *ours), (other, *theirs), strict=True):
+        assert torch.allclose(mine, reference, rtol=tolerance, atol=tolerance * 10)
+
+
+def test_all_in_one_has_the_gradient_of_finite_differences_wherever_its_output_goes() -> None:
+    torch.manual_seed(3)
+    dropout = layer(0.4)
+    dense = nn.Linear(3, 4).double()
+
+    def function(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        assert dropout.stream is not None
+        dropout.stream.reseed(9)
+        moved = nn.Linear(3, 4).double()
+        del moved.weight, moved.bias
+        moved.weight, moved.bias = weight, bias
+        out = dropout.after(moved, x)
+        return out.square() + out + out.sum(dim=1, keepdim=True)  # the gradient has several parts
+
+    x = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(function, (x, dense.weight, dense.bias))
+
+
+def test_all_in_one_leaves_inputs_and_gradients_as_they_were() -> None:
+    torch.manual_seed(4)
+    dense = nn.Linear(3, 8)
+    x = torch.randn(7, 3, requires_grad=True)
+    upstream = torch.randn(7, 8)
+    before = x.detach().clone(), upstream.clone(), dense.weight.detach().clone()
+    torch.autograd.grad(layer(0.5).after(dense, x), x, upstream)
+    after = x.detach(), upstream, dense.weight.detach()
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_all_in_one_without_masks_of_ours() -> None:
+    torch.manual_seed(5)
+    dense, x = nn.Linear(3, 40), torch.randn(7, 3)
+    rectified = torch.relu(dense(x))
+    assert torch.equal(layer(0.5).eval().after(dense, x), rectified)
+    assert torch.equal(layer(0.0).after(dense, x), rectified)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        found = Dropout(0.4).after(dense, x)
+        torch.manual_seed(1)
+        assert torch.equal(found, nn.functional.dropout(rectified, 0.4))
+
+
 def test_two_layers_draw_different_masks_from_one_stream() -> None:
     network = nn.Sequential(Dropout(0.5), nn.Sequential(nn.Identity(), Dropout(0.5)))
     stream = DropoutStream(1)

@@ -1,4 +1,7 @@
 import os
+import platform
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,6 +70,32 @@ def test_a_worker_without_a_share_of_a_gpu_uses_the_processor(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert choose(0) == CPU
     assert choose(0.25) == torch.device("cuda")
+
+
+def test_a_worker_keeps_what_it_frees_until_the_next_measurement() -> None:
+    # In a process of its own, since the setting is for good.
+    code = """
+import os, torch
+from trials.device import configure, reset_peak_memory
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def kept():
+    before = resident()
+    blocks = [torch.ones(2**22) for _ in range(4)]
+    assert resident() - before > 2**25
+    blocks.clear()
+    return resident() - before
+assert kept() < 2**24
+configure()
+assert kept() > 2**25
+before = resident()
+reset_peak_memory(torch.device("cpu"))
+assert before - resident() > 2**25
+"""
+    if platform.libc_ver()[0] != "glibc" or not Path("/proc/self/statm").exists():
+        pytest.skip("this system does not say, or its C library decides by itself")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_peak_memory_sees_what_is_gone_and_forgets_it_after_a_reset() -> None:

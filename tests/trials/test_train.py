@@ -122,6 +122,17 @@ def test_cut_after_every_epoch_is_straight_through(name: str) -> None:
     assert state(reached) == state(run(spec))
 
 
+@pytest.mark.parametrize("name", ["digits, minibatches, Adam", "channels last"])
+def test_a_snapshot_in_memory_and_one_from_bytes_go_on_alike(name: str) -> None:
+    # Bytes hold weights in the order of their axes; a network may hold them in another.
+    spec = trial(name)
+    middle = run(spec.shortened(2))
+    read = through_bytes(middle)
+    orders = {t.stride() for t in middle.model.values() if t.ndim == 4}
+    assert orders != {t.stride() for t in read.model.values() if t.ndim == 4}
+    assert state(run(spec, middle)) == state(run(spec, read)) == state(run(spec))
+
+
 @pytest.mark.parametrize("name", ["digits, minibatches, Adam", "table, full batch, Adam"])
 def test_forked_is_alone_for_every_switch_epoch(name: str) -> None:
     spec = trial(name)

@@ -6,7 +6,12 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from data import DataSpec
+from data.load import load
 from trials import weights
+from trials.evaluate import Evaluation, evaluate, outputs
+from trials.spec import Recipe, Segment, TrialSpec
+from trials.train import train
 from trials.weights import WeightsError
 
 
@@ -41,6 +46,25 @@ def test_views_and_shared_tensors_are_kept() -> None:
     weights.load_bytes(layer, weights.to_bytes({"weight": matrix.T, "bias": matrix[0]}))
     assert layer.weight.tolist() == [[0, 2, 4], [1, 3, 5]]
     assert layer.bias.tolist() == [0, 1]
+
+
+def test_a_restored_network_gives_the_bits_of_the_trained_one() -> None:
+    rows = load(DataSpec("digits", train_size=100))
+    spec = TrialSpec(3, DataSpec("digits", train_size=100), Recipe("student", 32), (Segment(1),))
+    trained = train(spec, rows, {}).model
+    content = weights.to_bytes(trained.state_dict())
+    restored = weights.restore("digits", "student", content)
+    assert weights.to_bytes(restored.state_dict()) == content
+
+    def figures(model: nn.Module) -> Evaluation:
+        return evaluate(
+            model, rows.test, task=rows.task, inputs=rows.inputs, low=-1, high=1, epsilons=(0.05,)
+        )
+
+    assert torch.equal(
+        outputs(trained, rows.test, rows.inputs), outputs(restored, rows.test, rows.inputs)
+    )
+    assert figures(trained) == figures(restored)
 
 
 def test_saving_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) -> None:
