@@ -27,6 +27,7 @@ from sweep.run import Interrupt, RunSummary, run, stop_on_signals
 from sweep.snapshots import DURABLE_EVERY_S
 from sweep.store import Store
 from sweep.study import Study
+from trials.engine import Engine
 from trials.identity import digest
 from trials.spec import TrialSpec
 from trials.task import EvaluateOutcome, EvaluateTask
@@ -52,6 +53,8 @@ class Where:
             cluster's object store.
         durable_every_s: seconds of training after which a snapshot is put on disk, so that no more
             than that is lost with a node.
+        engine: how training steps are executed; None takes that of the device. Part of the
+            numerics class of a result.
     """
 
     local: bool = False
@@ -61,6 +64,7 @@ class Where:
     data_dir: Path | None = None
     snapshot_bytes: int | None = None
     durable_every_s: float = DURABLE_EVERY_S
+    engine: Engine | None = None
 
     @property
     def data_folder(self) -> Path:
@@ -269,7 +273,9 @@ def executor(
     """
     auto = where.gpus_per_trial == "auto"
     gpus = None if where.gpus_per_trial == "auto" else where.gpus_per_trial
-    setup = WorkerSetup(gpus, where.data_folder, _extensions(), runner, probe if auto else ())
+    setup = WorkerSetup(
+        gpus, where.data_folder, _extensions(), where.engine, runner, probe if auto else ()
+    )
     workers: Executor
     if where.local:
         from sweep.execution.local import LocalExecutor

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from trials.engine import Engine, engine_for
+
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 """Settings of the GNU C library's `mallopt`, numbered as in its `malloc.h`."""
 
@@ -57,15 +59,17 @@ def configure() -> None:
         library.mallopt(_TRIM_THRESHOLD, -1)
 
 
-def numerics_class(device: torch.device) -> NumericsClass:
-    """The numerics class of this process on a device."""
+def numerics_class(device: torch.device, engine: Engine | None = None) -> NumericsClass:
+    """The numerics class of this process on a device; None stands for the device's engine."""
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
         capability = "sm_" + "".join(map(str, torch.cuda.get_device_capability(device)))
     else:
         name = _cpu_name()
         capability = torch.backends.cpu.get_cpu_capability()
-    return NumericsClass(name, capability, torch.__version__, np.__version__, "eager")
+    return NumericsClass(
+        name, capability, torch.__version__, np.__version__, engine or engine_for(device.type)
+    )
 
 
 def _cpu_name() -> str:

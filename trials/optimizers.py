@@ -31,6 +31,14 @@ class Optimizer(Protocol):
         """Changes the parameters that have a gradient."""
         ...
 
+    def prepare(self) -> None:
+        """Makes the state that the first step would make."""
+        ...
+
+    def own_tensors(self) -> list[Tensor]:
+        """The state itself, which steps change in place."""
+        ...
+
     def tensors(self) -> dict[str, Tensor]:
         """A copy of the state on the CPU, by `index of the parameter/name`."""
         ...
@@ -46,6 +54,18 @@ class _Fused:
     def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
         self.parameters = list(parameters)
         self.state: list[dict[str, Tensor]] = [{} for _ in self.parameters]
+
+    def prepare(self) -> None:
+        for parameter, state in zip(self.parameters, self.state, strict=True):
+            if parameter.requires_grad and not state:
+                state.update(self._start(parameter))
+
+    def _start(self, parameter: Tensor) -> dict[str, Tensor]:
+        """The state of a parameter before its first step."""
+        raise NotImplementedError
+
+    def own_tensors(self) -> list[Tensor]:
+        return [tensor for state in self.state for tensor in state.values()]
 
     def zero_grad(self) -> None:
         for parameter in self.parameters:
@@ -90,6 +110,13 @@ class Adam(_Fused):
         super().__init__(parameters)
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
 
+    def _start(self, parameter: Tensor) -> dict[str, Tensor]:
+        return {
+            "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
+            "exp_avg": torch.zeros_like(parameter, requires_grad=False),
+            "exp_avg_sq": torch.zeros_like(parameter, requires_grad=False),
+        }
+
     @torch.no_grad()
     def step(self) -> None:
         """Changes the parameters that have a gradient."""
@@ -98,9 +125,7 @@ class Adam(_Fused):
             return
         for parameter, state in zip(parameters, states, strict=True):
             if not state:
-                state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
-                state["exp_avg"] = torch.zeros_like(parameter)
-                state["exp_avg_sq"] = torch.zeros_like(parameter)
+                state.update(self._start(parameter))
         steps = _column(states, "step")
         torch._foreach_add_(steps, 1)
         torch._fused_adam_(
@@ -137,6 +162,11 @@ class Sgd(_Fused):
         self.learning_rate, self.momentum = learning_rate, momentum
         self.weight_decay = weight_decay
 
+    def _start(self, parameter: Tensor) -> dict[str, Tensor]:
+        if self.momentum == 0:
+            return {}
+        return {"momentum_buffer": torch.zeros_like(parameter, requires_grad=False)}
+
     @torch.no_grad()
     def step(self) -> None:
         """Changes the parameters that have a gradient."""
@@ -144,10 +174,9 @@ class Sgd(_Fused):
         if not parameters:
             return
         first = self.momentum != 0 and not any(states)
-        if self.momentum != 0:
-            for parameter, state in zip(parameters, states, strict=True):
-                if not state:
-                    state["momentum_buffer"] = torch.zeros_like(parameter)
+        for parameter, state in zip(parameters, states, strict=True):
+            if not state:
+                state.update(self._start(parameter))
         torch._fused_sgd_(
             parameters,
             gradients,

@@ -20,6 +20,7 @@ import data
 from data.load import LoadedData, load
 from data.shared import SharedData, adopt, read_only_tensor, share
 from trials.device import NumericsClass, numerics_class, peak_memory_bytes, reset_peak_memory
+from trials.engine import Engine, engine_for
 from trials.evaluate import Evaluation, evaluate, outputs
 from trials.metrics import ClassificationMetrics, RegressionMetrics
 from trials.snapshot import Snapshot
@@ -70,6 +71,7 @@ class Workshop:
         device_share: float = 1.0,
         kept_datasets: int = 2,
         kept_teachers: int = 12,
+        engine: Engine | None = None,
     ) -> None:
         """Sets up a workshop.
 
@@ -79,10 +81,12 @@ class Workshop:
             device_share: the part of the device that one trial is charged for.
             kept_datasets: datasets held in memory at a time.
             kept_teachers: teachers whose outputs are held in memory at a time.
+            engine: how training steps are executed; None takes that of the device.
         """
         self.device = device
         self.device_share = device_share
-        self.numerics: NumericsClass = numerics_class(device)
+        self.engine = engine or engine_for(device.type)
+        self.numerics: NumericsClass = numerics_class(device, self.engine)
         self._data_dir = data_dir
         self._datasets: _Recent[data.DataSpec, LoadedData] = _Recent(kept_datasets)
         self._offered: _Recent[data.DataSpec, SharedData] = _Recent(kept_datasets)
@@ -188,6 +192,7 @@ def run_stage(
         observe_every=task.measures.every_epochs,
         observer=lambda epoch, model: _observe(epoch, model, loaded),
         pause_after_s=task.pause_after_s,
+        engine=workshop.engine,
     )
     state, progress = trained.snapshot, trained.snapshot.progress
     result = None

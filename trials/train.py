@@ -6,6 +6,7 @@ a fixed size, which is part of the numerics. Losses, and the validation figures 
 watches, are collected on the device and read once an epoch.
 """
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +22,9 @@ from data.load import LoadedData
 from models.layers import DropoutStream, attach_streams
 from trials import early_stop, learning_rate, metrics
 from trials.early_stop import StopState
+from trials.engine import Engine, engine_for
 from trials.evaluate import outputs as outputs_of
+from trials.graph import GraphedStep, Step
 from trials.learning_rate import PlateauState
 from trials.losses import objective_loss
 from trials.optimizers import Optimizer, build_optimizer
@@ -78,6 +81,7 @@ def train(
     observe_every: int = 0,
     observer: Observer | None = None,
     pause_after_s: float | None = None,
+    engine: Engine | None = None,
 ) -> Trained:
     """Trains from a snapshot (or from the beginning) to the end of the schedule, or an early stop.
 
@@ -92,6 +96,7 @@ def train(
             keeps the figures of every epoch in the curve.
         pause_after_s: seconds after which it ends at the next epoch boundary, before the end of
             the schedule; None for no limit. What goes on from its snapshot is the same training.
+        engine: how steps are executed; None takes that of the device.
 
     Returns:
         The network and the snapshot at the end. Where the loss stopped being finite the training
@@ -130,6 +135,7 @@ def train(
     rng_devices = [] if on_cpu else [device]
     # `torch.manual_seed` is for all devices; where none is in use that takes long, 0.1 ms.
     seed_generators = torch.default_generator.manual_seed if on_cpu else torch.manual_seed
+    steps_of = _Steps(model, optimizer, loaded, recipe, blocked, engine or engine_for(device.type))
     entered = time.perf_counter()
     while epoch < spec.epochs and diverged is None and stop.stopped_epoch is None:
         began = time.perf_counter()
@@ -140,13 +146,13 @@ def train(
         with torch.random.fork_rng(devices=rng_devices):
             seed_generators(stream_key(spec.seed, "torch", epoch))
             points = _epoch(
-                model, optimizer, loaded, objective, targets,
+                steps_of.under(objective, targets),
+                model,
+                loaded,
                 batches=_batches(spec, epoch, len(loaded.train.y), device),
-                blocked=blocked,
                 window=window,
-                precision=recipe.precision,
                 validate=recipe.watches_validation,
-            )  # fmt: skip
+            )
         losses += points.recorded
         loss_steps += [steps + within for within in points.recorded_step]
         steps += points.steps
@@ -197,6 +203,64 @@ def _watch(
     return plateau, stop
 
 
+class _Steps:
+    """The training step of a network under the objective and the learning rate of an epoch."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        loaded: LoadedData,
+        recipe: Recipe,
+        blocked: bool,
+        engine: Engine,
+    ) -> None:
+        self._model, self._optimizer, self._loaded = model, optimizer, loaded
+        self._recipe, self._blocked, self._engine = recipe, blocked, engine
+        self._captured: tuple[tuple[str, float], Step] | None = None
+        if engine == "graph":
+            optimizer.prepare()
+
+    def under(self, objective: Objective, teachers: Sequence[Tensor]) -> Step:
+        """The step of an objective, with the outputs of its teachers."""
+        step = functools.partial(self._step, objective, teachers)
+        if self._engine == "eager":
+            return step
+        key = (objective.key, self._optimizer.learning_rate)
+        if self._captured is None or self._captured[0] != key:
+            device = self._loaded.train.y.device
+            self._captured = key, GraphedStep(step, self._state, device)
+        return self._captured[1]
+
+    def _state(self) -> list[Tensor]:
+        return [
+            *self._model.parameters(), *self._model.buffers(), *self._optimizer.own_tensors()
+        ]  # fmt: skip
+
+    def _step(
+        self, objective: Objective, teachers: Sequence[Tensor], rows: Tensor | None
+    ) -> Tensor:
+        x, y = self._loaded.train.x, self._loaded.train.y
+        if rows is not None:
+            x, y, teachers = x[rows], y[rows], [outputs[rows] for outputs in teachers]
+        size = len(y)
+        block = BLOCK_ROWS if self._blocked else size
+        self._optimizer.zero_grad()
+        loss = torch.zeros((), device=y.device)
+        for first in range(0, size, block):
+            part = slice(first, first + block)
+            with _computing_in(self._recipe.precision, y.device):
+                outputs = self._model(self._loaded.inputs(x[part])).float()
+            each = objective_loss(
+                objective, self._loaded.task, outputs, y[part], [t[part] for t in teachers]
+            )
+            share = each.sum() / size
+            share.backward()  # type: ignore[no-untyped-call]
+            loss = loss + share.detach()
+        self._optimizer.step()
+        return loss
+
+
 @dataclass(frozen=True)
 class _Points:
     recorded: list[float]
@@ -207,50 +271,26 @@ class _Points:
 
 
 def _epoch(
+    step: Step,
     model: nn.Module,
-    optimizer: Optimizer,
     loaded: LoadedData,
-    objective: Objective,
-    teachers: Sequence[Tensor],
     *,
     batches: Iterator[Tensor | None],
-    blocked: bool,
     window: int,
-    precision: Precision,
     validate: bool,
 ) -> _Points:
-    x, y = loaded.train.x, loaded.train.y
     watched = loaded.split("validation") if validate else None
     means: list[Tensor] = []
-    inside = total = torch.zeros((), device=y.device)
+    inside = total = torch.zeros((), device=loaded.train.y.device)
     steps = 0
     for rows in batches:
-        if rows is None:
-            batch_x, batch_y, batch_teachers = x, y, teachers
-        else:
-            batch_x, batch_y = x[rows], y[rows]
-            batch_teachers = [outputs[rows] for outputs in teachers]
-        size = len(batch_y)
-        block = BLOCK_ROWS if blocked else size
-        optimizer.zero_grad()
-        loss = torch.zeros((), device=y.device)
-        for first in range(0, size, block):
-            part = slice(first, first + block)
-            with _computing_in(precision, y.device):
-                outputs = model(loaded.inputs(batch_x[part])).float()
-            each = objective_loss(
-                objective, loaded.task, outputs, batch_y[part], [t[part] for t in batch_teachers]
-            )
-            share = each.sum() / size
-            share.backward()  # type: ignore[no-untyped-call]
-            loss = loss + share.detach()
-        optimizer.step()
+        loss = step(rows)
         steps += 1
         inside = inside + loss
         total = total + loss
         if steps % window == 0:
             means.append(inside / window)
-            inside = torch.zeros((), device=y.device)
+            inside = torch.zeros_like(total)
     read = torch.stack([*means, total]).double()
     if watched is not None:
         said = outputs_of(model, watched, loaded.inputs)

@@ -52,6 +52,10 @@ SnapshotMemory = Annotated[
         "cluster's object store",
     ),
 ]
+EagerSteps = Annotated[
+    bool,
+    typer.Option("--eager", help="on a GPU, launch kernels one by one, not as captured graphs"),
+]
 CheckpointMinutes = Annotated[
     float, typer.Option(help="training after which a snapshot is put on disk; 0: every epoch")
 ]
@@ -73,6 +77,7 @@ def run(
     no_sharing: NoSharing = False,
     snapshot_memory: SnapshotMemory = None,
     checkpoint_minutes: CheckpointMinutes = 10.0,
+    eager: EagerSteps = False,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="one short trial per configuration first")
     ] = False,
@@ -84,7 +89,7 @@ def run(
     """Start or continue a study: train what is missing."""
     where = _where(
         address, local, workers, gpus_per_trial, trials_per_gpu, data_dir,
-        snapshot_memory, checkpoint_minutes,
+        snapshot_memory, checkpoint_minutes, eager,
     )  # fmt: skip
     if smoke or smoke_only:
         _smoke(study, where, settings=settings, only=only, as_json=as_json, stop=smoke_only)
@@ -113,6 +118,7 @@ def retry(
     no_sharing: NoSharing = False,
     snapshot_memory: SnapshotMemory = None,
     checkpoint_minutes: CheckpointMinutes = 10.0,
+    eager: EagerSteps = False,
     as_json: Json = False,
 ) -> None:
     """Run failed trials of a study again, along with what is missing."""
@@ -124,7 +130,7 @@ def retry(
             fail(f"--kind {given!r}: must be one of {', '.join(allowed)}")
     where = _where(
         address, local, workers, gpus_per_trial, trials_per_gpu, data_dir,
-        snapshot_memory, checkpoint_minutes,
+        snapshot_memory, checkpoint_minutes, eager,
     )  # fmt: skip
     _train(
         study, results, where, settings=settings, only=only, seeds=seeds, share=not no_sharing,
@@ -258,6 +264,7 @@ def _where(
     data_dir: Path | None,
     snapshot_gb: float | None = None,
     checkpoint_minutes: float = 10.0,
+    eager: bool = False,
 ) -> "Where":
     """Where to run, checked."""
     gpus = _gpus(gpus_per_trial, trials_per_gpu)
@@ -272,7 +279,10 @@ def _where(
     from sweep.service import Where
 
     room = None if snapshot_gb is None else int(snapshot_gb * 1e9)
-    return Where(local, address, workers, gpus, data_dir, room, 60 * checkpoint_minutes)
+    return Where(
+        local, address, workers, gpus, data_dir, room, 60 * checkpoint_minutes,
+        "eager" if eager else None,
+    )  # fmt: skip
 
 
 def _gpus(per_trial: float | None, per_gpu: str | None) -> "float | Literal['auto'] | None":

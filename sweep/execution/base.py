@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sweep.records import FailureKind
+from trials.engine import Engine
 from trials.spec import TrialSpec
 from trials.task import (
     EvaluateOutcome,
@@ -97,6 +98,7 @@ class WorkerSetup:
             where there is a GPU.
         data_dir: where datasets lie on each node; None is the default place.
         extensions: datasets and networks registered outside this package.
+        engine: how training steps are executed; None takes that of the device.
         runner: what to do with a task; None does what it asks for.
         probe: trials of each kind, to be measured on a GPU to choose how many share one; empty
             takes `gpus`.
@@ -106,6 +108,7 @@ class WorkerSetup:
     gpus: float | None = None
     data_dir: Path | None = None
     extensions: tuple[Any, ...] = ()
+    engine: Engine | None = None
     runner: Runner | None = field(default=None, repr=False)
     probe: tuple[TrialSpec, ...] = ()
     prober: "Callable[[TrialSpec, Workshop], Footprint] | None" = field(default=None, repr=False)

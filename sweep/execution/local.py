@@ -30,7 +30,7 @@ class LocalExecutor:
         """Sets the process up like a worker; `stop` restores its number of threads."""
         self._threads = torch.get_num_threads()
         configure()
-        self._workshop = Workshop(choose(setup.gpus), setup.data_dir)
+        self._workshop = Workshop(choose(setup.gpus), setup.data_dir, engine=setup.engine)
         self._runner: Runner = setup.runner or run_task
         self._queue: deque[tuple[str, Task, Inputs]] = deque()
 

@@ -62,7 +62,9 @@ class Worker:
         configure()
         self._setup = setup
         self._runner: Runner = setup.runner or run_task
-        self._workshop = Workshop(choose(setup.gpus), setup.data_dir, setup.gpus or 1.0)
+        self._workshop = Workshop(
+            choose(setup.gpus), setup.data_dir, setup.gpus or 1.0, engine=setup.engine
+        )
         self._name = f"process {os.getpid()}"
 
     def device(self) -> str:

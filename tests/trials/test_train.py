@@ -693,7 +693,7 @@ def test_data_without_the_rows_that_are_watched_is_refused() -> None:
 
 def test_the_device_is_waited_for_once_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[str] = []
-    for name in ("tolist", "item", "__bool__", "__float__", "__int__", "__index__", "numpy"):
+    for name in ("tolist", "item", "__bool__", "__float__", "__int__", "__index__"):
         real = getattr(Tensor, name)
 
         def counting(
