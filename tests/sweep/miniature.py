@@ -25,6 +25,8 @@ def datasets() -> tuple[DatasetEntry, ...]:
 def shortened(name: str, *, epochs: int = 3, alphas: int | None = None) -> Study:
     """A built-in study of one seed, with two teachers of each kind, all of whose weights are kept.
 
+    The learning rate is five times as high, so that something is learned in so few steps.
+
     Args:
         name: of the study.
         epochs: of the longest training; others, and switch epochs, in proportion.
@@ -61,4 +63,8 @@ def _short(counts: Iterable[int], share: Fraction) -> list[int]:
 
 def _short_recipe(recipe: Recipe, share: Fraction) -> dict[str, Any]:
     rows = None if recipe.batch_size is None else BATCH_ROWS
-    return {"epochs": math.ceil(recipe.epochs * share), "batch_size": rows}
+    return {
+        "epochs": math.ceil(recipe.epochs * share),
+        "batch_size": rows,
+        "learning_rate": 5 * recipe.learning_rate,
+    }

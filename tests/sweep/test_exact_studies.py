@@ -81,8 +81,10 @@ def _both_ways(study: Study, stores: Stores, alone: Where, shared: Where) -> Non
         forked = run_study(study, stores.shared.layout.root, shared)
     apart = other.result()
     assert (forked.exit_status, apart.exit_status) == (0, 0), (forked, apart)
-    assert forked.epochs == plan(specs).epochs
-    assert apart.epochs == sum(spec.epochs for spec in specs)
+    # At most, since a training may stop early; and where plans differ, so do the runs.
+    planned, naive = plan(specs).epochs, sum(spec.epochs for spec in specs)
+    assert (forked.epochs <= planned, apart.epochs <= naive) == (True, True)
+    assert (forked.epochs < apart.epochs) == (planned < naive)
     assert_equal_bits(study, stores)
 
 

@@ -368,6 +368,21 @@ def test_progress_counts_and_ends_complete(store: Store) -> None:
     assert last.epochs_done == last.epochs_total == 22
 
 
+def test_progress_is_told_while_teachers_are_asked(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweep.run.SHOW_S", 0.0)
+    monkeypatch.setattr("sweep.run.LIVE_S", 0.0)
+    seen: list[str] = []
+
+    class Watch(Silent):
+        def show(self, state: RunState) -> None:
+            seen.extend(state.running)
+
+    assert go(store, FakeTraining(), progress=Watch()).exit_status == 0
+    assert {line.split()[0] for line in seen} == {"ask", "digits"}
+
+
 def test_longer_training_goes_on_from_kept_snapshots(store: Store) -> None:
     kept = {"evaluation.keep": "snapshot"}
     go(store, FakeTraining(), overrides=kept)

@@ -70,9 +70,9 @@ def prefixes(words: Iterable[str]) -> set[str]:
     return {word[:end] for word in words for end in range(2, len(word) + 1)}
 
 
-def until(word: str, unstable: Collection[str]) -> str:
-    """How far a trial gets if training diverges in these epochs."""
-    return min((found for found in unstable if word.startswith(found)), key=len, default=word)
+def until(word: str, last: Collection[str]) -> str:
+    """How far a trial gets if training diverges or stops early in these epochs."""
+    return min((found for found in last if word.startswith(found)), key=len, default=word)
 
 
 class Spelling:
@@ -87,6 +87,7 @@ class Spelling:
         self,
         fails: Iterable[str] = (),
         diverges: Iterable[str] = (),
+        stops: Iterable[str] = (),
         pauses: Random | None = None,
     ) -> None:
         """Says what goes wrong.
@@ -94,11 +95,12 @@ class Spelling:
         Args:
             fails: epochs, or networks, whose training fails.
             diverges: epochs in which the loss stops being finite.
+            stops: epochs after which a training is stopped early.
             pauses: decides where a stage hands back what it has so far; None for nowhere.
         """
         self.trained: Counter[str] = Counter()
         self.ended: Counter[str] = Counter()
-        self._fails, self._diverges = set(fails), set(diverges)
+        self._fails, self._diverges, self._stops = set(fails), set(diverges), set(stops)
         self._pauses = pauses
         self._latest: dict[str, list[str]] = {}
 
@@ -135,6 +137,11 @@ class Spelling:
             if word in self._diverges:
                 bad = self._result(task, word, status="diverged", diverged_epoch=len(word) - 2)
                 return StageOutcome(task.key, len(word) - 1, len(word) - 2, bad)
+            if word in self._stops:
+                early = self._result(task, word, stopped_epoch=len(word) - 1)
+                return StageOutcome(
+                    task.key, len(word) - 1, None, early, stopped_epoch=len(word) - 1
+                )
             if len(word) <= task.spec.epochs and self._pauses and self._pauses.random() < 0.3:
                 return StageOutcome(
                     task.key, len(word) - 1, None, None, paused=True, product=word.encode()
@@ -186,17 +193,22 @@ def records(store: Store) -> dict[str, dict[str, Any]]:
 
 
 def assert_each_has_its_own(
-    store: Store, words: Iterable[str], unstable: Collection[str] = ()
+    store: Store,
+    words: Iterable[str],
+    diverges: Collection[str] = frozenset(),
+    stops: Collection[str] = frozenset(),
 ) -> None:
     """These trials and no others have a record, of what was to be trained for each."""
     found, words = records(store), list(words)
     assert len(found) == len(words)
     for word in words:
-        reached = until(word, unstable)
+        reached = until(word, {*diverges, *stops})
+        epochs = len(reached) - 1
         row = found[cell_of(word).trial_id]
         assert "".join(chr(int(code)) for code in row["train_loss"]) == reached
-        assert row["epochs_run"] == len(reached) - 1
-        assert row["status"] == ("diverged" if reached in unstable else "done")
+        assert row["epochs_run"] == epochs
+        assert row["status"] == ("diverged" if reached in diverges else "done")
+        assert row["stopped_epoch"] == (epochs if reached in stops else None)
         guides = dict.fromkeys(GUIDED_BY[letter] for letter in reached[1:] if letter != "h")
         assert row["teacher_trial_ids"] == list(guides), word
 
@@ -276,22 +288,25 @@ def test_a_failure_fails_the_trials_that_contain_it_and_no_others(
 
 @settings(max_examples=12, deadline=None)
 @given(WORDS, st.data(), st.integers(0, 2**32))
-def test_forks_of_a_trunk_that_diverges_end_as_they_would_have_alone(
+def test_forks_of_a_trunk_that_ends_early_end_as_they_would_have_alone(
     words: list[str], draw: st.DataObject, seed: int
 ) -> None:
-    unstable = draw.draw(st.sets(st.sampled_from(sorted(prefixes(words))), max_size=3))
-    reached = [until(word, unstable) for word in words]
-    bad = sum(word in unstable for word in reached)
+    some = st.sets(st.sampled_from(sorted(prefixes(words))), max_size=3)
+    diverges = draw.draw(some)
+    stops = draw.draw(some) - diverges
+    reached = [until(word, diverges | stops) for word in words]
+    bad = sum(word in diverges for word in reached)
     tables = []
     for share in (True, False):
         with TemporaryDirectory() as folder:
             store = Store(folder)
-            training = Spelling(diverges=unstable)
+            training = Spelling(diverges=diverges, stops=stops)
             summary = go(words, store, training, Random(seed), share=share)
             assert (summary.diverged, summary.done) == (bad, len(words) + 2 - bad)
-            assert_each_has_its_own(store, words, unstable)
+            assert_each_has_its_own(store, words, diverges, stops)
             if share:
                 assert training.trained == Counter(prefixes(reached))
+                assert summary.epochs == len(prefixes(reached)) + TEACHER_EPOCHS
             tables.append(science(store))
     assert tables[0].equals(tables[1])
 
