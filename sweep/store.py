@@ -33,6 +33,7 @@ from sweep.records import ATTEMPTS, CELLS, EVALUATIONS, RUNS, TRIALS, table
 from trials.spec import TrialSpec
 
 SEGMENT_BYTES = 256 * 1024 * 1024
+GATHER_FILES, GATHER_BYTES = 256, 64 * 1024
 _READ_ATTEMPTS = 20
 _PARQUET = ds.ParquetFileFormat()
 
@@ -81,21 +82,26 @@ class Shelf:
     def publish(self, rows: Sequence[Mapping[str, Any]]) -> Path | None:
         """Writes rows so that they are all there or not at all.
 
+        Returns:
+            Their file, which may be merged with others at any time; None where there are no rows.
+
         Raises:
             StoreError: where the directory cannot be written.
         """
         if not rows:
             return None
-        return self._publish(table(rows, self.schema), self.fresh)
+        path = self._publish(table(rows, self.schema), self.fresh)
+        self._gather()
+        return path
 
     def files(self) -> list[Path]:
         """All files, folded ones first.
 
-        Folding publishes a segment before it removes what went into it, so a reader that looks for
-        segments last finds either. A folder can change while it is listed: segments are looked for
-        twice.
+        What is merged is published before what went into it is removed, and it goes to the same
+        folder or to the one of the segments; so a reader that looks for segments last finds either.
+        A folder can change while it is listed: each is looked at twice.
         """
-        fresh = sorted(self.fresh.glob("*.parquet"))
+        fresh = sorted({*self.fresh.glob("*.parquet"), *self.fresh.glob("*.parquet")})
         folded = sorted({*self.folded.glob("*.parquet"), *self.folded.glob("*.parquet")})
         return list(dict.fromkeys([*folded, *fresh]))
 
@@ -168,8 +174,22 @@ class Shelf:
         fresh = [path for path in small if path.parent == self.fresh]
         if not fresh or (self.fresh == self.folded and len(small) < 2):
             return
+        self._merge(small, self.folded)
+
+    def _gather(self) -> None:
+        """Merges tiny fresh files when there are many: a reader opens each, also while a run goes on."""
+        tiny = [
+            path
+            for path in sorted(self.fresh.glob("*.parquet"))
+            if path.stat().st_size < GATHER_BYTES
+        ]
+        if len(tiny) >= GATHER_FILES:
+            self._merge(tiny, self.fresh)
+
+    def _merge(self, paths: Sequence[Path], folder: Path) -> None:
+        """Puts the rows of some files into one; they are readable at every moment of it."""
         merged, kept = [], []
-        for path in small:
+        for path in paths:
             file = _opened(path)
             if file is None or set(file.parquet.schema_arrow.names) - set(self.schema.names):
                 continue  # damaged, or of a later version, whose columns would be lost
@@ -179,7 +199,7 @@ class Shelf:
         if not merged:
             return
         rows = self._one_of_each(pa.concat_tables(merged))
-        target = self._publish(rows.sort_by(self.key), self.folded)
+        target = self._publish(rows.sort_by(self.key), folder)
         for path in kept:
             if path != target:
                 path.unlink(missing_ok=True)

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 from plotly.offline import get_plotlyjs
 
+from analysis import tables
 from analysis.findings import study_findings
 from analysis.report import ReportInfo, render_report, write_report
-from tests.analysis.tables import cell, grid, small_study, table
+from tests.analysis.tables import SEEDS, cell, grid, small_study, table
 
 FEW = {"teachers": ("small",), "alphas": (0.1,), "epochs": (1, 2)}
 INFO = ReportInfo(study="quickstart", title="A title", question="Does it help?", study_toml="a = 1")
@@ -151,6 +152,29 @@ def test_two_datasets_and_variants_get_their_own_figures():
     page = Page(render_report(frame, None, INFO))
     assert {"f0-0-heat", "f1-0-heat", "f1-1-heat"} <= page.ids
     assert "temperature 4" in page.text
+
+
+def test_every_configuration_under_attack_by_hand():
+    def attacked(role, seed, value, **more):
+        point = {"attack": "fgsm", "epsilon": 0.01, "value": value}
+        return cell(role, seed, 80.0, robustness=[point], **more)
+
+    under = dict(zip(SEEDS, (60.0, 62.0, 64.0), strict=True))
+    rows = [attacked("baseline", seed, value) for seed, value in under.items()]
+    for switch, gain in ((10, 1.0), (9, -2.0)):
+        rows += [attacked("student", s, v + gain, switch_epoch=switch) for s, v in under.items()]
+    rows += [cell("student", seed, 80.0, switch_epoch=8) for seed in SEEDS]  # not attacked
+    found = tables.attacks_full(table(rows), "digits")
+    assert found is not None
+    assert found.columns == (
+        "teacher", "alpha", "switch epoch", "epsilon 0.01", "± deviation", "n", "difference",
+    )  # fmt: skip
+    assert [[entry.text for entry in row] for row in found.rows] == [
+        ["baseline", "–", "–", "62.00", "2.00", "3", "–"],
+        ["small", "0.1", "9", "60.00", "2.00", "3", "−2.00"],
+        ["small", "0.1", "10", "63.00", "2.00", "3", "+1.00"],
+    ]
+    assert [row[2].sort for row in found.rows] == [None, 9.0, 10.0]  # as numbers, not as text
 
 
 def test_an_empty_table_is_refused():

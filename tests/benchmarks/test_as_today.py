@@ -41,6 +41,9 @@ class Factor(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x * (1 - self.p)
 
+    def after(self, dense: nn.Module, x: Tensor) -> Tensor:
+        return self(torch.relu(dense(x)))
+
 
 def batch(dataset: str, rows: int) -> tuple[Tensor, Tensor]:
     about = data.get(dataset)

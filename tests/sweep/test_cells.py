@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sweep.cells import Demand, demand, last_failures
+from sweep.cells import Demand, demand, last_failures, pools
 from sweep.expand import Cell, Role, cells
 from sweep.filters import parse
 from sweep.records import Attempt, FailureKind, trial_row
@@ -203,3 +203,31 @@ def test_weights_are_kept_of_teachers_and_of_others_as_the_study_says(store: Sto
 def test_every_teacher_that_a_rule_may_choose_is_known_as_one(store: Store) -> None:
     assert demand(STUDY, store).teacher_ids == names(*TEACHERS)
     assert demand(STUDY, store, parse(["role=baseline"])).teacher_ids == frozenset()
+
+
+def test_a_pool_is_gathered_once_however_many_students_share_it() -> None:
+    assert pools(CELLS) == names(*TEACHERS)
+    assert pools(BASELINES) == frozenset()
+
+
+def test_failures_of_many_trials_are_told_apart(store: Store) -> None:
+    attempt(store, BASELINES[0], GUIDED[0], kind=FailureKind.BUG)
+    attempt(store, GUIDED[0], GUIDED[1], kind=FailureKind.WORKER_LOST, minute=1)
+    attempt(store, GUIDED[1], TEACHERS[0], kind=None, minute=2)
+    assert last_failures(store) == {
+        BASELINES[0].trial_id: "bug", GUIDED[0].trial_id: "worker_lost",
+    }  # fmt: skip
+
+
+def test_a_failure_of_the_same_instant_as_another_attempt_goes_by_their_order(store: Store) -> None:
+    rows = [
+        Attempt(
+            f"{number}", "t", "t", status, kind, None, None, "node", "worker", AT, AT, 0.0
+        ).row()
+        for number, (status, kind) in enumerate([("failed", FailureKind.BUG), ("done", None)])
+    ]
+    store.attempts.publish(rows)
+    assert last_failures(store) == {}
+    other = Store(store.layout.root / "other")
+    other.attempts.publish(rows[::-1])
+    assert last_failures(other) == {"t": "bug"}

@@ -1,6 +1,7 @@
 """What a study costs: exact counts, and time from what earlier trials took."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from sweep.cells import demand
 from sweep.estimate import Overview, overview, pace_of_results
 from sweep.expand import Role, cells
 from sweep.filters import parse
+from sweep.plan import plan
 from sweep.records import trial_row
 from sweep.store import Store
 from sweep.study import Study, load_study
@@ -215,3 +217,21 @@ def test_kept_weights_are_counted_by_the_files_there_are(store: Store) -> None:
     assert overview(more, store, 1).estimate["weights_bytes"] == 2 * 24
     kept = demand(tiny_study(seeds=[1, 2, 3], **{"evaluation.keep": "weights"}), store)
     assert overview(kept, store, 1).estimate["weights_bytes"] is None  # students' are not known
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sets(st.integers(0, 20)), st.booleans())
+def test_epochs_to_do_are_those_of_a_plan_of_what_is_left(done: set[int], share: bool) -> None:
+    study = tiny_study(
+        **{"grid.epochs": [2, 4], "grid.switch_epoch": [1, 2, 4], "grid.past_end": "allow"}
+    )
+    wanted = demand(study, None)
+    left = [cell for number, cell in enumerate(wanted.todo.values()) if number not in done]
+    some = replace(wanted, todo={cell.trial_id: cell for cell in left})
+    pace = {("digits", "small"): 1.0, ("digits", "medium"): 10.0}
+    found = overview(some, None, 1, pace, share)
+    expected = plan((cell.spec for cell in left), share)
+    assert found.todo_epochs == expected.epochs
+    seconds = sum(stage.epochs * pace["digits", stage.spec.recipe.model]
+                  for stage in expected.stages.values())  # fmt: skip
+    assert found.estimate["seconds"] == (seconds if left else None)

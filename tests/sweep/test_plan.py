@@ -1,6 +1,8 @@
 """Every distinct piece of training stands in the plan once."""
 
+import hashlib
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
@@ -8,7 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import data
+from sweep.expand import cells
 from sweep.plan import Plan, Stage, plan
+from sweep.study import load_study
 from trials.spec import (
     HARD,
     EarlyStop,
@@ -225,3 +229,68 @@ def test_below_a_stage_are_all_that_go_on_from_it_parents_first() -> None:
 def test_nothing_to_train_is_an_empty_plan() -> None:
     assert plan([]).epochs == 0
     assert plan([]).roots == ()
+
+
+# Computed before schedules were shared and keys reused. Where one of these has to change, see
+# `test_golden_ids` in tests/trials/test_spec.py.
+@pytest.mark.parametrize(
+    ("name", "trials", "first", "last", "stages", "keys"),
+    [
+        ("quickstart", "fd15581e637c233e", "f0bd1ccb6070a9ff79c282ed", "f0e887e8b97aabd5d263e466",
+         255, "429e48542f8fdbb3"),
+        ("thesis", "7d7c99b623c133d3", "585f8a21f70f39780e9874b5", "a4ca21681b6cab29c606ea80",
+         11925, "0d9162e16dfd20ef"),
+        ("axes", "b5a3b87bc87b173a", "25956f60147ca61347c43c3d", "46cf73a97de74acb7fb12a1d",
+         3080, "6f5a92f2dc19d966"),
+    ],
+)  # fmt: skip
+def test_golden_plans(
+    name: str, trials: str, first: str, last: str, stages: int, keys: str
+) -> None:
+    found = cells(load_study(AXES if name == "axes" else name))
+    assert (found[0].trial_id, found[-1].trial_id) == (first, last)
+    assert _sha256(cell.trial_id for cell in found) == trials
+    planned = plan(cell.spec for cell in found).stages.values()
+    assert len(planned) == stages
+    assert keys == _sha256(
+        sorted(f"{s.key} {s.parent} {s.start} {s.stop} {s.trials} {s.ends_trial}" for s in planned)
+    )
+
+
+AXES = {
+    "name": "axes",
+    "seeds": [1, 2, 3],
+    "grid": {
+        "teacher": ["small", "medium"],
+        "alpha": [0.0, 0.3, 1.0],
+        "switch_epoch": [0, 1, 4, 9],
+        "past_end": "allow",
+        "temperature": [1, 2.5],
+        "epochs": [4, 6],
+        "batch_size": [32, "full"],
+        "learning_rate": [0.001, 0.1],
+        "weight_decay": [0, 0.0005],
+        "init": ["he", "default"],
+    },
+    "recipe": {"epochs": 3, "batch_size": 16, "optimizer": "sgd", "momentum": 0.9},
+    "split": {"train_size": 100, "validation": 0.2, "split_seed": 3},
+    "teacher": {"select_by": "loss", "seeds": [5, 6], "recipe": {"epochs": 2}},
+    "datasets": {"digits": {}, "california_housing": {"grid": {"alpha": [0.5]}}},
+}
+
+
+def _sha256(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def test_stages_keep_the_trials_they_are_made_from() -> None:
+    """A stage that ends a trial trains that trial: no second value of it is kept."""
+    specs = [trial(word) for word in ("aah", "aaa", "hhh")]
+    found = plan(specs)
+    for spec in specs:
+        assert found.stages[spec.trial_id].spec is spec
+
+
+def test_a_rule_that_guides_several_parts_of_a_stage_is_named_once() -> None:
+    (stage,) = plan([trial("aabbcc")]).stages.values()
+    assert stage.rules == stage.spec.rules == (SMALL, LARGE)

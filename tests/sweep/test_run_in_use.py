@@ -270,6 +270,23 @@ def test_cells_of_another_definition_are_left_out_and_that_is_said(store: Store)
     assert heard.said == ["0", "0", str(cells)]
 
 
+def test_what_an_earlier_run_asked_for_stays_asked_for(store: Store) -> None:
+    study = tiny_study()
+
+    def ask(only: str) -> list[tuple[str, int]]:
+        with store.writing():
+            dropped = service._write_cells(study, demand(study, store, parse([only])), store)
+        assert dropped == 0
+        rows = Results(store.layout.root).cell_table("tiny").to_pylist()
+        by_id = {cell.trial_id: cell for cell in reversed(cells_of(study))}
+        assert all(by_id[row["trial_id"]].seed == row["seed"] for row in rows)
+        return [(row["role"], row["seed"]) for row in rows]
+
+    assert ask("role=baseline seed=2") == [("baseline", 2)]
+    assert ask("role=baseline seed=1") == [("baseline", 1), ("baseline", 2)]
+    assert len(ask("seed>0")) == len(cells_of(study))
+
+
 def test_a_smoke_run_keeps_to_the_filter(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
     monkeypatch.setattr(service, "run_study", lambda *_, only, **__: seen.append(only))

@@ -174,6 +174,55 @@ def test_any_sequence_of_publishing_and_folding_keeps_every_row_once(
         assert not list(store.layout.incoming.glob("*.parquet"))
 
 
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(
+        st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(["done", "diverged", None]))),
+        max_size=5,
+    )
+)
+def test_of_rows_with_one_id_the_first_stays_that_did_not_diverge(
+    files: list[list[tuple[str, str | None]]],
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(folder)
+        for number, file in enumerate(files):
+            rows = [
+                row(name, seed=10 * number + i, status=status)
+                for i, (name, status) in enumerate(file)
+            ]
+            store.trials.publish(rows)
+        expected: dict[str, dict[str, Any]] = {}
+        in_order = [
+            found for path in store.trials.files() for found in pq.read_table(path).to_pylist()
+        ]
+        for found in sorted(in_order, key=lambda r: r["status"] == "diverged"):
+            expected.setdefault(found["trial_id"], found)
+        order = [found for found in in_order if found in expected.values()]
+        assert store.trials.read()[0].to_pylist() == order
+        scanned = store.trials.scan()[0].to_table()
+        assert scanned.to_pylist() == order
+        assert scanned.schema.equals(TRIALS)
+
+
+def test_a_scan_holds_every_file_and_decodes_what_is_asked_for(store: Store) -> None:
+    store.trials.publish([full_row("a" * 24)])
+    with store.writing():
+        pass
+    store.trials.publish([full_row("b" * 24)])
+    damaged = _flip(published(store.trials, full_row("c" * 24)))
+    rows, found = store.trials.scan()
+    assert found == [damaged]
+    shutil.rmtree(store.layout.root)
+    assert rows.to_table(columns=["seed"]).to_pylist() == [{"seed": 2**62}] * 2
+    assert rows.to_table().to_pylist() == [full_row("a" * 24), full_row("b" * 24)]
+
+
+def test_a_scan_of_nothing_has_the_columns(store: Store) -> None:
+    rows, damaged = store.trials.scan()
+    assert (rows.to_table().num_rows, rows.schema.equals(TRIALS), damaged) == (0, True, [])
+
+
 # Folding
 
 
@@ -196,6 +245,45 @@ def test_attempts_are_folded_where_they_lie(store: Store) -> None:
             store.attempts.publish([{"attempt_id": attempt_id, "trial_id": "t"}])
     assert len(list(store.layout.attempts.iterdir())) == 1
     assert store.attempts.read(["attempt_id"])[0]["attempt_id"].to_pylist() == ["a", "b", "c"]
+
+
+def test_a_run_that_goes_on_leaves_few_files(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "GATHER_FILES", 4)
+    names = [f"{position:02}" for position in range(20)]
+    most = 0
+    for count, name in enumerate(names, start=1):
+        store.trials.publish([row(name)])
+        store.trials.publish([row(name)])  # twice
+        assert ids(store) == names[:count]
+        most = max(most, len(list(store.layout.incoming.glob("*.parquet"))))
+    assert most <= 4
+    assert not store.layout.trials.exists()  # plain readers see what no run is at work on
+
+
+def test_what_is_not_tiny_is_not_gathered(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = published(store.trials, row("a"))
+    monkeypatch.setattr(store_module, "GATHER_FILES", 2)
+    monkeypatch.setattr(store_module, "GATHER_BYTES", first.stat().st_size)
+    for name in "bcd":
+        store.trials.publish([row(name)])
+    assert len(list(store.layout.incoming.iterdir())) == 4
+
+
+def test_damaged_files_and_those_of_a_later_version_are_not_gathered(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaged = _flip(published(store.trials, row("a")))
+    content = to_parquet(pa.table({"trial_id": ["z"], "status": ["done"], "invented_later": [1]}))
+    later = store.layout.incoming / f"{hashlib.sha256(content).hexdigest()}.parquet"
+    write_atomically(later, content)
+    monkeypatch.setattr(store_module, "GATHER_FILES", 2)
+    for name in "bc":
+        store.trials.publish([row(name)])
+    assert damaged.exists()
+    assert later.read_bytes() == content
+    rows, found = store.trials.read(["trial_id"])
+    assert sorted(rows["trial_id"].to_pylist()) == ["b", "c", "z"]
+    assert found == [damaged]
 
 
 def test_a_large_segment_is_left_alone_and_a_large_record_is_not(
@@ -288,14 +376,20 @@ def test_a_reader_whose_files_are_folded_away_reads_again(
     assert ids(store) == ["a", "b"]
 
 
-@pytest.mark.parametrize("listing", [1, 2, 3])
+@pytest.mark.parametrize("merge", [Shelf.fold, Shelf._gather])
+@pytest.mark.parametrize("listing", [1, 2, 3, 4])
 @pytest.mark.parametrize("shelf_name", ["trials", "attempts"])
-def test_a_fold_while_folders_are_listed_hides_nothing(
-    store: Store, monkeypatch: pytest.MonkeyPatch, listing: int, shelf_name: str
+def test_a_merge_while_folders_are_listed_hides_nothing(
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    listing: int,
+    shelf_name: str,
+    merge: Callable[[Shelf], None],
 ) -> None:
     shelf: Shelf = getattr(store, shelf_name)
     for name in "ab":
         shelf.publish([{shelf.key: name, "trial_id": name}])
+    monkeypatch.setattr(store_module, "GATHER_FILES", 2)
     plain = Path.glob
     count = 0
 
@@ -304,7 +398,10 @@ def test_a_fold_while_folders_are_listed_hides_nothing(
         count += 1
         if count == listing:
             monkeypatch.setattr(Path, "glob", plain)
-            shelf.fold()
+            before = set(shelf.files())
+            merge(shelf)
+            assert len(before) == 2
+            assert len(set(shelf.files()) - before) == 1
         return iter(list(plain(folder, pattern)))
 
     monkeypatch.setattr(Path, "glob", glob)
@@ -636,6 +733,19 @@ def test_a_file_without_some_columns_is_read_with_nulls_and_folded(store: Store)
         with store.writing():
             pass
     assert len(list(store.layout.trials.iterdir())) == 1
+
+
+def test_a_scan_gives_files_of_every_version_the_columns_of_this_one(tmp_path: Path) -> None:
+    store = Store(shutil.copytree(VERSION_1, tmp_path / "results"))
+    later = pa.table({"trial_id": ["z" * 24], "seed": [7], "invented_later": [1]})
+    content = to_parquet(later)
+    write_atomically(
+        store.layout.incoming / f"{hashlib.sha256(content).hexdigest()}.parquet", content
+    )
+    scanned = store.trials.scan()[0].to_table()
+    assert scanned.schema.equals(TRIALS)
+    assert scanned.num_rows > 1
+    assert scanned.to_pylist() == store.trials.read()[0].to_pylist()
 
 
 @pytest.mark.parametrize("folded", [False, True])

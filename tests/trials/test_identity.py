@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trials.identity import NoCanonicalFormError, canonical, digest
+from trials.identity import NoCanonicalFormError, canonical, digest, digest_of_form
 
 
 @dataclass(frozen=True)
@@ -88,3 +88,8 @@ def test_the_form_survives_json_and_is_its_own_form(value: object) -> None:
 @given(st.dictionaries(st.text(), st.integers(), min_size=2))
 def test_the_order_of_a_mapping_is_irrelevant(value: dict[str, int]) -> None:
     assert digest(dict(reversed(value.items()))) == digest(value)
+
+
+@given(VALUES)
+def test_a_form_has_the_digest_of_its_value(value: object) -> None:
+    assert digest_of_form(canonical(value)) == digest(value)
