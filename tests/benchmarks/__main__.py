@@ -2,8 +2,13 @@
 
 Absolute times depend on the machine, which is named; what is to be compared is measured within one
 run. Every measurement is a process of its own, so that memory is that of the measured work alone.
+
+    python -m tests.benchmarks [commands empty_trials steps fixed_costs growth grids]
+
+Without names all are run; with names the others keep their last figures.
 """
 
+import argparse
 import json
 import os
 import platform
@@ -11,35 +16,38 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-from tests.benchmarks import fixed_costs, grids
 
 HERE = Path(__file__).parent
 REPEATS = 3
 
 
 def command(*arguments: str, repeats: int = REPEATS) -> dict[str, float]:
-    """Seconds (median and range) and peak memory of a command line, over several runs."""
+    """Seconds (median and range), processor time and peak memory of a command line."""
     code = (
         "import resource, subprocess, sys\n"
         "subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)\n"
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+        "used = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
+        "print(used.ru_maxrss, used.ru_utime + used.ru_stime)"
     )
-    seconds, memory = [], []
+    seconds, cpu, memory = [], [], []
     for _ in range(repeats):
         began = time.perf_counter()
         answer = subprocess.run(
             [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
         )
         seconds.append(time.perf_counter() - began)
-        memory.append(int(answer.stdout) / 1024)
+        most, used = answer.stdout.split()
+        memory.append(int(most) / 1024)
+        cpu.append(float(used))
     return {
         "median_s": statistics.median(seconds),
         "least_s": min(seconds),
         "most_s": max(seconds),
+        "cpu_s": statistics.median(cpu),
         "peak_mb": max(memory),
     }
 
@@ -56,64 +64,139 @@ def module(name: str, *arguments: str) -> dict[str, Any]:
     return found
 
 
-def main() -> None:
-    """Measures everything and writes the tables."""
+def commands() -> dict[str, Any]:
+    """What small commands cost."""
     sweep = str(Path(sys.executable).parent / "sweep")
-    results: dict[str, Any] = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python "
-        f"{platform.python_version()}",
-        "commands": {
-            "sweep --help": command(sweep, "--help"),
-            "sweep plan thesis": command(sweep, "plan", "thesis", "--json"),
-            "import analysis": command(sys.executable, "-c", "import analysis"),
-        },
-        "empty_trials": module("empty_trials"),
-        "dropout": module("dropout"),
-        "fixed_costs": module("fixed_costs"),
-        "grids": module("grids"),
+    return {
+        "sweep --help": command(sweep, "--help"),
+        "sweep plan thesis": command(sweep, "plan", "thesis", "--json"),
+        "import analysis": command(sys.executable, "-c", "import analysis"),
     }
-    (HERE / "results.json").write_text(json.dumps(results, indent=2) + "\n")
-    (HERE / "results.md").write_text(_markdown(results))
+
+
+def show_commands(found: dict[str, Any]) -> list[str]:
+    """A row for each command."""
+    return [
+        f"| command, median of {REPEATS} runs (range) | time | peak memory |",
+        "|---|---|---|",
+        *(
+            f"| `{name}` | {m['median_s']:.2f} s ({m['least_s']:.2f}-{m['most_s']:.2f}) "
+            f"| {m['peak_mb']:.0f} MB |"
+            for name, m in found.items()
+        ),
+    ]
+
+
+def show_empty_trials(found: dict[str, Any]) -> list[str]:
+    """One sentence."""
+    return [
+        f"{found['trials']:,} trials whose training costs nothing, through Ray on "
+        f"{found['workers']} workers, with durable publication: {found['total_s']:.1f} s after "
+        f"start-up ({found['trials_per_s']:.0f} a second); the driver's peak memory went from "
+        f"{found['peak_mb_before']:.0f} to {found['peak_mb_after']:.0f} MB."
+    ]
+
+
+def show_steps(found: dict[str, Any]) -> list[str]:
+    """A row for each student's training step and evaluation, ours and as PyTorch does it."""
+    return [
+        (
+            "Students on one thread, ours and as PyTorch does it (`tests/benchmarks/steps.py` says how), "
+            "taking turns within one run: a training step (batch 64; California Housing all 16,512 rows), "
+            "and the evaluation of 200 rows with FGSM at three epsilons."
+        ),
+        "",
+        "| student | what | ours | PyTorch | ratio, median (range) |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {dataset} | {name} | {m['ours_ms']:.1f} ms | {m['torch_ms']:.1f} ms "
+            f"| {m['ratio']:.2f} ({m['least']:.2f}-{m['most']:.2f}) |"
+            for name in ("training", "evaluation")
+            for dataset, of_both in found.items()
+            for m in [of_both[name]]
+        ),
+    ]
+
+
+def show_growth(found: dict[str, Any]) -> list[str]:
+    """A row for every measurement, a column for every number of trials."""
+    sizes = found["sizes"]
+    largest = list(sizes)[-1]
+    counts = [size["cells and plan in memory"]["trials"] for size in sizes.values()]
+    held = sizes[largest]["cells and plan in memory"]["held_kb_per_trial"]
+    return [
+        f"| made-up records, median of {REPEATS} runs: elapsed (processor) | "
+        + " | ".join(f"{count:,} trials" for count in counts)
+        + " | peak memory | exponent |",
+        "|---|" + "---|" * (len(counts) + 2),
+        *(
+            f"| {what} | "
+            + " | ".join(
+                f"{s[what]['median_s']:.2f} s ({s[what]['cpu_s']:.2f})" for s in sizes.values()
+            )
+            + f" | {most['peak_mb']:.0f} MB | {found['exponents'][what]:.2f} |"
+            for what, most in sizes[largest].items()
+        ),
+        "",
+        (
+            f"Peak memory at {counts[-1]:,} trials, of which the cells and the plan hold {held:.1f} "
+            f"KB a trial; the exponent is that of processor time from {counts[-2]:,} to "
+            f"{counts[-1]:,} trials."
+        ),
+    ]
+
+
+def _show_fixed_costs(found: dict[str, Any]) -> list[str]:
+    from tests.benchmarks import fixed_costs
+
+    return fixed_costs.markdown(found)
+
+
+def _show_grids(found: dict[str, Any]) -> list[str]:
+    from tests.benchmarks import grids
+
+    return grids.markdown(found)
+
+
+SECTIONS: dict[str, tuple[Callable[[], dict[str, Any]], Callable[[dict[str, Any]], list[str]]]] = {
+    "commands": (commands, show_commands),
+    "empty_trials": (lambda: module("empty_trials"), show_empty_trials),
+    "steps": (lambda: module("steps"), show_steps),
+    "fixed_costs": (lambda: module("fixed_costs"), _show_fixed_costs),
+    "growth": (lambda: module("growth"), show_growth),
+    "grids": (lambda: module("grids"), _show_grids),
+}
+
+
+def main(names: list[str]) -> None:
+    """Measures what is named and writes the tables."""
+    file = HERE / "results.json"
+    results: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    results = {key: value for key, value in results.items() if key in SECTIONS}
+    for name in names or SECTIONS:
+        measure, _ = SECTIONS[name]
+        results[name] = {
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python "
+            f"{platform.python_version()}",
+            "found": measure(),
+        }
+        file.write_text(json.dumps(results, indent=2) + "\n")
+        (HERE / "results.md").write_text(_markdown(results))
     print(_markdown(results))
 
 
 def _markdown(results: dict[str, Any]) -> str:
-    empty, dropout = results["empty_trials"], results["dropout"]
-    rows = [
-        f"| `{name}` | {m['median_s']:.2f} s ({m['least_s']:.2f}-{m['most_s']:.2f}) "
-        f"| {m['peak_mb']:.0f} MB |"
-        for name, m in results["commands"].items()
-    ]
-    return "\n".join(
-        [
-            "# Benchmarks",
-            "",
-            f"`make bench`, {results['at']}, {results['machine']}.",
-            "",
-            f"| command, median of {REPEATS} runs (range) | time | peak memory |",
-            "|---|---|---|",
-            *rows,
-            "",
-            (
-                f"{empty['trials']:,} trials whose training costs nothing, through Ray on "
-                f"{empty['workers']} workers, with durable publication: {empty['total_s']:.1f} s after "
-                f"start-up ({empty['trials_per_s']:.0f} a second); the driver's peak memory went from "
-                f"{empty['peak_mb_before']:.0f} to {empty['peak_mb_after']:.0f} MB."
-            ),
-            "",
-            (
-                "One epoch of the California Housing student (16,512 rows, one thread), within one "
-                f"run: {dropout['ours_ms']:.1f} ms; without dropout {dropout['none_ms']:.1f} ms; with "
-                f"PyTorch's dropout and the whole batch at once {dropout['torch_ms']:.1f} ms, "
-                f"{dropout['torch_ms'] / dropout['ours_ms']:.2f} times ours."
-            ),
-            "",
-            *fixed_costs.markdown(results["fixed_costs"]),
-            *grids.markdown(results["grids"]),
-        ]
-    )
+    lines = ["# Benchmarks", "", "`make bench` writes this page.", ""]
+    for name, (_, show) in SECTIONS.items():
+        if name in results:
+            about = results[name]
+            lines += [f"## {name.replace('_', ' ').capitalize()}", ""]
+            lines += [f"{about['at']}, {about['machine']}.", "", *show(about["found"]), ""]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*SECTIONS, []])
+    main(parser.parse_args().names)

@@ -72,22 +72,19 @@ def test_a_worker_without_a_share_of_a_gpu_uses_the_processor(
     assert choose(0.25) == torch.device("cuda")
 
 
-def test_a_worker_keeps_what_it_frees_until_the_next_measurement() -> None:
+@pytest.mark.parametrize(("tensors", "length"), [(1, 2**24), (1024, 2**14)])
+def test_a_worker_keeps_what_it_frees_until_the_next_measurement(tensors: int, length: int) -> None:
     # In a process of its own, since the setting is for good.
-    code = """
+    code = f"""
 import os, torch
 from trials.device import configure, reset_peak_memory
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-def kept():
-    before = resident()
-    blocks = [torch.ones(2**22) for _ in range(4)]
-    assert resident() - before > 2**25
-    blocks.clear()
-    return resident() - before
-assert kept() < 2**24
 configure()
-assert kept() > 2**25
+before = resident()
+held = [torch.ones({length}) for _ in range({tensors})]
+held.clear()
+assert resident() - before > 2**25
 before = resident()
 reset_peak_memory(torch.device("cpu"))
 assert before - resident() > 2**25
