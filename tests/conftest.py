@@ -1,6 +1,7 @@
 """Fixtures every room shares: where the real datasets and the published results are."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,17 @@ def data_dir() -> Path:
 def reference_dir() -> Path:
     """A folder with the published trials and teacher weights."""
     return _folder("SWEEP_REFERENCE_DIR", ROOT.parent / "shared" / "reference", "published results")
+
+
+@pytest.fixture
+def numerics_one(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Ids as of numerics version 1, for those that are written down in tests.
+
+    What a version computes changes every id; that nothing else does is what these tests are for.
+    """
+    from trials import spec
+
+    monkeypatch.setattr(spec, "NUMERICS_VERSION", 1)
+    spec._base.cache_clear()
+    yield
+    spec._base.cache_clear()

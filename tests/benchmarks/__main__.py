@@ -89,12 +89,13 @@ def show_commands(found: dict[str, Any]) -> list[str]:
 
 def show_empty_trials(found: dict[str, Any]) -> list[str]:
     """One sentence."""
-    return [
+    text = (
         f"{found['trials']:,} trials whose training costs nothing, through Ray on "
         f"{found['workers']} workers, with durable publication: {found['total_s']:.1f} s after "
         f"start-up ({found['trials_per_s']:.0f} a second); the driver's peak memory went from "
         f"{found['peak_mb_before']:.0f} to {found['peak_mb_after']:.0f} MB."
-    ]
+    )
+    return [text]
 
 
 def show_steps(found: dict[str, Any]) -> list[str]:

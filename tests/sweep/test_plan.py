@@ -244,6 +244,7 @@ def test_nothing_to_train_is_an_empty_plan() -> None:
          3080, "6f5a92f2dc19d966"),
     ],
 )  # fmt: skip
+@pytest.mark.usefixtures("numerics_one")
 def test_golden_plans(
     name: str, trials: str, first: str, last: str, stages: int, keys: str
 ) -> None:

@@ -97,6 +97,7 @@ def test_quickstart_has_147_trials_and_shares_a_third_of_their_epochs() -> None:
         ("thesis-fashion-mnist", "458f041e4e452b20f3669c66"),
     ],
 )
+@pytest.mark.usefixtures("numerics_one")
 def test_the_trials_of_a_study_are_those_that_stores_hold(name: str, expected: str) -> None:
     ids = "\n".join(cell.trial_id for cell in cells(load_study(name)))
     assert hashlib.sha256(ids.encode()).hexdigest()[:24] == expected
