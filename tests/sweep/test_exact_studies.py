@@ -113,7 +113,7 @@ def test_forked_trials_are_those_run_alone_in_another_process(
     name: str, few: Stores, data_dir: Path
 ) -> None:
     where = Where(local=True, gpus_per_trial=0.0, data_dir=data_dir)
-    _both_ways(miniature.shortened(name, alphas=1), few, where, where)
+    _both_ways(miniature.shortened(name, epochs=2, alphas=1), few, where, where)
 
 
 @pytest.mark.slow
