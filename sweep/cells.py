@@ -42,6 +42,7 @@ class Demand:
         by_id: a requested cell for every trial.
         teacher_ids: trials that some rule may choose.
         kept: earlier states that trials to do go on from, by their key, whose snapshots are kept.
+        superseded: checkpoints that lead to those states, or are damaged: nothing goes on from them.
     """
 
     study: Study
@@ -55,6 +56,7 @@ class Demand:
     by_id: Mapping[str, Cell]
     teacher_ids: frozenset[str]
     kept: Mapping[str, TrialSpec]
+    superseded: frozenset[str]
 
     @property
     def not_done_before(self) -> int:
@@ -181,6 +183,8 @@ def demand(
         for trial_id, cell in by_id.items()
         if (trial_id not in finished or trial_id in again) and trial_id not in left_alone
     }
+    specs = [cell.spec for cell in todo.values()]
+    kept, superseded = ({}, frozenset()) if store is None else _kept_states(store, specs)
     return Demand(
         study=study,
         everything=everything,
@@ -196,7 +200,8 @@ def demand(
         },
         by_id=by_id,
         teacher_ids=teacher_ids,
-        kept={} if store is None else _kept_states(store, [c.spec for c in todo.values()]),
+        kept=kept,
+        superseded=superseded,
     )
 
 
@@ -206,29 +211,34 @@ def _of(rows: pa.Table, trial_ids: Iterable[str]) -> pa.Table:
     return rows.filter(pc.is_in(rows["trial_id"], value_set=wanted))
 
 
-def _kept_states(store: Store, specs: Iterable[TrialSpec]) -> dict[str, TrialSpec]:
-    """The longest kept state that each trial goes on from, if there is one."""
+def _kept_states(
+    store: Store, specs: Iterable[TrialSpec]
+) -> tuple[dict[str, TrialSpec], frozenset[str]]:
+    """The longest kept state that each trial goes on from, and checkpoints of no use beside it."""
     ends, checkpoints = store.kept_snapshots(), store.checkpoints()
     lengths = {epochs for epochs, _ in checkpoints.values()}
     if ends:
         records, _ = store.trials.read(["trial_id", "epochs"])
         lengths |= {r["epochs"] for r in records.to_pylist() if r["trial_id"] in ends}
-    if not lengths:
-        return {}
     found: dict[str, TrialSpec] = {}
+    passed: set[str] = set()
     damaged: set[str] = set()
-    for spec in specs:
+    for spec in specs if lengths else ():
+        longest: str | None = None
         for length in sorted((n for n in lengths if n < spec.epochs), reverse=True):
             short = spec.shortened(length)
             key = short.trial_id
             if key in damaged or not (key in ends or key in checkpoints):
                 continue
+            if longest is not None:
+                passed.add(key)
+                continue
             if key in checkpoints and key not in found and store.read_state(key) is None:
                 damaged.add(key)
                 continue
             found[key] = short
-            break
-    return found
+            longest = key
+    return found, frozenset(((passed | damaged) & set(checkpoints)) - set(found))
 
 
 def last_failures(store: Store) -> dict[str, str]:

@@ -219,6 +219,7 @@ class _Run:
     def go(self) -> RunSummary:
         """Runs to the end, or until asked to stop."""
         try:
+            self._store.remove_checkpoints(self._demand.superseded)
             self._open_rules()
             for key, stage in reversed(list(self._plan.stages.items())):
                 if stage.parent is None or stage.parent in self._kept:

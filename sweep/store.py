@@ -13,7 +13,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -363,6 +363,12 @@ class Store:
             if epochs.isdecimal():
                 found[key] = (int(epochs), path)
         return found
+
+    def remove_checkpoints(self, keys: Container[str]) -> None:
+        """Removes states that nothing goes on from any more."""
+        for key, (_, path) in self.checkpoints().items():
+            if key in keys:
+                path.unlink(missing_ok=True)
 
     def read_state(self, key: str) -> bytes | None:
         """The snapshot of a kept state; None where there is none, or it is damaged.

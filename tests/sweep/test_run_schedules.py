@@ -374,4 +374,5 @@ def test_an_interrupted_run_goes_on_from_what_is_durable(
         assert summary.exit_status == 0
         assert training.trained == Counter(prefixes(words)), "no epoch is trained twice"
         assert training.ended == Counter(words)
+        assert store.checkpoints() == {}, "nothing needs them any more"
         assert_each_has_its_own(store, words)
