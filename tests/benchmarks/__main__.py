@@ -24,20 +24,24 @@ def command(*arguments: str, repeats: int = REPEATS) -> dict[str, float]:
     code = (
         "import resource, subprocess, sys\n"
         "subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)\n"
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+        "used = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
+        "print(used.ru_maxrss, used.ru_utime + used.ru_stime)"
     )
-    seconds, memory = [], []
+    seconds, cpu, memory = [], [], []
     for _ in range(repeats):
         began = time.perf_counter()
         answer = subprocess.run(
             [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
         )
         seconds.append(time.perf_counter() - began)
-        memory.append(int(answer.stdout) / 1024)
+        most, used = answer.stdout.split()
+        memory.append(int(most) / 1024)
+        cpu.append(float(used))
     return {
         "median_s": statistics.median(seconds),
         "least_s": min(seconds),
         "most_s": max(seconds),
+        "cpu_s": statistics.median(cpu),
         "peak_mb": max(memory),
     }
 
@@ -68,10 +72,39 @@ def main() -> None:
         },
         "empty_trials": module("empty_trials"),
         "dropout": module("dropout"),
+        "growth": module("growth"),
     }
     (HERE / "results.json").write_text(json.dumps(results, indent=2) + "\n")
     (HERE / "results.md").write_text(_markdown(results))
     print(_markdown(results))
+
+
+def _growth(growth: dict[str, Any]) -> list[str]:
+    """A row for every measurement, a pair of columns for every number of trials."""
+    sizes = growth["sizes"]
+    largest = list(sizes)[-1]
+    counts = [size["cells and plan in memory"]["trials"] for size in sizes.values()]
+    held = sizes[largest]["cells and plan in memory"]["held_kb_per_trial"]
+    return [
+        f"| made-up records, median of {REPEATS} runs: elapsed (processor) | "
+        + " | ".join(f"{count:,} trials" for count in counts)
+        + " | peak memory | exponent |",
+        "|---|" + "---|" * (len(counts) + 2),
+        *(
+            f"| {what} | "
+            + " | ".join(
+                f"{s[what]['median_s']:.2f} s ({s[what]['cpu_s']:.2f})" for s in sizes.values()
+            )
+            + f" | {most['peak_mb']:.0f} MB | {growth['exponents'][what]:.2f} |"
+            for what, most in sizes[largest].items()
+        ),
+        "",
+        (
+            f"Peak memory at {counts[-1]:,} trials, of which the cells and the plan hold {held:.1f} "
+            f"KB a trial; the exponent is that of processor time from {counts[-2]:,} to "
+            f"{counts[-1]:,} trials."
+        ),
+    ]
 
 
 def _markdown(results: dict[str, Any]) -> str:
@@ -97,6 +130,8 @@ def _markdown(results: dict[str, Any]) -> str:
                 f"start-up ({empty['trials_per_s']:.0f} a second); the driver's peak memory went from "
                 f"{empty['peak_mb_before']:.0f} to {empty['peak_mb_after']:.0f} MB."
             ),
+            "",
+            *_growth(results["growth"]),
             "",
             (
                 "One epoch of the California Housing student (16,512 rows, one thread), within one "
