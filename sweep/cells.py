@@ -3,13 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from sweep.errors import StudyError
 from sweep.expand import Cell, Role, cells
 from sweep.filters import Condition, check, matches
-from sweep.records import TRIALS
+from sweep.records import TRIALS, tuples
 from sweep.selection import SELECTION_COLUMNS, Candidate
 from sweep.store import Store
 from sweep.study import Study
@@ -159,10 +156,9 @@ def demand(
         if store is None
         else store.trials.read(SELECTION_COLUMNS)[0]
     )
-    recorded = zip(*(records[key].to_pylist() for key in ("trial_id", "status")), strict=True)
     finished = {
         trial_id: status
-        for trial_id, status in recorded
+        for trial_id, status in tuples(records.select(["trial_id", "status"]))
         if trial_id in by_id
         and (
             trial_id not in teacher_ids
@@ -194,21 +190,15 @@ def demand(
         failed_before=len(left_alone),
         diverged_before=len(diverged - again),
         candidates={
-            row["trial_id"]: Candidate.of(row)
-            for row in _of(records, teacher_ids).to_pylist()
-            if row["trial_id"] in finished and row["trial_id"] not in again
+            trial_id: Candidate.of(dict(zip(SELECTION_COLUMNS, row, strict=True)))
+            for trial_id, row in zip(records["trial_id"].to_pylist(), tuples(records), strict=True)
+            if trial_id in teacher_ids and trial_id in finished and trial_id not in again
         },
         by_id=by_id,
         teacher_ids=teacher_ids,
         kept=kept,
         superseded=superseded,
     )
-
-
-def _of(rows: pa.Table, trial_ids: Iterable[str]) -> pa.Table:
-    """The rows of some trials."""
-    wanted = pa.array(trial_ids, pa.string())
-    return rows.filter(pc.is_in(rows["trial_id"], value_set=wanted))
 
 
 def _kept_states(
@@ -219,7 +209,7 @@ def _kept_states(
     lengths = {epochs for epochs, _ in checkpoints.values()}
     if ends:
         records, _ = store.trials.read(["trial_id", "epochs"])
-        lengths |= {r["epochs"] for r in records.to_pylist() if r["trial_id"] in ends}
+        lengths |= {epochs for trial_id, epochs in tuples(records) if trial_id in ends}
     found: dict[str, TrialSpec] = {}
     passed: set[str] = set()
     damaged: set[str] = set()
@@ -247,9 +237,13 @@ def last_failures(store: Store) -> dict[str, str]:
     One that was about to be tried again when its run ended counts as missing.
     """
     attempts, _ = store.attempts.read(["trial_id", "status", "kind", "finished_at"])
-    ever = attempts.filter(pc.equal(attempts["status"], "failed"))["trial_id"]
+    ended = tuples(attempts.select(["trial_id", "status"]))
+    ever = {trial_id for trial_id, status in ended if status == "failed"}
+    if not ever:
+        return {}
+    attempts = attempts.filter([tid in ever for tid in attempts["trial_id"].to_pylist()])
     last: dict[str, tuple[object, str, str]] = {}
-    for row in _of(attempts, ever.to_pylist()).to_pylist():
+    for row in attempts.to_pylist():
         entry = (row["finished_at"], row["status"], row["kind"])
         if row["trial_id"] not in last or entry[0] >= last[row["trial_id"]][0]:
             last[row["trial_id"]] = entry

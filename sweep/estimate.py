@@ -5,12 +5,10 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from sweep.cells import Demand
 from sweep.expand import Cell, Role
 from sweep.plan import Plan, Stage, plan
+from sweep.records import tuples
 from sweep.store import Store
 
 BYTES_PER_RECORD, BYTES_PER_POINT = 300, 6
@@ -169,14 +167,13 @@ def pace_of_results(store: Store | None) -> dict[tuple[str, str], float]:
     if store is None:
         return {}
     rows, _ = store.trials.read(["dataset", "model", "train_s", "epochs_run"])
-    told = rows.filter((pc.field("train_s") > 0) & (pc.field("epochs_run") > 0))
-    sums = told.group_by(["dataset", "model"]).aggregate(
-        [("train_s", "sum"), ("epochs_run", "sum")]
-    )
-    return {
-        (row["dataset"], row["model"]): row["train_s_sum"] / row["epochs_run_sum"]
-        for row in sums.to_pylist()
-    }
+    seconds: dict[tuple[str, str], float] = defaultdict(float)
+    epochs: dict[tuple[str, str], int] = defaultdict(int)
+    for dataset, model, train_s, epochs_run in tuples(rows):
+        if train_s and epochs_run:
+            seconds[dataset, model] += train_s
+            epochs[dataset, model] += epochs_run
+    return {kind: seconds[kind] / epochs[kind] for kind in epochs}
 
 
 def weights_sizes(store: Store | None) -> dict[tuple[str, str], int]:
@@ -184,13 +181,13 @@ def weights_sizes(store: Store | None) -> dict[tuple[str, str], int]:
     if store is None:
         return {}
     rows, _ = store.trials.read(["trial_id", "dataset", "model"])
-    kept = pa.array(store.kept_weights(), pa.string())
-    rows = rows.filter(pc.is_in(rows["trial_id"], value_set=kept))
-    examples = rows.group_by(["dataset", "model"]).aggregate([("trial_id", "min")])
-    return {
-        (row["dataset"], row["model"]): store.layout.weights(row["trial_id_min"]).stat().st_size
-        for row in examples.to_pylist()
+    kept = store.kept_weights()
+    examples = {
+        (dataset, model): store.layout.weights(trial_id)
+        for trial_id, dataset, model in tuples(rows)
+        if trial_id in kept
     }
+    return {kind: path.stat().st_size for kind, path in examples.items()}
 
 
 def _records_bytes(demand: Demand) -> int:

@@ -33,7 +33,7 @@ class Role(StrEnum):
     STUDENT = "student"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Cell:
     """One requested combination of a study for one seed.
 

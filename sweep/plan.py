@@ -14,7 +14,7 @@ from typing import NamedTuple
 from trials.spec import TeacherRule, TrialSpec, cut, stage_key
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stage:
     """A piece of training that one or more trials share.
 

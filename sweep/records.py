@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import importlib.metadata
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -309,6 +309,11 @@ def table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=schema)
 
 
+def tuples(rows: pa.Table) -> Iterator[tuple[Any, ...]]:
+    """Rows in the order of the columns; mappings, as `to_pylist` makes them, take far longer."""
+    return zip(*(column.to_pylist() for column in rows.columns), strict=True)
+
+
 @functools.cache
 def code_version() -> str:
     """The version of this package."""
@@ -320,5 +325,5 @@ def code_version() -> str:
 
 __all__ = [
     "ATTEMPTS", "CELLS", "EVALUATIONS", "RUNS", "TRIALS", "Attempt", "FailureKind",
-    "cell_row", "code_version", "schedule_text", "table", "trial_row", "trial_words",
+    "cell_row", "code_version", "schedule_text", "table", "trial_row", "trial_words", "tuples",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """Reads a results directory: trials and cells as pandas frames, networks by trial id."""
 
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
 from sweep import extensions
 from sweep.cells import last_failures
 from sweep.errors import StoreError
-from sweep.records import CELLS, TRIALS
+from sweep.records import CELLS, TRIALS, tuples
 from sweep.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
+    from pyarrow.dataset import Dataset
     from torch import nn
 
 
@@ -102,14 +102,8 @@ class Results:
         Raises:
             StoreError: where the study was never run here.
         """
-        found = self.store.read_cells(study)
-        if found is None:
-            known = ", ".join(self.studies()) or "none"
-            raise StoreError(f"study {study!r} was never run in {self.store.layout.root}; "
-                             f"studies there: {known}")  # fmt: skip
-        cells, _ = found
-        recorded = trials["status"].take(_positions(cells, trials))
-        return cells.append_column("status", self._statuses(cells, recorded))
+        cells = self._asked(study)
+        return cells.append_column("status", pa.array(self._statuses(cells, trials), pa.string()))
 
     def statuses(self, study: str) -> dict[str, str]:
         """The status of every trial of a study, by its id; see `cells`.
@@ -117,9 +111,18 @@ class Results:
         Raises:
             StoreError: where the study was never run here.
         """
+        cells = self._asked(study)
         trials, _ = self.store.trials.read(["trial_id", "status"])
-        asked = self.asked_table(study, trials)
-        return dict(zip(*(asked[key].to_pylist() for key in ("trial_id", "status")), strict=True))
+        return dict(zip(cells["trial_id"].to_pylist(), self._statuses(cells, trials), strict=True))
+
+    def _asked(self, study: str) -> pa.Table:
+        """The cells of a study as they were asked for."""
+        found = self.store.read_cells(study)
+        if found is None:
+            known = ", ".join(self.studies()) or "none"
+            raise StoreError(f"study {study!r} was never run in {self.store.layout.root}; "
+                             f"studies there: {known}")  # fmt: skip
+        return found[0]
 
     def study_text(self, study: str) -> str:
         """The study as JSON, as it was run last."""
@@ -179,7 +182,7 @@ class Results:
         _warn_of(damaged)
         return _with_points(trials, self._later_points())
 
-    def trial_dataset(self) -> tuple[ds.Dataset, pa.Table | None]:
+    def trial_dataset(self) -> tuple["Dataset", pa.Table | None]:
         """The same as `trials`, for who does not know yet which columns are wanted.
 
         Returns:
@@ -198,32 +201,34 @@ class Results:
         """Robustness measured after the training."""
         return self.store.evaluations.read(["trial_id", *POINT])[0]
 
-    def _statuses(self, cells: pa.Table, recorded: pa.ChunkedArray) -> pa.ChunkedArray:
-        """The status of each cell, from the recorded one of its trial (null where none is)."""
-        ids = pa.array(last_failures(self.store), pa.string())
-        gave_up = pc.is_in(cells["trial_id"], value_set=ids)
-        diverged = pc.fill_null(pc.equal(recorded, "diverged"), False)
-        teachers = pa.table(
-            {
-                "dataset": cells["dataset"],
-                "teacher": cells["model"],
-                "failed": pc.and_(pc.is_null(recorded), gave_up),
-                "diverged": diverged,
-            }
-        ).filter(pc.equal(cells["role"], "teacher"))
-        pools = teachers.group_by(["dataset", "teacher"]).aggregate(
-            [("failed", "any"), ("diverged", "all")]
-        )
-        blocked = pa.chunked_array([pa.repeat(False, len(cells))])
-        for pool in pools.filter(pc.or_(pools["failed_any"], pools["diverged_all"])).to_pylist():
-            own = (pc.equal(cells[key], pool[key]) for key in ("dataset", "teacher"))
-            blocked = pc.or_(blocked, pc.fill_null(pc.and_(*own), False))
-        return pc.case_when(
-            pc.make_struct(
-                pc.fill_null(pc.equal(recorded, "done"), False), pc.or_(diverged, gave_up), blocked
-            ),
-            "done", "failed", "blocked", "missing",
-        )  # fmt: skip
+    def _statuses(self, cells: pa.Table, trials: pa.Table) -> list[str]:
+        """The status of each cell; of the trials, `trial_id` and `status` are looked at."""
+        failed = set(last_failures(self.store))
+        known = dict(tuples(trials.select(["trial_id", "status"])))
+        rows = list(tuples(cells.select(["trial_id", "role", "dataset", "model", "teacher"])))
+        pools: dict[tuple[str, str], list[str | None]] = defaultdict(list)
+        for trial_id, role, dataset, model, _ in rows:
+            if role == "teacher":
+                status = known.get(trial_id)
+                no_result = status is None and trial_id in failed
+                pools[dataset, model].append("failed" if no_result else status)
+        broken_pools = {
+            pool
+            for pool, found in pools.items()
+            if "failed" in found or all(status == "diverged" for status in found)
+        }
+        statuses = []
+        for trial_id, _, dataset, _, teacher in rows:
+            status = known.get(trial_id)
+            if status == "done":
+                statuses.append("done")
+            elif status == "diverged" or trial_id in failed:
+                statuses.append("failed")
+            elif teacher and (dataset, teacher) in broken_pools:
+                statuses.append("blocked")
+            else:
+                statuses.append("missing")
+        return statuses
 
 
 def count(statuses: Mapping[str, str]) -> dict[str, int]:

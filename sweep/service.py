@@ -21,7 +21,7 @@ from sweep.expand import cells as cells_of
 from sweep.expand import smoke_study
 from sweep.filters import Condition
 from sweep.progress import Progress, Silent
-from sweep.records import CELLS, cell_row, code_version
+from sweep.records import CELLS, cell_row, code_version, tuples
 from sweep.results import Results
 from sweep.run import Interrupt, RunSummary, run, stop_on_signals
 from sweep.snapshots import DURABLE_EVERY_S
@@ -341,8 +341,7 @@ _words: Callable[[Mapping[str, Any]], tuple[Any, ...]] = operator.itemgetter(*_W
 
 def _asked_before(cells: pa.Table) -> dict[tuple[Any, ...], str]:
     """The trial of every cell, by the cell's words."""
-    words = zip(*(cells[name].to_pylist() for name in _WORDS), strict=True)
-    return dict(zip(words, cells["trial_id"].to_pylist(), strict=True))
+    return dict(zip(tuples(cells.select(_WORDS)), cells["trial_id"].to_pylist(), strict=True))
 
 
 def _nothing_to_do(wanted: Demand) -> RunSummary:

@@ -18,12 +18,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from data.atomic import TEMPORARY, replacing
@@ -32,10 +31,12 @@ from sweep.layout import Layout
 from sweep.records import ATTEMPTS, CELLS, EVALUATIONS, RUNS, TRIALS, table
 from trials.spec import TrialSpec
 
+if TYPE_CHECKING:
+    from pyarrow.dataset import Dataset
+
 SEGMENT_BYTES = 256 * 1024 * 1024
 GATHER_FILES, GATHER_BYTES = 256, 64 * 1024
 _READ_ATTEMPTS = 20
-_PARQUET = ds.ParquetFileFormat()
 
 T = TypeVar("T")
 
@@ -126,7 +127,7 @@ class Shelf:
         rows = pa.concat_tables(parts) if parts else schema.empty_table()
         return self._one_of_each(rows).select(wanted), damaged
 
-    def scan(self) -> tuple[ds.Dataset, list[Path]]:
+    def scan(self) -> tuple["Dataset", list[Path]]:
         """The rows that `read` gives, for who does not know yet which columns are wanted.
 
         Returns:
@@ -136,8 +137,11 @@ class Shelf:
         Raises:
             StoreError: where a file cannot be read.
         """
-        parts, damaged = self._of_each_file(lambda file: _PARQUET.make_fragment(file.content))
-        rows = ds.FileSystemDataset(parts, self.schema, _PARQUET)
+        import pyarrow.dataset as ds  # takes its time, and most commands do without
+
+        parquet = ds.ParquetFileFormat()
+        parts, damaged = self._of_each_file(lambda file: parquet.make_fragment(file.content))
+        rows = ds.FileSystemDataset(parts, self.schema, parquet)
         ranked = rows.to_table(columns=self._ranked)
         if len(self._one_of_each(ranked)) == len(ranked):
             return rows, damaged
@@ -437,7 +441,7 @@ class Store:
             return None
         try:
             content = pa.BufferReader(path.read_bytes())
-            found = pq.read_table(content, page_checksum_verification=True)
+            found = pq.ParquetFile(content, page_checksum_verification=True).read()
             about = found.schema.metadata or {}
             text = about.get(b"study", b"").decode()
             if not text or about.get(b"sha256", b"").decode() not in ("", _digest(found, text)):

@@ -5,8 +5,9 @@ learning rates and seeds, of about 1,000, 10,000 and 100,000 trials. Its records
 curves of 15 points, robustness at three strengths and, for digits, figures per class; they are
 published through the store in batches of 500, as a run does, and folded. Every measurement is a
 process of its own: a whole command, or (`demand`, `query`, `held`) one call after the imports.
-Reported: the median of several runs, peak memory, and the exponent of the growth from the middle to
-the largest size (1 is linear).
+Reported: medians of several runs (elapsed, and processor time, which a busy machine disturbs less),
+peak memory, and the exponent with which processor time grows from the middle to the largest size (1
+is linear).
 
     python -m tests.benchmarks.growth [--sizes 1000 10000 100000] [--repeats 3]
 """
@@ -24,7 +25,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.benchmarks.__main__ import command
 
@@ -40,6 +41,7 @@ AGGREGATE = (
 
 BATCH = 500
 AT = datetime(2026, 1, 1, tzinfo=UTC)
+T = TypeVar("T")
 
 
 def study_file(size: int) -> str:
@@ -142,11 +144,9 @@ def call_demand(folder: Path) -> dict[str, float]:
     from sweep.store import Store
     from sweep.study import load_study
 
-    began = time.perf_counter()
-    found = demand(load_study(folder / "growth.toml"), Store(folder / "full"))
-    seconds = time.perf_counter() - began
+    found, spent = timed(lambda: demand(load_study(folder / "growth.toml"), Store(folder / "full")))
     assert not found.todo
-    return {"seconds": seconds}
+    return spent
 
 
 def call_query(folder: Path) -> dict[str, float]:
@@ -156,33 +156,41 @@ def call_query(folder: Path) -> dict[str, float]:
     from sweep.query import query
     from sweep.results import Results
 
-    began = time.perf_counter()
-    answer = query(Results(folder / "full"), AGGREGATE)
-    seconds = time.perf_counter() - began
+    answer, spent = timed(lambda: query(Results(folder / "full"), AGGREGATE))
     assert answer.num_rows == 20
-    return {"seconds": seconds}
+    return spent
 
 
 def call_held(folder: Path) -> dict[str, float]:
     """What a run of everything keeps in memory: cells and plan."""
-    from sweep.cells import demand
-    from sweep.plan import plan
+    from sweep.cells import Demand, demand
+    from sweep.plan import Plan, plan
     from sweep.store import Store
     from sweep.study import load_study
 
     study = load_study(folder / "growth.toml")
     store = Store(folder / "empty")
     before = _resident_kb()
-    began = time.perf_counter()
-    wanted = demand(study, store)
-    stages = plan(cell.spec for cell in wanted.todo.values())
-    seconds = time.perf_counter() - began
+
+    def planned() -> tuple[Demand, Plan]:
+        wanted = demand(study, store)
+        return wanted, plan(cell.spec for cell in wanted.todo.values())
+
+    (wanted, stages), spent = timed(planned)
     assert stages.epochs > 0
+    trials = len(wanted.todo)
     return {
-        "seconds": seconds,
-        "held_kb_per_trial": (_resident_kb() - before) / len(wanted.todo),
-        "trials": len(wanted.todo),
-    }
+        **spent, "held_kb_per_trial": (_resident_kb() - before) / trials, "trials": trials,
+    }  # fmt: skip
+
+
+def timed(work: Callable[[], T]) -> tuple[T, dict[str, float]]:
+    """What a function returns, and the seconds and processor seconds that it took."""
+    began, began_cpu = time.perf_counter(), time.process_time()
+    done = work()
+    return done, {
+        "seconds": time.perf_counter() - began, "cpu_s": time.process_time() - began_cpu,
+    }  # fmt: skip
 
 
 CALLS: dict[str, Callable[[Path], dict[str, float]]] = {
@@ -211,6 +219,7 @@ def called(what: str, folder: Path, repeats: int) -> dict[str, float]:
     return {
         **answers[-1],
         "median_s": statistics.median(answer["seconds"] for answer in answers),
+        "cpu_s": statistics.median(answer["cpu_s"] for answer in answers),
         "peak_mb": max(answer["peak_mb"] for answer in answers),
     }
 
@@ -248,13 +257,13 @@ def measure(size: int, repeats: int) -> dict[str, dict[str, float]]:
 
 
 def exponents(found: dict[int, dict[str, dict[str, float]]]) -> dict[str, float]:
-    """How time grows from the second largest size to the largest: `seconds ~ trials ** exponent`."""
+    """How work grows from the second largest size to the largest: `cpu_s ~ trials ** exponent`."""
     if len(found) < 2:
         return {}
     small, large = sorted(found)[-2:]
     trials = [found[size]["cells and plan in memory"]["trials"] for size in (small, large)]
     return {
-        what: math.log(found[large][what]["median_s"] / found[small][what]["median_s"])
+        what: math.log(found[large][what]["cpu_s"] / found[small][what]["cpu_s"])
         / math.log(trials[1] / trials[0])
         for what in found[large]
     }
@@ -267,7 +276,7 @@ if __name__ == "__main__":
     parser.add_argument("--call", nargs=2, metavar=("WHAT", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.call:
-        calls = {**CALLS, "fill": lambda folder: fill(folder) or {"seconds": 0.0}}
+        calls = {**CALLS, "fill": lambda folder: fill(folder) or {"seconds": 0.0, "cpu_s": 0.0}}
         what, where = options.call
         answer = calls[what](Path(where))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -188,7 +188,7 @@ def test_of_rows_with_one_id_the_first_stays_that_did_not_diverge(
         store = Store(folder)
         for number, file in enumerate(files):
             rows = [
-                row(name, seed=10 * number + i, status=status)
+                row(name, seed=1000 * number + i, status=status)
                 for i, (name, status) in enumerate(file)
             ]
             store.trials.publish(rows)
