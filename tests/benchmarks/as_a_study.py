@@ -11,14 +11,14 @@ import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
 from sweep import service
-from sweep.execution.base import Executor, Finished, Handle, Task
+from sweep.execution.base import Executor, Finished, Inputs, Task
 from tests.benchmarks.grid import Grid
-from trials.task import ChosenTeacher, StageTask
+from trials.task import StageTask
 
 
 class Watched:
@@ -28,24 +28,13 @@ class Watched:
         self._inner = inner
         self.stages: dict[str, dict[str, Any]] = {}
 
-    @property
-    def slots(self) -> int:
-        return self._inner.slots
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
 
-    @property
-    def free(self) -> int:
-        return self._inner.free
-
-    def put(self, value: ChosenTeacher | bytes) -> Handle:
-        return self._inner.put(value)
-
-    def get(self, handle: Handle) -> bytes:
-        return self._inner.get(handle)
-
-    def submit(
-        self, task_id: str, task: Task, start: Handle | None, teachers: Sequence[Handle]
-    ) -> None:
-        assert isinstance(task, StageTask)
+    def submit(self, task_id: str, task: Task, inputs: Inputs) -> None:
+        self._inner.submit(task_id, task, inputs)
+        if not isinstance(task, StageTask):
+            return
         self.stages[task_id] = {
             "model": task.spec.recipe.model,
             "guided": bool(task.teachers),
@@ -53,11 +42,12 @@ class Watched:
             "evaluated": task.ends_trial,
             "submitted": time.time(),
         }
-        self._inner.submit(task_id, task, start, teachers)
 
     def wait(self, timeout_s: float) -> list[Finished]:
         ended = self._inner.wait(timeout_s)
         for finished in ended:
+            if finished.task_id not in self.stages:
+                continue  # it loaded a dataset, or asked a teacher
             self.stages[finished.task_id] |= {
                 "worker": finished.worker,
                 "began": finished.started_at.timestamp(),
@@ -65,9 +55,6 @@ class Watched:
                 "seen": time.time(),
             }
         return ended
-
-    def stop(self) -> None:
-        self._inner.stop()
 
 
 def main() -> None:
@@ -77,8 +64,8 @@ def main() -> None:
     real = service.executor
 
     @contextlib.contextmanager
-    def watching(*arguments: Any) -> Iterator[Watched]:
-        with real(*arguments) as inner:
+    def watching(*arguments: Any, **options: Any) -> Iterator[Watched]:
+        with real(*arguments, **options) as inner:
             watched.append(Watched(inner))
             yield watched[0]
 

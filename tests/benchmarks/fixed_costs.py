@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sweep.execution.base import Inputs
 from sweep.expand import Cell, cells
 from sweep.records import Attempt, trial_row
 from sweep.service import Where, executor
@@ -24,7 +25,7 @@ from sweep.store import Store, write_atomically
 from sweep.study import load_study
 from tests.benchmarks.grids import spread
 from tests.sweep.tiny import result
-from trials.task import ChosenTeacher, StageOutcome, StageTask
+from trials.task import StageOutcome, StageTask, TeacherOutputs
 
 REPEATS = 3
 TIMES = 20
@@ -104,12 +105,12 @@ def hand_over() -> list[dict[str, Any]]:
 
             def stage(task: StageTask = task) -> None:
                 nonlocal state
-                pool.submit("stage", task, state, ())
+                pool.submit("stage", task, Inputs(start=state))
                 while not (ended := pool.wait(timeout_s=10.0)):
                     pass
                 if ended[0].failure is not None:
                     raise RuntimeError(ended[0].failure.traceback)
-                state = ended[0].snapshot
+                state = ended[0].product
 
             found.append(
                 {
@@ -122,13 +123,13 @@ def hand_over() -> list[dict[str, Any]]:
 
 
 def relay(
-    task: StageTask, start: bytes | None, teachers: Sequence[ChosenTeacher], workshop: Any
+    task: StageTask, start: bytes | None, teachers: Sequence[TeacherOutputs], workshop: Any
 ) -> StageOutcome:
     """Reads the snapshot it is given and hands it on."""
     from trials.snapshot import Snapshot
 
     handed = None if start is None else Snapshot.from_bytes(start).to_bytes()
-    return StageOutcome(task.key, 0, None, None, snapshot=handed)
+    return StageOutcome(task.key, 0, None, None, product=handed)
 
 
 def snapshot(dataset: str) -> bytes:

@@ -34,7 +34,7 @@ REPEATS = 3
 GRIDS: dict[str, tuple[Grid, ...]] = {
     "California Housing": (
         Grid("california_housing", epochs=15),
-        Grid("california_housing", epochs=90),
+        Grid("california_housing", epochs=60),
     ),
     "Fashion-MNIST, cut": (
         Grid("fashion_mnist", epochs=15, batch_size=64, train_size=64, test_size=100),
