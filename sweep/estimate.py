@@ -1,9 +1,9 @@
 """What a study costs: counts and epochs exactly, time and disk from earlier results."""
 
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sweep.cells import Demand
 from sweep.expand import Cell, Role
@@ -56,11 +56,23 @@ class Overview:
         )
 
 
+class Cost(NamedTuple):
+    """What a network of a dataset costs.
+
+    Attributes:
+        epoch_s: seconds of an epoch of training.
+        evaluation_s: seconds of the evaluation after a training, attacks included.
+    """
+
+    epoch_s: float
+    evaluation_s: float
+
+
 def overview(
     demand: Demand,
     store: Store | None,
     slots: int,
-    seconds_per_epoch: Mapping[tuple[str, str], float] | None = None,
+    costs: Mapping[tuple[str, str], Cost] | None = None,
     share: bool = True,
 ) -> Overview:
     """Counts what a demand asks for and what sharing saves.
@@ -69,7 +81,7 @@ def overview(
         demand: see `sweep.cells.demand`.
         store: for what earlier results cost; None for no estimate of time.
         slots: trials that run at a time, for the estimate of time.
-        seconds_per_epoch: measured just now, by dataset and network; None takes earlier results.
+        costs: measured just now, by dataset and network; None takes earlier results.
         share: whether equal prefixes are merged.
     """
     distinct: dict[str, Cell] = {}
@@ -108,7 +120,7 @@ def overview(
         stages=len(whole.stages),
         todo_epochs=sum(todo.values()),
         estimate=_estimate(
-            demand, todo, slots, seconds_per_epoch or pace_of_results(store), weights_sizes(store)
+            demand, todo, slots, costs or costs_of_results(store), weights_sizes(store)
         ),
     )
 
@@ -143,15 +155,22 @@ def _estimate(
     demand: Demand,
     todo: Mapping[tuple[str, str], int],
     slots: int,
-    pace: Mapping[tuple[str, str], float],
+    costs: Mapping[tuple[str, str], Cost],
     weights: Mapping[tuple[str, str], int],
 ) -> dict[str, Any]:
-    unknown = sorted("/".join(kind) for kind in todo if kind not in pace)
-    known_s = sum(epochs * pace.get(kind, 0.0) for kind, epochs in todo.items())
+    unknown = sorted("/".join(kind) for kind in todo if kind not in costs)
+    known = {kind: cost for kind, cost in sorted(costs.items()) if kind in todo}
+    trials = Counter((cell.dataset, cell.model) for cell in demand.todo.values())
+    known_s = sum(
+        todo[kind] * cost.epoch_s + trials[kind] * cost.evaluation_s for kind, cost in known.items()
+    )
     return {
         "slots": slots,
         "seconds": None if unknown or not todo else known_s / max(1, slots),
-        "seconds_per_epoch": {"/".join(k): v for k, v in sorted(pace.items()) if k in todo},
+        "seconds_per_epoch": {"/".join(kind): cost.epoch_s for kind, cost in known.items()},
+        "seconds_per_evaluation": {
+            "/".join(kind): cost.evaluation_s for kind, cost in known.items()
+        },
         "unknown": unknown,
         "records_bytes": _records_bytes(demand),
         "weights_bytes": _weights_bytes(demand, weights),
@@ -162,18 +181,25 @@ def _kind(stage: Stage) -> tuple[str, str]:
     return stage.spec.data.name, stage.spec.recipe.model
 
 
-def pace_of_results(store: Store | None) -> dict[tuple[str, str], float]:
-    """Seconds per epoch by dataset and network, from the trials a store holds."""
+def costs_of_results(store: Store | None) -> dict[tuple[str, str], Cost]:
+    """What networks cost by dataset and name, from the trials a store holds."""
     if store is None:
         return {}
-    rows, _ = store.trials.read(["dataset", "model", "train_s", "epochs_run"])
-    seconds: dict[tuple[str, str], float] = defaultdict(float)
-    epochs: dict[tuple[str, str], int] = defaultdict(int)
-    for dataset, model, train_s, epochs_run in tuples(rows):
+    rows, _ = store.trials.read(["dataset", "model", "train_s", "epochs_run", "evaluate_s"])
+    train: dict[tuple[str, str], float] = defaultdict(float)
+    epochs: Counter[tuple[str, str]] = Counter()
+    evaluate: dict[tuple[str, str], float] = defaultdict(float)
+    trials: Counter[tuple[str, str]] = Counter()
+    for dataset, model, train_s, epochs_run, evaluate_s in tuples(rows):
         if train_s and epochs_run:
-            seconds[dataset, model] += train_s
-            epochs[dataset, model] += epochs_run
-    return {kind: seconds[kind] / epochs[kind] for kind in epochs}
+            kind = (dataset, model)
+            train[kind] += train_s
+            epochs[kind] += epochs_run
+            evaluate[kind] += evaluate_s or 0.0
+            trials[kind] += 1
+    return {
+        kind: Cost(train[kind] / epochs[kind], evaluate[kind] / trials[kind]) for kind in epochs
+    }
 
 
 def weights_sizes(store: Store | None) -> dict[tuple[str, str], int]:
@@ -216,41 +242,44 @@ def _points(cell: Cell) -> int:
     return cell.spec.epochs * max(1, steps // min(100, steps))
 
 
-def calibrate(cells: Iterable[Cell], steps: int = 12) -> dict[tuple[str, str], float]:
-    """Measures seconds per epoch by training a few steps of every network, in this process.
+def calibrate(demand: Demand, steps: int = 12, rows: int = 300) -> dict[tuple[str, str], Cost]:
+    """Measures a few steps and a part of the evaluation of every network, in this process.
 
     What a recipe watches on the validation split after an epoch is left out.
 
     Args:
-        cells: of which every distinct dataset and network is measured.
+        demand: of whose trials every distinct dataset and network is measured.
         steps: minibatches to train; a full batch trains this many epochs.
+        rows: of the test split to evaluate.
     """
     import dataclasses
     import time
 
+    from data.load import Split
     from trials.device import choose, configure
+    from trials.evaluate import evaluate
     from trials.spec import EarlyStop, LrSchedule, Segment
     from trials.stage import Workshop
     from trials.train import steps_per_epoch, train
 
     configure()
     workshop = Workshop(choose(1.0))
-    pace: dict[tuple[str, str], float] = {}
-    for cell in cells:
+    costs: dict[tuple[str, str], Cost] = {}
+    for trial_id, cell in demand.todo.items():
         kind = (cell.dataset, cell.model)
-        if kind in pace:
+        if kind in costs:
             continue
         loaded = workshop.dataset(cell.spec.data)
         size = cell.spec.recipe.batch_size
-        rows = len(loaded.train.y)
+        of_epoch = len(loaded.train.y)
         if size is None:
             short, per_epoch, done = loaded, 1.0, steps
         else:
-            head = slice(0, min(rows, size * steps))
+            head = slice(0, min(of_epoch, size * steps))
             part = dataclasses.replace(loaded.train, x=loaded.train.x[head], y=loaded.train.y[head])
             short = dataclasses.replace(loaded, train=part)
             done = steps_per_epoch(cell.spec.recipe, len(part.y))
-            per_epoch = float(steps_per_epoch(cell.spec.recipe, rows))
+            per_epoch = float(steps_per_epoch(cell.spec.recipe, of_epoch))
         epochs = steps if size is None else 1
         recipe = dataclasses.replace(
             cell.spec.recipe, lr_schedule=LrSchedule(), early_stop=EarlyStop()
@@ -258,6 +287,15 @@ def calibrate(cells: Iterable[Cell], steps: int = 12) -> dict[tuple[str, str], f
         spec = dataclasses.replace(cell.spec, recipe=recipe, schedule=(Segment(epochs),))
         train(spec, short, {}, device=workshop.device)  # warms up
         began = time.perf_counter()
-        train(spec, short, {}, device=workshop.device)
-        pace[kind] = (time.perf_counter() - began) / done * per_epoch
-    return pace
+        model = train(spec, short, {}, device=workshop.device).model
+        epoch_s = (time.perf_counter() - began) / done * per_epoch
+        test = loaded.test
+        few = Split(test.x[:rows], test.y[:rows])
+        began = time.perf_counter()
+        evaluate(
+            model, few, task=loaded.task, inputs=loaded.inputs, low=loaded.input_low,
+            high=loaded.input_high, epsilons=demand.measures(trial_id).measures.fgsm_epsilons,
+        )  # fmt: skip
+        evaluation_s = (time.perf_counter() - began) * len(test.y) / len(few.y)
+        costs[kind] = Cost(epoch_s, evaluation_s)
+    return costs

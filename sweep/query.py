@@ -78,7 +78,10 @@ def _views(database: "duckdb.DuckDBPyConnection", results: Results) -> None:
             "CREATE VIEW trials AS SELECT _trained.* REPLACE (_robustness.robustness AS robustness)"
             " FROM _trained JOIN _robustness USING (trial_id)"
         )
-    database.register("_asked", _asked(results, trials.to_table(columns=["trial_id", "status"])))
+    database.register(
+        "_asked",
+        _asked(results, trials.to_table(columns=["trial_id", "status"], use_threads=False)),
+    )
     database.execute(
         f"CREATE VIEW cells AS SELECT study, {', '.join(f'_asked.{key}' for key in CELLS.names)}, "
         f"{', '.join(f'trials.{key}' for key in MEASURED)}, _asked.status "

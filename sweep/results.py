@@ -195,7 +195,9 @@ class Results:
         later = self._later_points()
         if later.num_rows == 0:
             return trials, None
-        return trials, _with_points(trials.to_table(columns=["trial_id", "robustness"]), later)
+        return trials, _with_points(
+            trials.to_table(columns=["trial_id", "robustness"], use_threads=False), later
+        )
 
     def _later_points(self) -> pa.Table:
         """Robustness measured after the training."""

@@ -195,6 +195,7 @@ class _Run:
         self._later: list[tuple[float, str]] = []
         self._running: dict[str, float] = {}
         self._begun_at: dict[str, int] = {}
+        self._earlier_s: dict[str, float] = defaultdict(float)
         self._failed_tries: dict[str, int] = defaultdict(int)
         self._settled = _Settled(self._plan.stages, self._not_needed())
         self._share, self._durable_every_s = share, durable_every_s
@@ -378,6 +379,7 @@ class _Run:
     def _train_again(self, key: str | None) -> None:
         """A snapshot is lost: the stage that left it runs again, and releases those that need it."""
         if key is not None:
+            self._earlier_s.pop(key, None)
             self._settled.discard(key)
             self._ready.push(key, leaves_snapshot=True)
 
@@ -455,6 +457,8 @@ class _Run:
 
     def _succeed(self, stage: Stage, finished: Finished, outcome: StageOutcome) -> None:
         if outcome.paused:
+            took = finished.finished_at - finished.started_at
+            self._earlier_s[stage.key] += took.total_seconds()
             self._snapshots.pause(stage.key, finished.product, outcome)
             self._ready.push(stage.key, stage.key in self._plan.children)
             return
@@ -619,7 +623,7 @@ class _Run:
 
     def _eta_s(self, now: float) -> float | None:
         spent = [
-            (_work(self._plan.stages[key]), now - began)
+            (_work(self._plan.stages[key]), now - began + self._earlier_s.get(key, 0.0))
             for key, began in self._running.items()
             if key in self._plan.stages and key not in self._settled
         ]

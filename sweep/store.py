@@ -142,10 +142,10 @@ class Shelf:
         parquet = ds.ParquetFileFormat()
         parts, damaged = self._of_each_file(lambda file: parquet.make_fragment(file.content))
         rows = ds.FileSystemDataset(parts, self.schema, parquet)
-        ranked = rows.to_table(columns=self._ranked)
+        ranked = rows.to_table(columns=self._ranked, use_threads=False)
         if len(self._one_of_each(ranked)) == len(ranked):
             return rows, damaged
-        return ds.dataset(self._one_of_each(rows.to_table())), damaged
+        return ds.dataset(self._one_of_each(rows.to_table(use_threads=False))), damaged
 
     @property
     def _ranked(self) -> list[str]:
@@ -263,7 +263,8 @@ def _opened(path: Path) -> _File | None:
 def _columns(file: pq.ParquetFile, columns: Sequence[str]) -> pa.Table:
     """Those of the columns that a file has."""
     present = set(file.schema_arrow.names)
-    return file.read(columns=[name for name in columns if name in present])
+    # In this thread: a process that ends right after a read by Arrow's pool now and then aborts.
+    return file.read(columns=[name for name in columns if name in present], use_threads=False)
 
 
 def _conform(part: pa.Table, schema: pa.Schema, columns: Sequence[str]) -> pa.Table:
@@ -441,7 +442,7 @@ class Store:
             return None
         try:
             content = pa.BufferReader(path.read_bytes())
-            found = pq.ParquetFile(content, page_checksum_verification=True).read()
+            found = pq.ParquetFile(content, page_checksum_verification=True).read(use_threads=False)
             about = found.schema.metadata or {}
             text = about.get(b"study", b"").decode()
             if not text or about.get(b"sha256", b"").decode() not in ("", _digest(found, text)):

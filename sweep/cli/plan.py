@@ -105,9 +105,9 @@ def plan(
 
     store = Store(results)
     wanted = demand(load_study(study, settings or ()), store, parse(only or ()), seeds)
-    pace = estimate.calibrate(wanted.todo.values()) if calibrate else None
+    costs = estimate.calibrate(wanted) if calibrate else None
     found = estimate.overview(
-        wanted, store, workers or os.cpu_count() or 1, pace, share=not no_sharing
+        wanted, store, workers or os.cpu_count() or 1, costs, share=not no_sharing
     )
     if as_json:
         print_json(found.as_dict())

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweep.cells import demand
-from sweep.estimate import Overview, overview, pace_of_results
+from sweep.estimate import Cost, Overview, calibrate, costs_of_results, overview
 from sweep.expand import Role, cells
 from sweep.filters import parse
 from sweep.plan import plan
@@ -150,33 +150,46 @@ def test_time_is_estimated_from_earlier_trials(store: Store) -> None:
     first, second = (c for c in earlier if c.role is Role.BASELINE)
     store.trials.publish(
         [
-            trial_row(teacher, result(train_s=1.5, epochs_run=3)),
-            trial_row(first, result(train_s=10.0, epochs_run=4)),
-            trial_row(second, result(train_s=2.0, epochs_run=2)),
+            trial_row(teacher, result(train_s=1.5, epochs_run=3, evaluate_s=0.25)),
+            trial_row(first, result(train_s=10.0, epochs_run=4, evaluate_s=1.0)),
+            trial_row(second, result(train_s=2.0, epochs_run=2, evaluate_s=2.0)),
         ]
     )
-    assert pace_of_results(store) == {("digits", "small"): 0.5, ("digits", "medium"): 2.0}
+    assert costs_of_results(store) == {
+        ("digits", "small"): Cost(0.5, 0.25), ("digits", "medium"): Cost(2.0, 1.5),
+    }  # fmt: skip
     estimate = looked_at(store, slots=4).estimate
     # The teacher has no weights, so both are to do: 6 epochs at 0.5 s; 16 epochs at 12 s for 6.
-    assert estimate["seconds"] == (6 * 0.5 + 16 * 2.0) / 4
+    # Two teachers and six students are evaluated.
+    assert estimate["seconds"] == (6 * 0.5 + 16 * 2.0 + 2 * 0.25 + 6 * 1.5) / 4
     assert estimate["seconds_per_epoch"] == {"digits/medium": 2.0, "digits/small": 0.5}
+    assert estimate["seconds_per_evaluation"] == {"digits/medium": 1.5, "digits/small": 0.25}
     assert (estimate["unknown"], estimate["slots"]) == ([], 4)
 
 
 def test_trials_that_took_no_time_teach_nothing(store: Store) -> None:
     (cell, *_) = cells(STUDY)
     store.trials.publish([trial_row(cell, result(train_s=1.0, epochs_run=0))])
-    assert pace_of_results(store) == {}
+    assert costs_of_results(store) == {}
 
 
 def test_a_measured_pace_takes_the_place_of_earlier_results(store: Store) -> None:
-    pace = {("digits", "small"): 1.0, ("digits", "medium"): 10.0}
-    found = overview(demand(STUDY, store), store, 1, pace)
-    assert found.estimate["seconds"] == 6 * 1.0 + 16 * 10.0
+    costs = {("digits", "small"): Cost(1.0, 0.0), ("digits", "medium"): Cost(10.0, 0.5)}
+    found = overview(demand(STUDY, store), store, 1, costs)
+    assert found.estimate["seconds"] == 6 * 1.0 + 16 * 10.0 + 6 * 0.5
+
+
+def test_networks_are_measured_with_their_evaluation(store: Store) -> None:
+    wanted = demand(tiny_study(**{"evaluation.fgsm_epsilons": [0.1, 0.2, 0.3]}), store)
+    costs = calibrate(wanted, steps=2, rows=100)
+    assert set(costs) == {("digits", "small"), ("digits", "medium")}
+    assert all(cost.epoch_s > 0 and cost.evaluation_s > 0 for cost in costs.values())
+    estimate = overview(wanted, store, 1, costs).estimate
+    assert estimate["seconds"] > 0
 
 
 def test_a_pace_that_is_known_in_part_is_no_estimate(store: Store) -> None:
-    found = overview(demand(STUDY, store), store, 1, {("digits", "small"): 1.0})
+    found = overview(demand(STUDY, store), store, 1, {("digits", "small"): Cost(1.0, 0.0)})
     assert found.estimate["seconds"] is None
     assert found.estimate["unknown"] == ["digits/medium"]
 
