@@ -173,7 +173,7 @@ def main(names: list[str]) -> None:
     """Measures what is named and writes the tables."""
     file = HERE / "results.json"
     results: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
-    results = {key: value for key, value in results.items() if key in SECTIONS}
+    results = {key: about for key, about in results.items() if key in SECTIONS and "found" in about}
     for name in names or SECTIONS:
         measure, _ = SECTIONS[name]
         results[name] = {

@@ -365,7 +365,7 @@ ITEMS = {
 
 def markdown(results: dict[str, Any]) -> list[str]:
     """The tables of `results.md`."""
-    lines = ["## The same grid three ways", ""]
+    lines = ["The same grid three ways.", ""]
     for name, found in results.items():
         lines += [f"### {name}", "", *(_section(found) if "grid" in found else [_skipped(found)])]
         lines.append("")
