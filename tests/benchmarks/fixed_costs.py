@@ -181,8 +181,6 @@ def markdown(results: dict[str, Any]) -> list[str]:
         return f"{found['median']:.1f} {unit} ({found['least']:.1f}-{found['most']:.1f})"
 
     return [
-        "## Fixed costs",
-        "",
         f"| `sweep run` of one trial, median of {REPEATS} (range) | first training step | end |",
         "|---|---|---|",
         *(
