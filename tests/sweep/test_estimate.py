@@ -242,7 +242,8 @@ def test_epochs_to_do_are_those_of_a_plan_of_what_is_left(done: set[int], share:
     left = [cell for number, cell in enumerate(wanted.todo.values()) if number not in done]
     some = replace(wanted, todo={cell.trial_id: cell for cell in left})
     pace = {("digits", "small"): 1.0, ("digits", "medium"): 10.0}
-    found = overview(some, None, 1, pace, share)
+    costs = {kind: Cost(epoch_s, 0.0) for kind, epoch_s in pace.items()}
+    found = overview(some, None, 1, costs, share)
     expected = plan((cell.spec for cell in left), share)
     assert found.todo_epochs == expected.epochs
     seconds = sum(stage.epochs * pace["digits", stage.spec.recipe.model]
