@@ -132,7 +132,8 @@ def _result(cell: Any, draw: random.Random, at: datetime) -> Any:
             tuple(draw.randrange(36) if row == column else draw.randrange(2) for column in range(10))
             for row in range(10)
         ) if classes else None,
-        epochs_run=15, diverged_epoch=None, teacher_trial_ids=(), wall_s=1.0,
+        epochs_run=15, diverged_epoch=None, stopped_epoch=None, best_epoch=None,
+        teacher_trial_ids=(), wall_s=1.0,
         train_s=0.9, evaluate_s=0.1, stage_s=0.5, device_s=0.5, peak_memory_bytes=10**8,
         device_name="cpu", numerics_class="made up", data_fingerprint="made up", finished_at=at,
     )  # fmt: skip
@@ -211,7 +212,7 @@ def called(what: str, folder: Path, repeats: int) -> dict[str, float]:
         json.loads(
             subprocess.run(
                 [sys.executable, "-m", "tests.benchmarks.growth", "--call", what, str(folder)],
-                capture_output=True, text=True, check=True,
+                stdout=subprocess.PIPE, text=True, check=True,
             ).stdout
         )
         for _ in range(repeats)
