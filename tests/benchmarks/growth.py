@@ -153,6 +153,7 @@ def call_demand(folder: Path) -> dict[str, float]:
 def call_query(folder: Path) -> dict[str, float]:
     """The aggregate, through `sweep.query`."""
     import duckdb  # noqa: F401 (imported when first used)
+    import pyarrow.dataset  # noqa: F401 (likewise)
 
     from sweep.query import query
     from sweep.results import Results
