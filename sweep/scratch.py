@@ -15,11 +15,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 PREFIX = "sweep-scratch-"
+MARK = "SWEEP_SCRATCH"
+"""Environment variable by which processes are known that a run started; names its folder."""
 _OWNER = "owner.lock"
 _GRACE_S, _PATIENCE_S = 5.0, 20.0
 _QUIT_S = 10.0
@@ -93,6 +95,20 @@ class Scratch:
                 self._guard.stdin.flush()
 
 
+@contextlib.contextmanager
+def marking(folder: Path) -> Iterator[None]:
+    """Marks the processes that are started within, and theirs, as belonging to a folder."""
+    before = os.environ.get(MARK)
+    os.environ[MARK] = str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[MARK]
+        else:
+            os.environ[MARK] = before
+
+
 def short_base() -> Path | None:
     """A folder for temporary files whose name leaves room for those of sockets; None without one."""
     wanted = os.environ.get("RAY_TMPDIR")
@@ -144,9 +160,10 @@ def clear(folder: Path, grace_s: float = _GRACE_S) -> None:
 
 
 def users(folder: Path) -> list[int]:
-    """Processes that name a folder in their command line, or have a file in it open (Linux).
+    """Processes that name a folder in their command line or as their mark, or have a file in it open.
 
-    Ray's agents, which outlive their node when it is killed, are known by their open logs alone.
+    Ray's agents, which outlive their node when it is killed, change the name in their command line
+    and open their logs some time later. (Linux; elsewhere none is found.)
     """
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
@@ -155,7 +172,10 @@ def users(folder: Path) -> list[int]:
             continue
         with contextlib.suppress(OSError):
             named = os.fsencode(folder) in (entry / "cmdline").read_bytes()
-            if named or any(_within(link, folder) for link in (entry / "fd").iterdir()):
+            marked = os.fsencode(f"{MARK}={folder}") in (entry / "environ").read_bytes().split(
+                b"\0"
+            )
+            if named or marked or any(_within(link, folder) for link in (entry / "fd").iterdir()):
                 found.append(process)
     return found
 

@@ -179,7 +179,7 @@ class RayExecutor:
         """
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        if address is None:
+        if address is None or _on_loopback(address):
             # Ray replaces a loopback address by one that others can reach, unless told that this
             # machine can be in no cluster; that switch is read when Ray is imported.
             os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
@@ -507,7 +507,8 @@ def _connect(ray: Any, address: str | None, workers: int | None, folder: Path | 
     else:
         _check_reachable(address)
         options["address"] = address
-    with warnings.catch_warnings():
+    marked = contextlib.nullcontext() if folder is None else scratch.marking(folder)
+    with warnings.catch_warnings(), marked:
         warnings.simplefilter("ignore")
         try:
             ray.init(**options)
@@ -522,6 +523,11 @@ def _connect(ray: Any, address: str | None, workers: int | None, folder: Path | 
             ):
                 hint = "; one that wants a token is joined with RAY_AUTH_MODE=token"
             raise SweepError(f"no Ray cluster could be used at {where}: {error}{hint}") from None
+
+
+def _on_loopback(address: str) -> bool:
+    host = address.rpartition(":")[0].strip("[]")
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _check_reachable(address: str) -> None:

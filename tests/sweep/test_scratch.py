@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.scratch import PREFIX, Scratch, clear_abandoned, short_base, users
+from sweep.scratch import PREFIX, Scratch, clear, clear_abandoned, marking, short_base, users
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -77,6 +77,18 @@ def told(owner: "subprocess.Popen[str]") -> tuple[Path, int, int]:
     assert owner.stdout is not None
     folder, child, guard = owner.stdout.readline().split()
     return Path(folder), int(child), int(guard)
+
+
+def test_processes_are_known_by_their_mark(tmp_path: Path) -> None:
+    """As one that has not opened a file yet."""
+    with marking(tmp_path):
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    with child:
+        assert users(tmp_path) == [child.pid]
+        assert users(tmp_path / "other") == []
+        clear(tmp_path, grace_s=0.0)
+    assert child.returncode == -signal.SIGKILL
+    assert not tmp_path.exists()
 
 
 def alive(process: int) -> bool:
