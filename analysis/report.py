@@ -167,6 +167,7 @@ def render_report(
         progress=_progress(frame, info, runs),
         on_test=[s.title for s in sections if "test" in s.splits],
         unfinished=tables.unfinished(frame, attempts),
+        failed_attempts=tables.failed_attempts(attempts),
         tracebacks=_tracebacks(attempts),
         runs=tables.runs(runs),
         provenance=_provenance(frame, info),

@@ -306,6 +306,34 @@ def unfinished(cells: pd.DataFrame, attempts: pd.DataFrame | None, at_most: int 
     )
 
 
+def failed_attempts(attempts: pd.DataFrame | None) -> Table | None:
+    """Attempts that failed, by kind: for good, or to be tried again; None where none did."""
+    if attempts is None or not {"trial_id", "kind", "status", "node"} <= set(attempts.columns):
+        return None
+    failed = attempts[attempts["kind"].notna()]
+    if failed.empty:
+        return None
+    rows = []
+    for kind, group in failed.groupby("kind", sort=True):
+        again = int((group["status"] == "retried").sum())
+        nodes = ", ".join(sorted(set(group["node"].dropna()))) or "–"
+        rows.append(
+            (
+                Entry(str(kind)),
+                Entry(str(len(group) - again), len(group) - again),
+                Entry(str(again), again),
+                Entry(str(group["trial_id"].nunique()), int(group["trial_id"].nunique())),
+                Entry(nodes),
+            )
+        )
+    return Table(
+        caption="Attempts that failed, by what went wrong",
+        columns=("kind", "for good", "tried again", "trials", "nodes"),
+        rows=tuple(rows),
+        numeric=(False, True, True, True, False),
+    )
+
+
 def runs(frame: pd.DataFrame | None, at_most: int = 100) -> Table | None:
     """The runs of a study, the last one first; None without any."""
     if frame is None or frame.empty:

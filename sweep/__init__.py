@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from sweep.estimate import Overview
     from sweep.progress import Progress
     from sweep.results import Results
-    from sweep.run import RunSummary
     from sweep.service import Where
     from sweep.study import Study, load_study
+    from sweep.summary import RunSummary
 
 __all__ = ["Results", "Where", "load_study", "plan_study", "run_study"]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sweep.errors import StudyError
 from sweep.expand import Cell, Role, cells
@@ -39,6 +40,7 @@ class Demand:
         by_id: a requested cell for every trial.
         teacher_ids: trials that some rule may choose.
         kept: earlier states that trials to do go on from, by their key, whose snapshots are kept.
+        continuing: how many trials to do go on from them.
         superseded: checkpoints that lead to those states, or are damaged: nothing goes on from them.
     """
 
@@ -53,6 +55,7 @@ class Demand:
     by_id: Mapping[str, Cell]
     teacher_ids: frozenset[str]
     kept: Mapping[str, TrialSpec]
+    continuing: int
     superseded: frozenset[str]
 
     @property
@@ -180,7 +183,7 @@ def demand(
         if (trial_id not in finished or trial_id in again) and trial_id not in left_alone
     }
     specs = [cell.spec for cell in todo.values()]
-    kept, superseded = ({}, frozenset()) if store is None else _kept_states(store, specs)
+    kept = _Kept({}, 0, frozenset()) if store is None else _kept_states(store, specs)
     return Demand(
         study=study,
         everything=everything,
@@ -196,14 +199,21 @@ def demand(
         },
         by_id=by_id,
         teacher_ids=teacher_ids,
-        kept=kept,
-        superseded=superseded,
+        kept=kept.states,
+        continuing=kept.continuing,
+        superseded=kept.superseded,
     )
 
 
-def _kept_states(
-    store: Store, specs: Iterable[TrialSpec]
-) -> tuple[dict[str, TrialSpec], frozenset[str]]:
+class _Kept(NamedTuple):
+    """See the fields of `Demand`."""
+
+    states: Mapping[str, TrialSpec]
+    continuing: int
+    superseded: frozenset[str]
+
+
+def _kept_states(store: Store, specs: Iterable[TrialSpec]) -> _Kept:
     """The longest kept state that each trial goes on from, and checkpoints of no use beside it."""
     ends, checkpoints = store.kept_snapshots(), store.checkpoints()
     lengths = {epochs for epochs, _ in checkpoints.values()}
@@ -211,6 +221,7 @@ def _kept_states(
         records, _ = store.trials.read(["trial_id", "epochs"])
         lengths |= {epochs for trial_id, epochs in tuples(records) if trial_id in ends}
     found: dict[str, TrialSpec] = {}
+    continuing = 0
     passed: set[str] = set()
     damaged: set[str] = set()
     for spec in specs if lengths else ():
@@ -228,7 +239,8 @@ def _kept_states(
                 continue
             found[key] = short
             longest = key
-    return found, frozenset(((passed | damaged) & set(checkpoints)) - set(found))
+        continuing += longest is not None
+    return _Kept(found, continuing, frozenset(((passed | damaged) & set(checkpoints)) - set(found)))
 
 
 def last_failures(store: Store) -> dict[str, str]:

@@ -43,11 +43,13 @@ class Preparing:
         executor: where.
         teachers: the chosen teachers by trial id; filled by whoever chooses them.
         failed: what could not be made, with how that ended.
+        timeout_s: seconds that a worker may take for one thing; None for no limit.
     """
 
     executor: Executor
     teachers: dict[str, ChosenTeacher] = field(default_factory=dict)
     failed: dict[Need, Finished] = field(default_factory=dict)
+    timeout_s: float | None = None
     _made: dict[Need, Handle] = field(default_factory=dict)
     _asked: dict[str, Need] = field(default_factory=dict)
     _queue: deque[Need] = field(default_factory=deque)
@@ -85,11 +87,11 @@ class Preparing:
         """
         need = self._queue.popleft()
         if need.teacher is None:
-            self.executor.submit(need.task_id, LoadTask(need.data), Inputs())
+            self.executor.submit(need.task_id, LoadTask(need.data), Inputs(), self.timeout_s)
         else:
             task = TeachTask(self.teachers[need.teacher], need.data)
             inputs = Inputs(dataset=self._made[Need(need.data)])
-            self.executor.submit(need.task_id, task, inputs)
+            self.executor.submit(need.task_id, task, inputs, self.timeout_s)
         return need.task_id
 
     def is_ours(self, task_id: str) -> bool:

@@ -16,6 +16,10 @@ class Ready:
         self._leaving: list[tuple[int, str]] = []
         self._ending: list[tuple[int, str]] = []
 
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._leaving) + len(self._ending)
+
     def push(self, key: str, leaves_snapshot: bool) -> None:
         """Adds a stage.
 

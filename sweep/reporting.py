@@ -45,7 +45,9 @@ def write(results: Results, study: str, path: Path) -> None:
         saved_epochs=(naive, _planned_epochs(described, set(distinct["trial_id"]))),
     )
     try:
-        analysis.write_report(cells, results.attempts(), info, path, results.runs(study))
+        attempts = results.attempts()
+        own = attempts[attempts["trial_id"].isin(set(distinct["trial_id"]))]
+        analysis.write_report(cells, own, info, path, results.runs(study))
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
 

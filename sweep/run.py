@@ -5,134 +5,40 @@ teachers are chosen, deepest first so that few snapshots wait; it publishes resu
 batches. It keeps no state of its own: whatever ends it, the next run starts from the store.
 """
 
-import signal
-import threading
+import math
 import time
 import uuid
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, MutableSet
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
-from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 from sweep.cells import Demand, Wanted
+from sweep.errors import StoreError
 from sweep.execution.base import Executor, Failure, Finished
 from sweep.expand import Cell
+from sweep.interrupts import Interrupt
+from sweep.pace import Pace, Settled, work_of
 from sweep.plan import Plan, Stage, plan
+from sweep.policy import Policy, SameFailures, WorkKind, timed_out
 from sweep.preparing import Preparing
 from sweep.progress import Progress, RunState, Silent
 from sweep.ready import Ready
-from sweep.records import Attempt, FailureKind, code_version, trial_row
+from sweep.records import Attempt, FailureKind, trial_row
 from sweep.selection import Candidate, choose_teacher
 from sweep.snapshots import DURABLE_EVERY_S, Snapshots
 from sweep.store import Store, write_atomically
+from sweep.summary import RunSummary, run_row
 from trials.spec import TeacherRule
 from trials.task import ChosenTeacher, Measures, StageOutcome, StageTask, TrialResult
 
-RETRIES = {
-    FailureKind.WORKER_LOST: 3,
-    FailureKind.CUDA_OUT_OF_MEMORY: 2,
-    FailureKind.HOST_OUT_OF_MEMORY: 3,
-}
-"""How often a stage is tried again within a run, by what went wrong; anything else: not."""
-
-PAUSE_S = {FailureKind.HOST_OUT_OF_MEMORY: 20.0}
-"""Seconds before it is tried again, times the tries so far. The system ends whatever process is
-largest when memory runs short; the stage may have been the victim of something else."""
-
 FLUSH_ROWS, FLUSH_S = 500, 1.0
 SHOW_S, LIVE_S = 0.2, 1.0
+WRITE_PAUSE_S, WRITE_PATIENCE_S = 5.0, 1800.0
+"""How often, and for how long, a directory that cannot be written (its disk is full) is tried again."""
 
-
-@dataclass(frozen=True)
-class RunSummary:
-    """How a run ended.
-
-    Attributes:
-        total: trials it set out to do.
-        done, diverged, failed, blocked: of them, at its end.
-        already_done: trials of the study that were done earlier.
-        not_done_before: of the trials that this run left alone, how many diverged or failed earlier.
-        interrupted: whether it was asked to stop.
-        epochs: trained in this run.
-        elapsed_s: seconds it took.
-        epochs_alone: that the trials which ended would have trained each alone.
-        busy_s: seconds its workers spent on tasks.
-        slots: workers.
-        peak_snapshot_bytes: most that snapshots which wait took at a time.
-        failures: one line each.
-    """
-
-    total: int
-    done: int
-    diverged: int
-    failed: int
-    blocked: int
-    already_done: int
-    not_done_before: int
-    interrupted: bool
-    epochs: int
-    epochs_alone: int
-    elapsed_s: float
-    busy_s: float
-    slots: int
-    peak_snapshot_bytes: int
-    failures: tuple[str, ...]
-
-    @property
-    def utilisation(self) -> float | None:
-        """The part of the workers' time that they had something to do; None without workers."""
-        whole = self.slots * self.elapsed_s
-        return min(1.0, self.busy_s / whole) if whole > 0 else None
-
-    @property
-    def exit_status(self) -> int:
-        """0 all done, 1 some trials failed, 130 interrupted."""
-        if self.interrupted:
-            return 130
-        unfinished = self.failed or self.blocked or self.diverged or self.not_done_before
-        return 1 if unfinished else 0
-
-
-class Interrupt:
-    """Asks a run to stop; set by a signal or from another thread."""
-
-    def __init__(self) -> None:
-        self._asked = threading.Event()
-
-    def ask(self) -> None:
-        """Asks; the run ends at its next look."""
-        self._asked.set()
-
-    @property
-    def asked(self) -> bool:
-        """Whether someone asked."""
-        return self._asked.is_set()
-
-
-@contextmanager
-def stop_on_signals(interrupt: Interrupt) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM asks the run to stop, the second ends it at once.
-
-    To be entered after Ray has started, which sets handlers of its own.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        if interrupt.asked:
-            raise KeyboardInterrupt
-        interrupt.ask()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+T = TypeVar("T")
 
 
 def run(
@@ -142,6 +48,7 @@ def run(
     *,
     progress: Progress | None = None,
     interrupt: Interrupt | None = None,
+    policy: Policy | None = None,
     share: bool = True,
     snapshot_bytes: int | None = None,
     durable_every_s: float = DURABLE_EVERY_S,
@@ -154,14 +61,15 @@ def run(
         executor: where to train; stopped by the caller.
         progress: told what happens.
         interrupt: looked at between stages.
+        policy: what to do about failures.
         share: False trains every trial alone, for comparison.
         snapshot_bytes: room for snapshots that wait; None takes what the executor has.
         durable_every_s: seconds of training after which a snapshot is put on disk, so that no more
             than that is lost with a node.
     """
     return _Run(
-        demand, store, executor, progress or Silent(), interrupt or Interrupt(), share,
-        snapshot_bytes, durable_every_s,
+        demand, store, executor, progress or Silent(), interrupt or Interrupt(),
+        policy or Policy(), share, snapshot_bytes, durable_every_s,
     ).go()  # fmt: skip
 
 
@@ -173,6 +81,7 @@ class _Run:
         executor: Executor,
         progress: Progress,
         interrupt: Interrupt,
+        policy: Policy,
         share: bool,
         snapshot_bytes: int | None,
         durable_every_s: float,
@@ -186,7 +95,8 @@ class _Run:
         )
         self._candidates: dict[str, Candidate] = dict(demand.candidates)
         self._rules = {rule.key: rule for c in self._cells.values() for rule in c.spec.rules}
-        self._preparing = Preparing(executor)
+        self._policy, self._same = policy, SameFailures(policy.same_failure_limit)
+        self._preparing = Preparing(executor, timeout_s=policy.stage_timeout_s)
         self._chosen: dict[str, str] = {}
         self._unresolved: dict[str, set[str]] = {}
         self._rules_of: dict[str, list[str]] = defaultdict(list)
@@ -196,8 +106,9 @@ class _Run:
         self._running: dict[str, float] = {}
         self._begun_at: dict[str, int] = {}
         self._earlier_s: dict[str, float] = defaultdict(float)
+        self._path_s: dict[str, float] = {}
         self._failed_tries: dict[str, int] = defaultdict(int)
-        self._settled = _Settled(self._plan.stages, self._not_needed())
+        self._settled = Settled(self._plan.stages, self._not_needed())
         self._share, self._durable_every_s = share, durable_every_s
         self._snapshots = Snapshots(
             self._plan, store, executor, self._kept, self._settled, snapshot_bytes, durable_every_s
@@ -208,27 +119,30 @@ class _Run:
         self._published: set[str] = set()
         self._trial_rows: list[dict[str, Any]] = []
         self._attempt_rows: list[dict[str, Any]] = []
-        self._counts = dict.fromkeys(("done", "diverged", "failed", "blocked"), 0)
+        self._counts = dict.fromkeys(("done", "diverged", "failed", "blocked", "held_back"), 0)
         self._failures: list[str] = []
+        self._failed_stages = 0
+        self._stopped: str | None = None
         self._epochs_done = self._epochs_alone = 0
         self._slots = executor.slots
         self._busy_s = 0.0
-        self._pace = _Pace()
+        self._pace = Pace()
         self._began = time.monotonic()
         self._flushed = self._shown = self._told = self._began
 
     def go(self) -> RunSummary:
         """Runs to the end, or until asked to stop."""
         try:
-            self._store.remove_checkpoints(self._demand.superseded)
+            self._interrupt.on_ask(self._executor.interrupt)
+            self._keep(lambda: self._store.remove_checkpoints(self._demand.superseded))
             self._open_rules()
             for key, stage in reversed(list(self._plan.stages.items())):
                 if stage.parent is None or stage.parent in self._kept:
                     self._release(key)
             self._give_out()
-            while (self._running or self._later) and not self._interrupt.asked:
+            while self._unfinished and not self._ending:
                 self._step()
-            if self._interrupt.asked:
+            if self._ending:
                 for finished in self._executor.wait(timeout_s=0):
                     self._collect(finished)
                 now = time.monotonic()
@@ -236,10 +150,22 @@ class _Run:
         finally:  # whatever ends it, what is finished is kept
             self._flush(force=True)
             summary = self._summary()
-            self._store.runs.publish([run_row(self._demand.study.name, self._share, summary)])
+            row = run_row(self._demand.study.name, self._share, summary)
+            self._keep(lambda: self._store.runs.publish([row]))
             self._show(force=True)
             self._progress.close()
         return summary
+
+    @property
+    def _unfinished(self) -> bool:
+        """Whether there is something to do or to wait for; a cluster may have no worker now."""
+        waiting = self._later or self._ready or self._preparing.waiting
+        return bool(self._running or waiting)
+
+    @property
+    def _ending(self) -> bool:
+        """Whether nothing more is to be started."""
+        return self._interrupt.asked or self._stopped is not None
 
     def _summary(self) -> RunSummary:
         return RunSummary(
@@ -254,6 +180,7 @@ class _Run:
             slots=self._slots,
             peak_snapshot_bytes=self._snapshots.peak_bytes,
             failures=tuple(self._failures),
+            stopped=self._stopped,
             **self._counts,
         )
 
@@ -362,7 +289,7 @@ class _Run:
             if due <= now:
                 self._release_again(key)
         self._later = [(due, key) for due, key in self._later if due > now]
-        while self._executor.free > 0 and not self._interrupt.asked:
+        while self._executor.free > 0 and not self._ending:
             if self._preparing.waiting:
                 self._running[self._preparing.submit_next()] = time.monotonic()
                 continue
@@ -386,9 +313,16 @@ class _Run:
     def _submit(self, stage: Stage) -> None:
         start, epoch = self._snapshots.begin(stage.key)
         inputs = self._preparing.inputs(stage, self._chosen, start)
-        self._executor.submit(stage.key, self._task(stage, epoch), inputs)
+        time_left_s = self._time_left_s(stage)
+        task = self._task(stage, epoch, time_left_s)
+        self._executor.submit(stage.key, task, inputs, time_left_s)
         self._begun_at[stage.key] = epoch
         self._running[stage.key] = time.monotonic()
+
+    def _time_left_s(self, stage: Stage) -> float | None:
+        """Seconds that a stage may still take; None for no limit."""
+        before_s = self._path_s.get(stage.parent or "", 0.0)
+        return self._policy.time_left_s(self._earlier_s.get(stage.key, 0.0), before_s)
 
     def _release_again(self, key: str) -> None:
         """Goes on with a task that was to be tried again."""
@@ -397,7 +331,7 @@ class _Run:
         else:
             self._ready.push(key, key in self._plan.children)
 
-    def _task(self, stage: Stage, start_epoch: int) -> StageTask:
+    def _task(self, stage: Stage, start_epoch: int, time_left_s: float | None) -> StageTask:
         wanted = self._wanted(stage)
         return StageTask(
             spec=stage.spec,
@@ -408,7 +342,9 @@ class _Run:
             measures=wanted.measures if wanted else self._on_the_way(stage),
             teachers={rule.key: self._chosen[rule.key] for rule in stage.rules},
             path_teachers={rule.key: self._chosen[rule.key] for rule in stage.spec.rules},
-            pause_after_s=self._durable_every_s,
+            pause_after_s=min(
+                self._durable_every_s, math.inf if time_left_s is None else time_left_s
+            ),
         )
 
     def _on_the_way(self, stage: Stage) -> Measures:
@@ -459,9 +395,14 @@ class _Run:
         if outcome.paused:
             took = finished.finished_at - finished.started_at
             self._earlier_s[stage.key] += took.total_seconds()
-            self._snapshots.pause(stage.key, finished.product, outcome)
+            time_left_s = self._time_left_s(stage)
+            if time_left_s is not None and time_left_s <= 0:
+                self._fail(stage, finished, timed_out(self._earlier_s[stage.key]))
+                return
+            self._keep(lambda: self._snapshots.pause(stage.key, finished.product, outcome))
             self._ready.push(stage.key, stage.key in self._plan.children)
             return
+        self._same.succeeded(WorkKind.of(stage))
         self._settled.add(stage.key)
         if outcome.ended_early and outcome.result is not None:
             # Everything that goes on from here would have ended the same way.
@@ -476,7 +417,8 @@ class _Run:
         self._end_trial(stage, finished, outcome)
         children = self._plan.children.get(stage.key, ())
         if children:
-            self._snapshots.leave(stage.key, finished.product, outcome)
+            self._path_s[stage.key] = outcome.train_s
+            self._keep(lambda: self._snapshots.leave(stage.key, finished.product, outcome))
             # The longest subtree is pushed first and so runs last: forks free their snapshot.
             for child in sorted(children, key=lambda k: -self._plan.stages[k].trials):
                 self._release(child)
@@ -488,10 +430,11 @@ class _Run:
         if outcome.result is None or wanted is None:
             return
         if wanted.keep_weights and outcome.weights is not None:
-            write_atomically(self._store.layout.weights(stage.key), outcome.weights)
+            path, weights = self._store.layout.weights(stage.key), outcome.weights
+            self._keep(lambda: write_atomically(path, weights))
         if wanted.keep_snapshot and outcome.diverged_epoch is None:
             content = self._executor.get(finished.product)
-            write_atomically(self._store.layout.snapshot(stage.key), content)
+            self._keep(lambda: write_atomically(self._store.layout.snapshot(stage.key), content))
         self._publish(stage.key, outcome.result, finished)
 
     def _publish(self, trial_id: str, result: TrialResult, finished: Finished) -> None:
@@ -529,10 +472,10 @@ class _Run:
         else:
             self._failed_tries[finished.task_id] += 1
         tries = self._failed_tries[finished.task_id]
-        if not finished.relieved and tries > RETRIES.get(failure.kind, 0):
+        if not finished.relieved and tries > self._policy.retries.get(failure.kind, 0):
             return False
         self._progress.say(f"{failure.kind}: {failure.message.splitlines()[0]}; trying again")
-        pause_s = 0.0 if finished.relieved else PAUSE_S.get(failure.kind, 0.0) * tries
+        pause_s = 0.0 if finished.relieved else self._policy.pause_s.get(failure.kind, 0.0) * tries
         self._later.append((time.monotonic() + pause_s, finished.task_id))
         return True
 
@@ -556,11 +499,62 @@ class _Run:
         self._failures.append(f"{about}{more}: {failure.kind}: {first}")
         self._snapshots.settle(stage.key, succeeded=False)
         for s in lost:
-            for rule_key in self._rules_of.get(s.key, ()):
-                if rule_key not in self._chosen:
-                    self._block(rule_key, f"teacher {describe(self._cells[s.key])} failed")
+            self._teacher_is_gone(s.key, "failed")
+        self._failed_stages += 1
+        if self._same.failed(WorkKind.of(stage), failure):
+            self._hold_back(WorkKind.of(stage), failure)
+        if self._failed_stages == self._policy.max_failures:
+            self._stopped = f"{self._failed_stages} failures, as many as were allowed"
+
+    def _teacher_is_gone(self, trial_id: str, how: str) -> None:
+        """Gives up what needs a trial as a teacher, if anything does."""
+        for rule_key in self._rules_of.get(trial_id, ()):
+            if rule_key not in self._chosen:
+                self._block(rule_key, f"teacher {describe(self._cells[trial_id])} {how}")
+
+    def _hold_back(self, kind: WorkKind, failure: Failure) -> None:
+        """Leaves the rest of a kind to the next run: it would fail in the same way."""
+        held: list[str] = []
+        for stage in self._plan.stages.values():
+            going = stage.key in self._settled or stage.key in self._running
+            if going or WorkKind.of(stage) != kind:
+                continue
+            below = [s.key for s in self._plan.below(stage.key) if s.key not in self._settled]
+            self._settled.update(below)
+            held += [key for key in below if key in self._cells]
+        if not held:
+            return
+        self._counts["held_back"] += len(held)
+        first = failure.message.splitlines()[0] if failure.message else str(failure.kind)
+        why = (
+            f"{kind}: the first {self._policy.same_failure_limit} trainings all failed with "
+            f"{failure.kind}: {first}; {len(held)} trials that would do the same are left alone"
+        )
+        self._failures.insert(0, why)
+        self._progress.say(why)
+        for key in held:
+            self._teacher_is_gone(key, "was left alone")
 
     # Records
+
+    def _keep(self, write: Callable[[], T]) -> T:
+        """Writes; while that is impossible (a full disk), waits: what is finished is not given up.
+
+        Raises:
+            StoreError: where it stays impossible for `WRITE_PATIENCE_S`, or the run is to end.
+        """
+        since = time.monotonic()
+        told = False
+        while True:
+            try:
+                return write()
+            except StoreError as error:
+                if self._interrupt.asked or time.monotonic() - since > WRITE_PATIENCE_S:
+                    raise
+                if not told:
+                    self._progress.say(f"{error}; what is finished waits, and is tried again")
+                    told = True
+                self._interrupt.wait(WRITE_PAUSE_S)
 
     def _note(
         self, trial_id: str, finished: Finished, failure: Failure | None, again: bool = False
@@ -588,9 +582,10 @@ class _Run:
         rows = len(self._trial_rows) + len(self._attempt_rows)
         due = time.monotonic() - self._flushed >= FLUSH_S or rows >= FLUSH_ROWS
         if rows and (force or due):
-            self._store.trials.publish(self._trial_rows)
-            self._store.attempts.publish(self._attempt_rows)
-            self._trial_rows, self._attempt_rows = [], []
+            self._keep(lambda: self._store.trials.publish(self._trial_rows))
+            self._trial_rows = []
+            self._keep(lambda: self._store.attempts.publish(self._attempt_rows))
+            self._attempt_rows = []
             self._flushed = time.monotonic()
 
     # Progress
@@ -606,7 +601,7 @@ class _Run:
             total=len(self._cells),
             done=self._counts["done"],
             failed=self._counts["failed"] + self._counts["diverged"],
-            blocked=self._counts["blocked"],
+            blocked=self._counts["blocked"] + self._counts["held_back"],
             running=tuple(self._doing(key) for key in self._running),
             epochs_done=self._epochs_done,
             epochs_total=self._epochs_total,
@@ -623,7 +618,7 @@ class _Run:
 
     def _eta_s(self, now: float) -> float | None:
         spent = [
-            (_work(self._plan.stages[key]), now - began + self._earlier_s.get(key, 0.0))
+            (work_of(self._plan.stages[key]), now - began + self._earlier_s.get(key, 0.0))
             for key, began in self._running.items()
             if key in self._plan.stages and key not in self._settled
         ]
@@ -640,123 +635,6 @@ class _Run:
             self._cells[s.key] for s in self._plan.below(key) if s.key in self._cells
         )
         return f"{describe(cell)}, epochs {stage.start}-{stage.stop}"
-
-
-class _Work(NamedTuple):
-    """What a stage's time depends on."""
-
-    dataset: str
-    model: str
-    epochs: int
-
-
-def _work(stage: Stage) -> _Work:
-    return _Work(stage.spec.data.name, stage.spec.recipe.model, stage.epochs)
-
-
-class _Settled(MutableSet[str]):
-    """Keys of the stages of a plan that are not to be run (any more).
-
-    Attributes:
-        left: how many stages of each kind of work are not among them.
-    """
-
-    def __init__(self, stages: Mapping[str, Stage], keys: Iterable[str]) -> None:
-        self._stages = stages
-        self._keys: set[str] = set()
-        self.left = Counter(map(_work, stages.values()))
-        self.update(keys)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._keys
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._keys)
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    def add(self, key: str) -> None:
-        """Adds a stage."""
-        if key not in self._keys:
-            self._keys.add(key)
-            self.left[_work(self._stages[key])] -= 1
-
-    def update(self, keys: Iterable[str]) -> None:
-        """Adds stages."""
-        for key in keys:
-            self.add(key)
-
-    def discard(self, key: str) -> None:
-        """Takes a stage out: it is to be run again."""
-        if key in self._keys:
-            self._keys.discard(key)
-            self.left[_work(self._stages[key])] += 1
-
-
-class _Pace:
-    """Learns what an epoch costs, by dataset and network, and estimates what is left."""
-
-    def __init__(self) -> None:
-        self._seconds: dict[tuple[str, str], float] = defaultdict(float)
-        self._epochs: dict[tuple[str, str], int] = defaultdict(int)
-        self.last_s: float | None = None
-
-    def learn(self, stage: Stage, seconds: float) -> None:
-        """Takes in a stage that ended."""
-        work = _work(stage)
-        self._seconds[work[:2]] += seconds
-        self._epochs[work[:2]] += max(1, work.epochs)
-
-    def remaining_s(
-        self, left: Mapping[_Work, int], spent_s: Iterable[tuple[_Work, float]], slots: int
-    ) -> float | None:
-        """Seconds for the stages that are left, on a number of workers.
-
-        Args:
-            left: how many stages of each kind of work have not ended.
-            spent_s: for each of them that runs, how long it has.
-            slots: workers.
-        """
-        pace = {kind: self._seconds[kind] / self._epochs[kind] for kind in self._epochs}
-        if not pace:
-            return None
-        dearest = max(pace.values())  # a network not seen yet is taken to cost what this one does
-        waiting = Counter(left)
-        total = longest = 0.0
-        for work, spent in spent_s:
-            waiting[work] -= 1
-            whole = work.epochs * pace.get(work[:2], dearest)
-            rest = whole - spent if spent < whole else spent  # overdue: taken to be half way
-            total, longest = total + rest, max(longest, rest)
-        for work in +waiting:
-            whole = work.epochs * pace.get(work[:2], dearest)
-            total, longest = total + waiting[work] * whole, max(longest, whole)
-        self.last_s = max(longest, total / slots)
-        return self.last_s
-
-
-def run_row(study: str, shared: bool, summary: RunSummary) -> dict[str, Any]:
-    """A run as a row of `sweep.records.RUNS`."""
-    return {
-        "run_id": uuid.uuid4().hex,
-        "study": study,
-        "shared": shared,
-        "trials": summary.total,
-        "done": summary.done,
-        "diverged": summary.diverged,
-        "failed": summary.failed,
-        "blocked": summary.blocked,
-        "interrupted": summary.interrupted,
-        "epochs_alone": summary.epochs_alone,
-        "epochs_trained": summary.epochs,
-        "slots": summary.slots,
-        "busy_s": summary.busy_s,
-        "elapsed_s": summary.elapsed_s,
-        "peak_snapshot_bytes": summary.peak_snapshot_bytes,
-        "code_version": code_version(),
-        "finished_at": datetime.now(UTC),
-    }
 
 
 def describe(cell: Cell) -> str:

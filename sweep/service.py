@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
@@ -20,13 +20,16 @@ from sweep.execution.base import Executor, Finished, Inputs, Runner, WorkerSetup
 from sweep.expand import cells as cells_of
 from sweep.expand import smoke_study
 from sweep.filters import Condition
+from sweep.interrupts import Interrupt, end_on_signals, stop_on_signals
+from sweep.policy import Policy
 from sweep.progress import Progress, Silent
 from sweep.records import CELLS, cell_row, code_version, tuples
 from sweep.results import Results
-from sweep.run import Interrupt, RunSummary, run, stop_on_signals
+from sweep.run import run
 from sweep.snapshots import DURABLE_EVERY_S
 from sweep.store import Store
 from sweep.study import Study
+from sweep.summary import RunSummary
 from trials.engine import Engine
 from trials.identity import digest
 from trials.spec import TrialSpec
@@ -79,6 +82,7 @@ def run_study(
     *,
     only: Iterable[Condition] = (),
     seeds: int | None = None,
+    policy: Policy | None = None,
     share: bool = True,
     retry: Iterable[str] | None = None,
     progress: Progress | None = None,
@@ -91,6 +95,7 @@ def run_study(
         where: on what.
         only: see `sweep.cells.choose`.
         seeds: the first so many seeds.
+        policy: what to do about failures.
         share: False trains every trial alone.
         retry: kinds of earlier failures to try again; empty for every kind, None for none.
         progress: told what happens.
@@ -99,19 +104,21 @@ def run_study(
     kinds = None if retry is None else frozenset(retry)
     store = Store(results)
     only = list(only)
-    with store.writing():
+    with end_on_signals(), store.writing():
         for path in store.set_aside_damaged():
             progress.say(f"{path} is damaged: set aside, its trials are run again")
         wanted = demand(
             study, store, only, seeds,
             retry=lambda kind: kinds is not None and (not kinds or kind in kinds),
         )  # fmt: skip
-        dropped = _write_cells(study, wanted, store)
-        if dropped:
+        changes = _write_cells(study, wanted, store)
+        if changes.dropped:
             progress.say(
-                f"{dropped} cells that were asked for earlier are not in the study as it is now: "
-                "they are left out of it, their trials are kept"
+                f"{changes.dropped} cells that were asked for earlier are not in the study as it is "
+                "now: they are left out of it, their trials are kept"
             )
+        if not changes.first:
+            progress.say(_what_is_new(wanted, changes))
         if wanted.failed_before:
             progress.say(
                 f"{wanted.failed_before} trials failed earlier and are left alone; "
@@ -123,8 +130,8 @@ def run_study(
         interrupt = Interrupt()
         with executor(where, probe=_kinds(wanted)) as workers, stop_on_signals(interrupt):
             return run(
-                wanted, store, workers, progress=progress, interrupt=interrupt, share=share,
-                snapshot_bytes=where.snapshot_bytes, durable_every_s=where.durable_every_s,
+                wanted, store, workers, progress=progress, interrupt=interrupt, policy=policy,
+                share=share, snapshot_bytes=where.snapshot_bytes, durable_every_s=where.durable_every_s,
             )  # fmt: skip
 
 
@@ -315,12 +322,33 @@ def _fetch_data(wanted: Demand, where: Where, progress: Progress) -> None:
             raise SweepError(str(error)) from None
 
 
-def _write_cells(study: Study, wanted: Demand, store: Store) -> int:
-    """Writes the cells now asked for, and those asked for earlier that the study still has.
+class _Changes(NamedTuple):
+    """What a study asks for, against what it asked for when it was run last.
 
-    Returns:
-        How many were asked for earlier and are not in the study any more.
+    Attributes:
+        first: whether it was never run here.
+        dropped: cells that are not in the study any more.
+        added: trials that no cell asked for until now.
     """
+
+    first: bool
+    dropped: int
+    added: frozenset[str]
+
+
+def _what_is_new(wanted: Demand, changes: _Changes) -> str:
+    """One line for who comes back to a study."""
+    todo, new = len(wanted.todo), len(changes.added & set(wanted.todo))
+    parts = [f"{wanted.done} trials are done, {todo} to train"]
+    if new:
+        parts.append(f"{new} of them asked for the first time")
+    if wanted.continuing:
+        parts.append(f"{wanted.continuing} go on from what earlier trainings left")
+    return ", ".join(parts)
+
+
+def _write_cells(study: Study, wanted: Demand, store: Store) -> _Changes:
+    """Writes the cells now asked for, and those asked for earlier that the study still has."""
     rows = [cell_row(cell) for cell in wanted.everything]
     words = [_words(row) for row in rows]
     chosen = set(map(id, wanted.chosen))
@@ -332,7 +360,8 @@ def _write_cells(study: Study, wanted: Demand, store: Store) -> int:
     keep |= still
     asked = [row for w, row in zip(words, rows, strict=True) if w in keep]
     store.write_cells(study.name, asked, study.to_json())
-    return len(before) - len(still)
+    added = frozenset(cell.trial_id for cell in wanted.chosen) - set(before.values())
+    return _Changes(found is None, len(before) - len(still), added)
 
 
 _WORDS = tuple(name for name in CELLS.names if name != "trial_id")

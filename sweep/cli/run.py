@@ -3,12 +3,14 @@
 import shlex
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, TextIO
 
 import typer
 
 from sweep.cli import app
+from sweep.cli.groups import with_groups
 from sweep.cli.options import (
     RESULTS,
     Directory,
@@ -22,62 +24,174 @@ from sweep.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from sweep.run import RunSummary
+    from sweep.policy import Policy
     from sweep.service import Where
+    from sweep.summary import RunSummary
 
-Address = Annotated[
-    str | None, typer.Option(help="an existing Ray cluster; without it, one is started here")
-]
-Local = Annotated[bool, typer.Option("--local", help="in this process, one trial at a time")]
-Workers = Annotated[int | None, typer.Option(help="trials at a time; default: as many as fit")]
-GpusPerTrial = Annotated[
-    float | None,
-    typer.Option(help="share of a GPU for each trial, 0 for the CPU; default 0.25 with GPUs"),
-]
-TrialsPerGpu = Annotated[
-    str | None,
-    typer.Option(
-        metavar="N|auto", help="the same, as a number of trials; auto: measured on a few steps"
-    ),
-]
-DataDir = Annotated[Path | None, typer.Option("--data", help="data directory; SWEEP_DATA_DIR")]
-NoSharing = Annotated[
-    bool, typer.Option("--no-sharing", help="train every trial alone, for comparison")
-]
-SnapshotMemory = Annotated[
-    float | None,
-    typer.Option(
-        metavar="GB",
-        help="room for snapshots that wait for others to go on from them; default: half of the "
-        "cluster's object store",
-    ),
-]
-EagerSteps = Annotated[
-    bool,
-    typer.Option("--eager", help="on a GPU, launch kernels one by one, not as captured graphs"),
-]
-CheckpointMinutes = Annotated[
-    float, typer.Option(help="training after which a snapshot is put on disk; 0: every epoch")
-]
+MINUTE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Placing:
+    """Where to run."""
+
+    address: Annotated[
+        str | None, typer.Option(help="an existing Ray cluster; without it, one is started here")
+    ] = None
+    local: Annotated[bool, typer.Option("--local", help="in this process, one trial at a time")] = (
+        False
+    )
+    workers: Annotated[
+        int | None, typer.Option(help="trials at a time; default: as many as fit")
+    ] = None
+    gpus_per_trial: Annotated[
+        float | None,
+        typer.Option(help="share of a GPU for each trial, 0 for the CPU; default 0.25 with GPUs"),
+    ] = None
+    data_dir: Annotated[
+        Path | None, typer.Option("--data", help="data directory; SWEEP_DATA_DIR")
+    ] = None
+
+    def where(self) -> "Where":
+        """The same, checked."""
+        from sweep.service import Where
+
+        if self.workers is not None and self.workers < 1:
+            fail(f"--workers {self.workers}: must be 1 or more")
+        if self.local and self.address:
+            fail("--local and --address exclude each other")
+        share = self.gpus_per_trial
+        if share is not None and not 0 <= share <= 1:
+            fail(f"--gpus-per-trial {share:g}: must be from 0 (the CPU) to 1")
+        return Where(self.local, self.address, self.workers, share, self.data_dir)
+
+
+@dataclass(frozen=True)
+class Training:
+    """How to train."""
+
+    trials_per_gpu: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|auto",
+            help="--gpus-per-trial as a number of trials; auto: measured on a few steps",
+        ),
+    ] = None
+    no_sharing: Annotated[
+        bool, typer.Option("--no-sharing", help="train every trial alone, for comparison")
+    ] = False
+    snapshot_memory: Annotated[
+        float | None,
+        typer.Option(
+            metavar="GB",
+            help="room for snapshots that wait for others to go on from them; default: half of the "
+            "cluster's object store",
+        ),
+    ] = None
+    checkpoint_minutes: Annotated[
+        float, typer.Option(help="training after which a snapshot is put on disk; 0: every epoch")
+    ] = 10.0
+    eager: Annotated[
+        bool,
+        typer.Option("--eager", help="on a GPU, launch kernels one by one, not as captured graphs"),
+    ] = False
+
+    def added_to(self, where: "Where") -> "Where":
+        """A place to run with what these options say of it, checked."""
+        room = self.snapshot_memory
+        if room is not None and not 0 <= room < float("inf"):
+            fail(f"--snapshot-memory {room:g}: must be 0 or more, in GB")
+        if not 0 <= self.checkpoint_minutes < float("inf"):
+            fail(f"--checkpoint-minutes {self.checkpoint_minutes:g}: must be 0 or more")
+        return replace(
+            where,
+            gpus_per_trial=self._gpus(where.gpus_per_trial),
+            snapshot_bytes=None if room is None else int(room * 1e9),
+            durable_every_s=MINUTE_S * self.checkpoint_minutes,
+            engine="eager" if self.eager else None,
+        )
+
+    def _gpus(self, share: "float | Literal['auto'] | None") -> "float | Literal['auto'] | None":
+        number = self.trials_per_gpu
+        if number is None:
+            return share
+        if share is not None:
+            fail("--gpus-per-trial and --trials-per-gpu say the same thing; give one")
+        if number == "auto":
+            return "auto"
+        if not number.isdecimal() or int(number) < 1:
+            fail(f"--trials-per-gpu {number}: must be 1 or more, or auto")
+        return 1 / int(number)
+
+
+@dataclass(frozen=True)
+class Giving:
+    """When to give up."""
+
+    stage_timeout: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MINUTES",
+            help="a worker that takes longer for one stage is ended, and its trials fail",
+        ),
+    ] = None
+    trial_timeout: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MINUTES", help="the same for the whole training of a trial, as if alone"
+        ),
+    ] = None
+    max_failures: Annotated[
+        int | None, typer.Option(metavar="N", help="end the run after so many failures")
+    ] = None
+    same_failures: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="trainings of one kind that may fail the same way, none having worked, before the "
+            "rest of that kind is left alone; 0: all are tried",
+        ),
+    ] = 5
+
+    def policy(self) -> "Policy":
+        """The same, checked."""
+        from sweep.policy import Policy
+
+        for option, minutes in (
+            ("--stage-timeout", self.stage_timeout), ("--trial-timeout", self.trial_timeout),
+        ):  # fmt: skip
+            if minutes is not None and not 0 < minutes < float("inf"):
+                fail(f"{option} {minutes:g}: must be above 0, in minutes")
+        if self.max_failures is not None and self.max_failures < 1:
+            fail(f"--max-failures {self.max_failures}: must be 1 or more")
+        if self.same_failures < 0:
+            fail(f"--same-failures {self.same_failures}: must be 0 or more")
+        return Policy(
+            stage_timeout_s=self.stage_timeout and MINUTE_S * self.stage_timeout,
+            trial_timeout_s=self.trial_timeout and MINUTE_S * self.trial_timeout,
+            max_failures=self.max_failures,
+            same_failure_limit=self.same_failures,
+        )
+
+
+@dataclass(frozen=True)
+class Choosing:
+    """What to run."""
+
+    settings: Settings = None
+    only: Only = None
+    seeds: Seeds = None
 
 
 @app.command()
+@with_groups
 def run(
     study: Study,
+    choosing: Choosing,
+    placing: Placing,
+    training: Training,
+    giving: Giving,
     results: Directory = RESULTS,
-    settings: Settings = None,
-    only: Only = None,
-    seeds: Seeds = None,
-    address: Address = None,
-    local: Local = False,
-    workers: Workers = None,
-    gpus_per_trial: GpusPerTrial = None,
-    trials_per_gpu: TrialsPerGpu = None,
-    data_dir: DataDir = None,
-    no_sharing: NoSharing = False,
-    snapshot_memory: SnapshotMemory = None,
-    checkpoint_minutes: CheckpointMinutes = 10.0,
-    eager: EagerSteps = False,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="one short trial per configuration first")
     ] = False,
@@ -87,38 +201,28 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Start or continue a study: train what is missing."""
-    where = _where(
-        address, local, workers, gpus_per_trial, trials_per_gpu, data_dir,
-        snapshot_memory, checkpoint_minutes, eager,
-    )  # fmt: skip
+    where = training.added_to(placing.where())
+    policy = giving.policy()
     if smoke or smoke_only:
-        _smoke(study, where, settings=settings, only=only, as_json=as_json, stop=smoke_only)
+        _smoke(study, where, choosing, as_json=as_json, stop=smoke_only)
     _train(
-        study, results, where, settings=settings, only=only, seeds=seeds, share=not no_sharing,
-        retry=None, as_json=as_json,
+        study, results, where, choosing, policy, share=not training.no_sharing, retry=None,
+        as_json=as_json,
     )  # fmt: skip
 
 
 @app.command()
+@with_groups
 def retry(
     study: Study,
+    choosing: Choosing,
+    placing: Placing,
+    training: Training,
+    giving: Giving,
     kind: Annotated[
         list[str] | None, typer.Option(metavar="KIND", help="only failures of this kind")
     ] = None,
     results: Directory = RESULTS,
-    settings: Settings = None,
-    only: Only = None,
-    seeds: Seeds = None,
-    address: Address = None,
-    local: Local = False,
-    workers: Workers = None,
-    gpus_per_trial: GpusPerTrial = None,
-    trials_per_gpu: TrialsPerGpu = None,
-    data_dir: DataDir = None,
-    no_sharing: NoSharing = False,
-    snapshot_memory: SnapshotMemory = None,
-    checkpoint_minutes: CheckpointMinutes = 10.0,
-    eager: EagerSteps = False,
     as_json: Json = False,
 ) -> None:
     """Run failed trials of a study again, along with what is missing."""
@@ -128,30 +232,24 @@ def retry(
     for given in kind or ():
         if given not in allowed:
             fail(f"--kind {given!r}: must be one of {', '.join(allowed)}")
-    where = _where(
-        address, local, workers, gpus_per_trial, trials_per_gpu, data_dir,
-        snapshot_memory, checkpoint_minutes, eager,
-    )  # fmt: skip
+    where = training.added_to(placing.where())
     _train(
-        study, results, where, settings=settings, only=only, seeds=seeds, share=not no_sharing,
+        study, results, where, choosing, giving.policy(), share=not training.no_sharing,
         retry=kind or (), as_json=as_json,
     )  # fmt: skip
 
 
 @app.command()
+@with_groups
 def evaluate(
     study: Study,
+    placing: Placing,
     results: Directory = RESULTS,
     settings: Settings = None,
     epsilons: Annotated[
         str | None,
         typer.Option("--fgsm-epsilons", help="comma-separated; default: those of the study"),
     ] = None,
-    address: Address = None,
-    local: Local = False,
-    workers: Workers = None,
-    gpus_per_trial: GpusPerTrial = None,
-    data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
     """Add evaluations to trials whose weights are kept; train nothing."""
@@ -163,7 +261,7 @@ def evaluate(
     summary = service.evaluate_study(
         load_study(study, settings or ()),
         results,
-        _where(address, local, workers, gpus_per_trial, None, data_dir),
+        placing.where(),
         epsilons=wanted,
         progress=progress.PlainLines(out),
     )
@@ -190,15 +288,7 @@ def _epsilons(text: str) -> tuple[float, ...]:
     return values
 
 
-def _smoke(
-    study: str,
-    where: "Where",
-    *,
-    settings: list[str] | None,
-    only: list[str] | None,
-    as_json: bool,
-    stop: bool,
-) -> None:
+def _smoke(study: str, where: "Where", choosing: Choosing, *, as_json: bool, stop: bool) -> None:
     """Tries every configuration; ends the program where one fails, or where it is to stop."""
     from sweep import progress, service
     from sweep.filters import parse
@@ -207,9 +297,9 @@ def _smoke(
     out = sys.stderr if as_json else sys.stdout
     print("smoke: one short trial per configuration", file=out, flush=True)
     tried = service.smoke(
-        load_study(study, settings or ()),
+        load_study(study, choosing.settings or ()),
         where,
-        only=parse(only or ()),
+        only=parse(choosing.only or ()),
         progress=progress.choose(out),
     )
     _conclude(tried, "smoke run", None, out)
@@ -223,10 +313,9 @@ def _train(
     study: str,
     results: Path,
     where: "Where",
+    choosing: Choosing,
+    policy: "Policy",
     *,
-    settings: list[str] | None,
-    only: list[str] | None,
-    seeds: int | None,
     share: bool,
     retry: Iterable[str] | None,
     as_json: bool,
@@ -237,13 +326,14 @@ def _train(
     from sweep.study import load_study
 
     out = sys.stderr if as_json else sys.stdout
-    chosen = load_study(study, settings or ())
+    chosen = load_study(study, choosing.settings or ())
     summary = service.run_study(
         chosen,
         results,
         where,
-        only=parse(only or ()),
-        seeds=seeds,
+        only=parse(choosing.only or ()),
+        seeds=choosing.seeds,
+        policy=policy,
         share=share,
         retry=retry,
         progress=progress.choose(out),
@@ -253,50 +343,6 @@ def _train(
     if as_json:
         print_json(summary.__dict__)
     sys.exit(summary.exit_status)
-
-
-def _where(
-    address: str | None,
-    local: bool,
-    workers: int | None,
-    gpus_per_trial: float | None,
-    trials_per_gpu: str | None,
-    data_dir: Path | None,
-    snapshot_gb: float | None = None,
-    checkpoint_minutes: float = 10.0,
-    eager: bool = False,
-) -> "Where":
-    """Where to run, checked."""
-    gpus = _gpus(gpus_per_trial, trials_per_gpu)
-    if workers is not None and workers < 1:
-        fail(f"--workers {workers}: must be 1 or more")
-    if local and address:
-        fail("--local and --address exclude each other")
-    if snapshot_gb is not None and not 0 <= snapshot_gb < float("inf"):
-        fail(f"--snapshot-memory {snapshot_gb:g}: must be 0 or more, in GB")
-    if not 0 <= checkpoint_minutes < float("inf"):
-        fail(f"--checkpoint-minutes {checkpoint_minutes:g}: must be 0 or more")
-    from sweep.service import Where
-
-    room = None if snapshot_gb is None else int(snapshot_gb * 1e9)
-    return Where(
-        local, address, workers, gpus, data_dir, room, 60 * checkpoint_minutes,
-        "eager" if eager else None,
-    )  # fmt: skip
-
-
-def _gpus(per_trial: float | None, per_gpu: str | None) -> "float | Literal['auto'] | None":
-    if per_trial is not None and per_gpu is not None:
-        fail("--gpus-per-trial and --trials-per-gpu say the same thing; give one")
-    if per_gpu == "auto":
-        return "auto"
-    if per_gpu is not None:
-        if not per_gpu.isdecimal() or int(per_gpu) < 1:
-            fail(f"--trials-per-gpu {per_gpu}: must be 1 or more, or auto")
-        return 1 / int(per_gpu)
-    if per_trial is not None and not 0 <= per_trial <= 1:
-        fail(f"--gpus-per-trial {per_trial:g}: must be from 0 (the CPU) to 1")
-    return per_trial
 
 
 def _conclude(summary: "RunSummary", what: str, more: str | None, out: TextIO) -> None:
@@ -312,10 +358,11 @@ def _conclude(summary: "RunSummary", what: str, more: str | None, out: TextIO) -
     ):  # fmt: skip
         if count:
             parts.append(f"{count} {word}")
-    left = summary.total - summary.done - summary.diverged - summary.failed - summary.blocked
-    if summary.interrupted and left > 0:
-        parts.append(f"{left} left for the next run")
+    if summary.left > 0:
+        parts.append(f"{summary.left} left for the next run")
     lines = [f"{what}: {', '.join(parts)} in {duration(summary.elapsed_s)}"]
+    if summary.stopped:
+        lines.append(f"  ended before its time: {summary.stopped}")
     if summary.utilisation is not None:
         workers = "1 worker" if summary.slots == 1 else f"{summary.slots} workers"
         lines[0] += f" on {workers}, {100 * summary.utilisation:.0f} % busy"

@@ -148,13 +148,17 @@ class Executor(Protocol):
         """The bytes behind a handle that `wait` returned."""
         ...
 
-    def submit(self, task_id: str, task: Task, inputs: Inputs) -> None:
+    def submit(
+        self, task_id: str, task: Task, inputs: Inputs, timeout_s: float | None = None
+    ) -> None:
         """Starts a task.
 
         Args:
             task_id: comes back with the end of the task.
             task: what to do.
             inputs: handles of what it needs.
+            timeout_s: seconds after which it is ended with its worker, and comes back as timed out;
+                None for no limit. In this process a task cannot be ended, and goes on.
         """
         ...
 
@@ -162,17 +166,31 @@ class Executor(Protocol):
         """What has ended, waiting for at most `timeout_s` seconds for something to."""
         ...
 
+    def interrupt(self) -> None:
+        """The run is to end: what this thread does in `wait` at this moment may be given up.
+
+        Called from a signal's handler or from another thread.
+        """
+        ...
+
     def stop(self) -> None:
         """Ends all workers, without waiting for what they do."""
         ...
 
 
+_CUDA_MEMORY = (
+    "CUDA out of memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)  # fmt: skip
+_HOST_MEMORY = ("can't allocate memory", "not enough memory", "Cannot allocate memory")
+
+
 def describe_failure(error: BaseException) -> Failure:
     """The failure that an exception means."""
-    name = type(error).__name__
-    if name == "OutOfMemoryError" or "CUDA out of memory" in str(error):
+    name, said = type(error).__name__, str(error)
+    if name == "OutOfMemoryError" or any(words in said for words in _CUDA_MEMORY):
         kind = FailureKind.CUDA_OUT_OF_MEMORY
-    elif isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+    elif isinstance(error, MemoryError) or any(words in said for words in _HOST_MEMORY):
         kind = FailureKind.HOST_OUT_OF_MEMORY
     else:
         kind = FailureKind.BUG

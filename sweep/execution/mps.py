@@ -10,8 +10,9 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
+
+from sweep.scratch import Scratch
 
 CONTROL = "nvidia-cuda-mps-control"
 _TRY = "import torch; torch.zeros(1, device='cuda').item()"
@@ -19,8 +20,11 @@ _PATIENCE_S = 60.0
 
 
 @contextlib.contextmanager
-def service() -> Iterator[bool]:
+def service(scratch: Scratch) -> Iterator[bool]:
     """Runs the service for processes that are started within, if that can be done.
+
+    Args:
+        scratch: ends the service, and removes its folder, when it is closed or this process dies.
 
     Yields:
         Whether it runs. One that runs already, named by `CUDA_MPS_PIPE_DIRECTORY`, is left alone.
@@ -32,9 +36,10 @@ def service() -> Iterator[bool]:
     if program is None:
         yield False
         return
-    folder = tempfile.mkdtemp(prefix="sweep-mps-")
+    folder = str(scratch.folder())
     ours = {"CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
     environment = {**os.environ, **ours}
+    scratch.at_end([program], "quit\n", environment)
     try:
         runs = _succeeds([program, "-d"], environment) and _succeeds(
             [sys.executable, "-c", _TRY], environment
@@ -45,14 +50,12 @@ def service() -> Iterator[bool]:
     finally:
         for name in ours:
             os.environ.pop(name, None)
-        _succeeds([program], environment, "quit\n")
-        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _succeeds(command: list[str], environment: dict[str, str], said: str = "") -> bool:
+def _succeeds(command: list[str], environment: dict[str, str]) -> bool:
     try:
         ended = subprocess.run(
-            command, env=environment, input=said, capture_output=True, text=True,
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
             timeout=_PATIENCE_S, check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):

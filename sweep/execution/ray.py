@@ -6,7 +6,8 @@ teacher outputs and snapshots lie in Ray's object store, once on each node, wher
 without copying; they are owned by the run: a lost worker costs its stage alone.
 
 Where the memory of a GPU runs out, its worker is given up, so that fewer share that GPU from then
-on, unless it was the last there.
+on, unless it was the last there. A task that takes longer than it may is ended with its worker.
+Nodes may go and come while a run goes on: workers are given up and added as there is room.
 """
 
 import contextlib
@@ -15,12 +16,16 @@ import os
 import platform
 import re
 import socket
+import sys
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from sweep import scratch
 from sweep.errors import SweepError
 from sweep.execution import mps
 from sweep.execution.base import (
@@ -35,6 +40,7 @@ from sweep.execution.base import (
     WorkerSetup,
     describe_failure,
 )
+from sweep.policy import timed_out
 from sweep.records import FailureKind
 from trials.capacity import Footprint, trials_at_a_time
 from trials.task import LoadTask, TeacherOutputs
@@ -44,6 +50,12 @@ SNAPSHOT_SHARE = 0.5
 
 MAX_LOST_IN_A_ROW = 20
 """Workers that may die one after the other before the cluster is given up."""
+
+LOOK_S = 5.0
+"""How often the nodes of the cluster are looked at."""
+
+NO_ROOM_PATIENCE_S = 120.0
+"""How long a cluster may have room for no worker, its nodes being lost, before it is given up."""
 
 
 class Worker:
@@ -67,10 +79,13 @@ class Worker:
         )
         self._name = f"process {os.getpid()}"
 
-    def device(self) -> str:
-        """Where it trains: workers with one answer share a device."""
+    def place(self) -> "Place":
+        """Where it runs."""
+        import ray
+
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        return f"{platform.node()}/{f'GPU {visible}' if visible else 'CPU'}"
+        device = f"{platform.node()}/{f'GPU {visible}' if visible else 'CPU'}"
+        return Place(str(ray.get_runtime_context().get_node_id()), device)
 
     def footprints(self) -> list[Footprint]:
         """What trials of each kind take of the device."""
@@ -105,23 +120,45 @@ class Worker:
         }, product
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a worker runs.
+
+    Attributes:
+        node: Ray's id of the node.
+        device: where it trains; workers of one device share its memory.
+    """
+
+    node: str
+    device: str
+
+
 @dataclass(eq=False)
 class _Slot:
-    """A worker, and where it trains once that is known."""
+    """A worker, and where it runs once that is known, which is when it has started."""
 
     actor: Any
-    place: Any
-    device: str | None = None
+    answer: Any
+    place: Place | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class _Given:
-    """A task that a worker has."""
+    """A task that a worker has.
+
+    Attributes:
+        timeout_s: how long it may take.
+        since: when its worker, having started, began with it, as far as is known.
+        overdue: whether it was ended because it took too long.
+    """
 
     task_id: str
     slot: _Slot
     product: Any
     at: datetime
+    timeout_s: float | None = None
+    since: float | None = None
+    overdue: bool = False
 
 
 class RayExecutor:
@@ -142,7 +179,7 @@ class RayExecutor:
         """
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        if address is None:
+        if address is None or _on_loopback(address):
             # Ray replaces a loopback address by one that others can reach, unless told that this
             # machine can be in no cluster; that switch is read when Ray is imported.
             os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
@@ -155,9 +192,15 @@ class RayExecutor:
         self._restore_output: Callable[[], None] = _silence()
         self._within = contextlib.ExitStack()
         if self._started_here:
-            if address is None and setup.gpus != 0:
-                self._within.enter_context(mps.service())
-            _connect(ray, address, workers)
+            folder = None
+            if address is None:
+                scratch.clear_abandoned()
+                ours = self._within.enter_context(scratch.Scratch())
+                if setup.gpus != 0:
+                    self._within.enter_context(mps.service(ours))
+                base = scratch.short_base()
+                folder = None if base is None else ours.folder(base)
+            _connect(ray, address, workers, folder)
         if setup.gpus is None:
             any_gpu = any(node["Resources"].get("GPU", 0) >= 1 for node in self._cluster_nodes())
             share = DEFAULT_GPU_SHARE if any_gpu else 0.0
@@ -165,20 +208,23 @@ class RayExecutor:
                 share = 1 / self._measured(setup)
             setup = replace(setup, gpus=share)
         self._setup = setup
-        self._actor_class, self._slots = self._size(workers, setup.gpus or 0.0)
+        self._gpus, self._workers = setup.gpus or 0.0, workers
+        self._actor_class = self._actor()
+        self._relieved = 0
         self._room_bytes = int(
             SNAPSHOT_SHARE
             * sum(n["Resources"].get("object_store_memory", 0.0) for n in self._cluster_nodes())
         )
-        self._idle: list[_Slot] = [self._new_worker() for _ in range(self._slots)]
+        self._idle: list[_Slot] = [self._new_worker() for _ in range(self._wanted())]
         self._running: dict[Any, _Given] = {}
+        self._looked = self._had_room = time.monotonic()
         self._lost_in_a_row = 0
         self._stopped = False
 
     @property
     def slots(self) -> int:
         """How many stages run at a time."""
-        return self._slots
+        return len(self._idle) + len(self._running)
 
     @property
     def free(self) -> int:
@@ -205,18 +251,24 @@ class RayExecutor:
         content: Any = self._ray.get(handle)
         return bytes(content)
 
-    def submit(self, task_id: str, task: Task, inputs: Inputs) -> None:
-        """Gives a task to an idle worker."""
-        slot = self._idle.pop()
+    def submit(
+        self, task_id: str, task: Task, inputs: Inputs, timeout_s: float | None = None
+    ) -> None:
+        """Gives a task to an idle worker, to one that has started if there is any."""
+        slot = next((s for s in reversed(self._idle) if self._place(s)), self._idle[-1])
+        self._idle.remove(slot)
         answer, product = slot.actor.run.options(num_returns=2).remote(
             task, inputs.start, inputs.dataset, *inputs.teachers
         )
-        self._running[answer] = _Given(task_id, slot, product, datetime.now(UTC))
+        self._running[answer] = _Given(task_id, slot, product, datetime.now(UTC), timeout_s)
 
     def wait(self, timeout_s: float) -> list[Finished]:
         """What has ended; a worker that died is replaced and its stage reported as lost."""
+        if time.monotonic() - self._looked >= LOOK_S:
+            self._follow_nodes()
         if not self._running:
             return []
+        self._end_overdue()
         pending = list(self._running)
         ready, _ = self._ray.wait(
             pending, num_returns=len(pending), timeout=0, fetch_local=True
@@ -225,6 +277,9 @@ class RayExecutor:
             ready, _ = self._ray.wait(pending, num_returns=1, timeout=timeout_s)
         until_now = tuple(self._running.values())
         return [self._collect(answer, until_now) for answer in ready]
+
+    def interrupt(self) -> None:
+        """Nothing: `wait` comes back in a moment."""
 
     def stop(self) -> None:
         """Ends the workers, and the cluster if it was started here."""
@@ -254,19 +309,36 @@ class RayExecutor:
         if failure is not None:
             beside = self._beside(given, until_now)
             relieved = failure.kind is FailureKind.CUDA_OUT_OF_MEMORY and self._relieve(given.slot)
-        if not relieved:
+        if relieved:
+            self._relieved += 1
+        else:
             self._idle.append(given.slot)
         return Finished(
             task_id=given.task_id, product=given.product, device=device, beside=beside,
             relieved=relieved, **report,
         )  # fmt: skip
 
+    def _end_overdue(self) -> None:
+        """Ends tasks that take longer than they may; `wait` finds their workers dead."""
+        for given in self._running.values():
+            if given.timeout_s is None or given.overdue or self._place(given.slot) is None:
+                continue
+            given.since = given.since or time.monotonic()
+            if time.monotonic() - given.since > given.timeout_s:
+                given.overdue = True
+                self._kill(given.slot)
+
+    def _place(self, slot: _Slot) -> Place | None:
+        """Where a worker runs; None where it has not said so yet."""
+        if slot.place is None:
+            with contextlib.suppress(self._ray.exceptions.RayError):
+                slot.place = self._ray.get(slot.answer, timeout=0)
+        return slot.place
+
     def _device(self, slot: _Slot) -> str | None:
         """Where a worker trains; None where it has not said so yet."""
-        if slot.device is None:
-            with contextlib.suppress(self._ray.exceptions.RayError):
-                slot.device = self._ray.get(slot.place, timeout=0)
-        return slot.device
+        place = self._place(slot)
+        return None if place is None else place.device
 
     def _beside(self, given: _Given, until_now: tuple[_Given, ...]) -> tuple[str, ...]:
         """The tasks that were on the same device when a task ended."""
@@ -284,7 +356,6 @@ class RayExecutor:
         if device is None or all(self._device(other) != device for other in others):
             return False
         self._kill(slot)
-        self._slots -= 1
         return True
 
     def _kill(self, slot: _Slot) -> None:
@@ -294,6 +365,9 @@ class RayExecutor:
     def _lost(self, given: _Given, until_now: tuple[_Given, ...], error: Exception) -> Finished:
         if getattr(error, "_actor_init_failed", False) or "creation task" in str(error):
             raise SweepError(f"a worker could not start: {_last_line(error)}")
+        if given.overdue:
+            took = time.monotonic() - (given.since or 0.0)
+            return self._gone(given, until_now, timed_out(took))
         self._lost_in_a_row += 1
         if self._lost_in_a_row > MAX_LOST_IN_A_ROW:
             raise SweepError(
@@ -307,18 +381,56 @@ class RayExecutor:
             kind = FailureKind.BUG
         else:
             kind = FailureKind.WORKER_LOST
+        failure = Failure(kind, f"{type(error).__name__}: {error}".strip(), str(error))
+        return self._gone(given, until_now, failure)
+
+    def _gone(self, given: _Given, until_now: tuple[_Given, ...], failure: Failure) -> Finished:
+        """The end of a task whose worker is dead; another takes its place if there is room."""
         beside = self._beside(given, until_now)
         self._kill(given.slot)
-        self._idle.append(self._new_worker())
-        failure = Failure(kind, f"{type(error).__name__}: {error}".strip(), str(error))
+        self._follow_nodes()
+        place = given.slot.place
+        node = "unknown" if place is None else place.device.partition("/")[0]
         return Finished(
-            given.task_id, None, None, failure, "unknown", "unknown", given.at, datetime.now(UTC),
-            given.slot.device, beside,
+            given.task_id, None, None, failure, node, "unknown", given.at, datetime.now(UTC),
+            None if place is None else place.device, beside,
         )  # fmt: skip
 
     def _new_worker(self) -> _Slot:
         actor = self._actor_class.remote(self._setup)
-        return _Slot(actor, actor.device.remote())
+        return _Slot(actor, actor.place.remote())
+
+    def _follow_nodes(self) -> None:
+        """Has as many workers as there is room for: nodes may have gone, or come.
+
+        Raises:
+            SweepError: where there was no room for any for long.
+        """
+        self._looked = time.monotonic()
+        alive = {node["NodeID"] for node in self._cluster_nodes() if node["Alive"]}
+        self._drop([s for s in self._idle if (place := self._place(s)) and place.node not in alive])
+        wanted = self._wanted()
+        if wanted > 0:
+            self._had_room = self._looked
+        elif self._looked - self._had_room > NO_ROOM_PATIENCE_S:
+            raise SweepError(
+                f"the cluster has had no room for a trial for {NO_ROOM_PATIENCE_S:.0f} s: its nodes "
+                "are gone; what is finished is kept"
+            )
+        # Workers that cannot start any more, since what was to hold them is gone.
+        waiting = [slot for slot in self._idle if self._place(slot) is None]
+        self._drop(waiting[: max(0, self.slots - wanted)])
+        self._idle += [self._new_worker() for _ in range(wanted - self.slots)]
+        too_many = self.slots - wanted
+        for given in list(self._running.values()):
+            if too_many > 0 and self._place(given.slot) is None:
+                self._kill(given.slot)  # `wait` finds it lost
+                too_many -= 1
+
+    def _drop(self, slots: list[_Slot]) -> None:
+        for slot in slots:
+            self._idle.remove(slot)
+            self._kill(slot)
 
     def _cluster_nodes(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._ray.nodes()  # type: ignore[no-untyped-call]
@@ -340,24 +452,33 @@ class RayExecutor:
         cores = min(int(n.get("CPU", 1) // n["GPU"]) for n in nodes if n.get("GPU", 0) >= 1)
         return trials_at_a_time(found, cores)
 
-    def _size(self, workers: int | None, gpus: float) -> tuple[Any, int]:
-        """The actor with its resources, and how many of it fit, node by node."""
-        room = 0
+    def _wanted(self) -> int:
+        """How many workers there are to be, by the room on the nodes that are there now."""
+        return max(0, min(self._room() - self._relieved, self._workers or sys.maxsize))
+
+    def _room(self) -> int:
+        """How many workers fit, node by node."""
         nodes = [node["Resources"] for node in self._cluster_nodes() if node["Alive"]]
-        cpus = 1.0
-        if gpus > 0:
-            room = sum(_fitting(node.get("GPU", 0.0), gpus) for node in nodes)
-            total_cpus = sum(node.get("CPU", 0.0) for node in nodes)
-            cpus = min(1.0, total_cpus / room) if room else 1.0
-        else:
-            room = sum(_fitting(node.get("CPU", 0.0), 1.0) for node in nodes)
+        if self._gpus:
+            return sum(_fitting(node.get("GPU", 0.0), self._gpus) for node in nodes)
+        return sum(_fitting(node.get("CPU", 0.0), 1.0) for node in nodes)
+
+    def _actor(self) -> Any:
+        """The actor with the resources that one takes.
+
+        Raises:
+            SweepError: where there is no room for any.
+        """
+        room, cpus = self._room(), 1.0
         if room == 0:
-            wanted = f"{gpus:g} of a GPU" if gpus else "one CPU"
+            wanted = f"{self._gpus:g} of a GPU" if self._gpus else "one CPU"
             raise SweepError(f"no node of the cluster has {wanted} for a trial")
-        actor = self._ray.remote(Worker).options(
-            num_cpus=cpus, num_gpus=gpus, max_restarts=0, max_task_retries=0
+        if self._gpus:
+            nodes = [node["Resources"] for node in self._cluster_nodes() if node["Alive"]]
+            cpus = min(1.0, sum(node.get("CPU", 0.0) for node in nodes) / room)
+        return self._ray.remote(Worker).options(
+            num_cpus=cpus, num_gpus=self._gpus, max_restarts=0, max_task_retries=0
         )
-        return actor, min(room, workers or room)
 
 
 def _last_line(error: Exception) -> str:
@@ -373,7 +494,7 @@ def _fitting(available: float, each: float) -> int:
     return int(available) * int(1 / each + 1e-9)
 
 
-def _connect(ray: Any, address: str | None, workers: int | None) -> None:
+def _connect(ray: Any, address: str | None, workers: int | None, folder: Path | None) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         options |= {
@@ -381,11 +502,13 @@ def _connect(ray: Any, address: str | None, workers: int | None) -> None:
             "include_dashboard": False,
             "_node_ip_address": "127.0.0.1",
             "num_cpus": workers,
+            "_temp_dir": None if folder is None else str(folder),
         }
     else:
         _check_reachable(address)
         options["address"] = address
-    with warnings.catch_warnings():
+    marked = contextlib.nullcontext() if folder is None else scratch.marking(folder)
+    with warnings.catch_warnings(), marked:
         warnings.simplefilter("ignore")
         try:
             ray.init(**options)
@@ -400,6 +523,11 @@ def _connect(ray: Any, address: str | None, workers: int | None) -> None:
             ):
                 hint = "; one that wants a token is joined with RAY_AUTH_MODE=token"
             raise SweepError(f"no Ray cluster could be used at {where}: {error}{hint}") from None
+
+
+def _on_loopback(address: str) -> bool:
+    host = address.rpartition(":")[0].strip("[]")
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _check_reachable(address: str) -> None:

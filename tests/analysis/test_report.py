@@ -122,6 +122,29 @@ def test_missing_and_failed_cells_are_listed():
     assert "7 of 9" in page.text
 
 
+def test_failed_attempts_are_counted_by_kind():
+    attempts = pd.DataFrame(
+        [
+            ("a", "timed_out", "failed", "n1"),
+            ("a", "worker_lost", "retried", "n2"),
+            ("a", "worker_lost", "retried", "n1"),
+            ("b", "worker_lost", "failed", "n1"),
+            ("b", None, "done", "n3"),
+        ],
+        columns=["trial_id", "kind", "status", "node"],
+    )
+    table = tables.failed_attempts(attempts)
+    assert [tuple(entry.text for entry in row) for row in table.rows] == [
+        ("timed_out", "1", "0", "1", "n1"),
+        ("worker_lost", "1", "2", "2", "n1, n2"),
+    ]
+    assert tables.failed_attempts(attempts[attempts["kind"].isna()]) is None
+    assert tables.failed_attempts(None) is None
+    page = Page(render_report(small_study(), attempts, INFO))
+    assert "Attempts that failed, by what went wrong" in page.text
+    assert "worker_lost 1 2 2 n1, n2" in page.text
+
+
 def test_choosing_on_validation_is_not_warned_about():
     text = Page(render_report(grid(**FEW), None, INFO)).text
     assert "chosen on the test split" not in text

@@ -3,9 +3,10 @@
 Absolute times depend on the machine, which is named; what is to be compared is measured within one
 run. Every measurement is a process of its own, so that memory is that of the measured work alone.
 
-    python -m tests.benchmarks [commands empty_trials steps fixed_costs growth grids]
+    python -m tests.benchmarks [commands empty_trials steps fixed_costs growth grids soak]
 
-Without names all are run; with names the others keep their last figures.
+Without names all are run but `soak`, which takes an hour; with names the others keep their last
+figures.
 """
 
 import argparse
@@ -159,6 +160,12 @@ def _show_grids(found: dict[str, Any]) -> list[str]:
     return grids.markdown(found)
 
 
+def _show_soak(found: dict[str, Any]) -> list[str]:
+    from tests.benchmarks import soak
+
+    return soak.markdown(found)
+
+
 SECTIONS: dict[str, tuple[Callable[[], dict[str, Any]], Callable[[dict[str, Any]], list[str]]]] = {
     "commands": (commands, show_commands),
     "empty_trials": (lambda: module("empty_trials"), show_empty_trials),
@@ -166,7 +173,10 @@ SECTIONS: dict[str, tuple[Callable[[], dict[str, Any]], Callable[[dict[str, Any]
     "fixed_costs": (lambda: module("fixed_costs"), _show_fixed_costs),
     "growth": (lambda: module("growth"), show_growth),
     "grids": (lambda: module("grids"), _show_grids),
+    "soak": (lambda: module("soak"), _show_soak),
 }
+WHEN_NAMED = ("soak",)
+"""What is measured only when it is asked for."""
 
 
 def main(names: list[str]) -> None:
@@ -174,7 +184,7 @@ def main(names: list[str]) -> None:
     file = HERE / "results.json"
     results: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
     results = {key: about for key, about in results.items() if key in SECTIONS and "found" in about}
-    for name in names or SECTIONS:
+    for name in names or [name for name in SECTIONS if name not in WHEN_NAMED]:
         measure, _ = SECTIONS[name]
         results[name] = {
             "at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -31,8 +31,10 @@ class Watched:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    def submit(self, task_id: str, task: Task, inputs: Inputs) -> None:
-        self._inner.submit(task_id, task, inputs)
+    def submit(
+        self, task_id: str, task: Task, inputs: Inputs, timeout_s: float | None = None
+    ) -> None:
+        self._inner.submit(task_id, task, inputs, timeout_s)
         if not isinstance(task, StageTask):
             return
         self.stages[task_id] = {

@@ -13,8 +13,8 @@ import torch
 import data
 from sweep.execution.base import Failure, Finished, Outcome, Task, WorkerSetup
 from sweep.execution.local import LocalExecutor
+from sweep.policy import RETRIES
 from sweep.records import FailureKind
-from sweep.run import RETRIES
 from trials.device import configure
 from trials.stage import Workshop, run_task
 from trials.task import TeacherOutputs

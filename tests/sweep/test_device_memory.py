@@ -59,12 +59,21 @@ def rows_of(store: Store, columns: Sequence[str]) -> list[dict[str, Any]]:
     return found
 
 
+def wait_until_started(executor: RayExecutor, timeout_s: float = 120.0) -> None:
+    """On a busy machine the first worker would be done before the last has started."""
+    deadline = time.monotonic() + timeout_s
+    while not all(executor._place(slot) for slot in executor._idle):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def test_fewer_share_a_gpu_whose_memory_ran_out(tmp_path: Path, one_gpu: None) -> None:
     folder = tmp_path / "running"
     folder.mkdir()
     store = Store(tmp_path / "results")
     executor = RayExecutor(WorkerSetup(gpus=0.33, runner=Cramped(folder)))
     assert executor.slots == 3
+    wait_until_started(executor)
     with store.writing():
         summary = run(demand(tiny_study(), store), store, executor)
     left = executor.slots

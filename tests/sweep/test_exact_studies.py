@@ -17,10 +17,11 @@ import torch
 from sweep.cells import demand
 from sweep.expand import cells
 from sweep.plan import plan
-from sweep.run import RunSummary, run
+from sweep.run import run
 from sweep.service import Where, executor, run_study
 from sweep.store import Store
 from sweep.study import Study, builtin_names
+from sweep.summary import RunSummary
 from tests.data.miniature import registered, write
 from tests.sweep import miniature
 from tests.sweep.executors import InNewProcess

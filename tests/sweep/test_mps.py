@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sweep.execution import mps
+from sweep.scratch import Scratch
 
 PROGRAM = """#!/bin/sh
 echo "$1 $(cat) $CUDA_MPS_PIPE_DIRECTORY" >> "$MPS_LOG"
@@ -30,11 +31,12 @@ def test_it_is_started_for_those_within_and_ended(
     log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mps, "_TRY", "pass")
-    with mps.service() as runs:
-        folder = os.environ["CUDA_MPS_PIPE_DIRECTORY"]
-        assert runs
-        assert Path(folder).is_dir()
-    assert "CUDA_MPS_PIPE_DIRECTORY" not in os.environ
+    with Scratch() as scratch:
+        with mps.service(scratch) as runs:
+            folder = os.environ["CUDA_MPS_PIPE_DIRECTORY"]
+            assert runs
+            assert Path(folder).is_dir()
+        assert "CUDA_MPS_PIPE_DIRECTORY" not in os.environ
     assert log.read_text().splitlines() == [f"-d  {folder}", f" quit {folder}"]
     assert not Path(folder).exists()
 
@@ -45,15 +47,15 @@ def test_it_is_left_out_where_it_or_a_process_under_it_does_not_work(
 ) -> None:
     monkeypatch.setenv("MPS_STATUS", status)
     monkeypatch.setattr(mps, "_TRY", trial)
-    with mps.service() as runs:
+    with Scratch() as scratch, mps.service(scratch) as runs:
         assert not runs
         assert "CUDA_MPS_PIPE_DIRECTORY" not in os.environ
-    assert "quit" in log.read_text()
+    assert log.read_text().splitlines()[-1].split()[0] == "quit"
 
 
 def test_one_that_runs_is_left_alone(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", "/somewhere")
-    with mps.service() as runs:
+    with Scratch() as scratch, mps.service(scratch) as runs:
         assert runs
     assert os.environ["CUDA_MPS_PIPE_DIRECTORY"] == "/somewhere"
     assert not log.exists()
@@ -62,5 +64,5 @@ def test_one_that_runs_is_left_alone(log: Path, monkeypatch: pytest.MonkeyPatch)
 def test_it_is_left_out_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_MPS_PIPE_DIRECTORY", raising=False)
     monkeypatch.setenv("PATH", "/nowhere")
-    with mps.service() as runs:
+    with Scratch() as scratch, mps.service(scratch) as runs:
         assert not runs

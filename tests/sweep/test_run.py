@@ -13,11 +13,15 @@ from sweep.execution.base import Failure, Finished, WorkerSetup
 from sweep.execution.local import LocalExecutor
 from sweep.expand import Role
 from sweep.filters import parse
+from sweep.interrupts import Interrupt
+from sweep.pace import Pace, Settled, work_of
 from sweep.plan import Stage, plan
+from sweep.policy import PAUSE_S
 from sweep.progress import RunState, Silent
 from sweep.records import FailureKind
-from sweep.run import PAUSE_S, Interrupt, RunSummary, _Pace, _Settled, _work, run
+from sweep.run import run
 from sweep.store import Store
+from sweep.summary import RunSummary
 from tests.sweep.tiny import FakeTraining, tiny_study
 
 # tiny: 2 seeds; alpha 1 and switch 0 are the baseline, so a seed has a teacher, the baseline and
@@ -211,14 +215,14 @@ def test_an_early_stop_does_not_look_like_a_faster_training(store: Store) -> Non
             ended = super().wait(timeout_s)
             return [replace(end, finished_at=end.started_at + took) for end in ended]
 
-    real = _Pace.learn
+    real = Pace.learn
 
-    def learn(self: _Pace, stage: Any, seconds: float) -> None:
+    def learn(self: Pace, stage: Any, seconds: float) -> None:
         learned.append((stage.epochs, seconds))
         real(self, stage, seconds)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_Pace, "learn", learn)
+        patch.setattr(Pace, "learn", learn)
         settings = {"recipe.epochs": 10, "recipe.early_stop.patience": 1}
         go(store, training, executor=Slow(WorkerSetup(runner=training)), overrides=settings)
     # One epoch took 0.02 s or more, so ten would have taken ten times that.
@@ -263,7 +267,7 @@ def _trunk_and_fork(store: Store) -> tuple[str, str]:
     return trunk, whole.children[trunk][0]
 
 
-def test_a_lost_worker_costs_a_stage(store: Store) -> None:
+def test_a_lostwork_ofer_costs_a_stage(store: Store) -> None:
     trunk, _ = _trunk_and_fork(store)
     training = FakeTraining()
     summary = go(store, training, executor=Losing(WorkerSetup(runner=training), {trunk: 3}))
@@ -289,7 +293,7 @@ def test_a_stage_that_ran_out_of_memory_pauses_and_is_tried_again(
     assert (summary.done, summary.failed, left[0]) == (TRIALS, 0, 0)
 
 
-def test_a_worker_lost_again_and_again_is_given_up(store: Store) -> None:
+def test_awork_ofer_lost_again_and_again_is_given_up(store: Store) -> None:
     trunk, _ = _trunk_and_fork(store)
     training = FakeTraining()
     summary = go(store, training, executor=Losing(WorkerSetup(runner=training), {trunk: 4}))
@@ -409,13 +413,13 @@ def test_the_estimate_by_hand(store: Store) -> None:
     stages = list(whole.stages.values())
     teachers = [s for s in stages if s.spec.recipe.model == "small"]
     students = [s for s in stages if s.spec.recipe.model == "medium"]
-    pace = _Pace()
+    pace = Pace()
 
     def estimate(
         left: list[Stage], slots: int, running: tuple[tuple[Stage, float], ...] = ()
     ) -> Any:
-        spent_s = [(_work(stage), spent) for stage, spent in running]
-        return pace.remaining_s(Counter(map(_work, left)), spent_s, slots)
+        spent_s = [(work_of(stage), spent) for stage, spent in running]
+        return pace.remaining_s(Counter(map(work_of, left)), spent_s, slots)
 
     assert estimate(stages, 2) is None
     pace.learn(teachers[0], 6.0)  # 3 epochs: 2 s each
@@ -433,14 +437,14 @@ def test_the_estimate_by_hand(store: Store) -> None:
 def test_what_is_left_is_counted_as_stages_come_and_go(store: Store) -> None:
     stages = plan(cell.spec for cell in demand(tiny_study(), store).todo.values()).stages
     keys = list(stages)
-    settled = _Settled(stages, keys[:2])
+    settled = Settled(stages, keys[:2])
     settled.add(keys[1])  # again
     settled.add(keys[2])
     settled.update(keys[2:6])
     settled.discard(keys[0])
     settled.discard(keys[9])  # never was there
     assert settled == set(keys[1:6])
-    assert +settled.left == Counter(_work(stages[key]) for key in keys if key not in keys[1:6])
+    assert +settled.left == Counter(work_of(stages[key]) for key in keys if key not in keys[1:6])
     settled.update(keys)
     assert not +settled.left
 
@@ -449,11 +453,11 @@ def test_the_estimate_of_a_run_is_that_of_what_it_has_not_done(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where every epoch takes 1000 s, the estimate says how many are left."""
-    learn = _Pace.learn
+    learn = Pace.learn
     monkeypatch.setattr("sweep.run.SHOW_S", 0.0)
     monkeypatch.setattr("sweep.run.LIVE_S", 0.0)
     monkeypatch.setattr(
-        _Pace, "learn", lambda self, stage, _: learn(self, stage, 1000.0 * stage.epochs)
+        Pace, "learn", lambda self, stage, _: learn(self, stage, 1000.0 * stage.epochs)
     )
     states: list[RunState] = []
 

@@ -25,13 +25,16 @@ from sweep.execution.ray import _check_reachable
 from sweep.expand import cells as cells_of
 from sweep.expand import smoke_study
 from sweep.filters import parse
+from sweep.interrupts import Interrupt
 from sweep.plan import Plan, plan
+from sweep.policy import PAUSE_S
 from sweep.progress import LivePanel, PlainLines, RunState, Silent, panel
 from sweep.records import FailureKind
 from sweep.results import Results
-from sweep.run import PAUSE_S, Interrupt, RunSummary, run
+from sweep.run import run
 from sweep.service import Where
 from sweep.store import Store
+from sweep.summary import RunSummary
 from tests.sweep.test_cli import Sweep
 from tests.sweep.test_cli import sweep as sweep
 from tests.sweep.test_run import TRIALS, Losing, _trunk_and_fork, go
@@ -258,7 +261,7 @@ def test_cells_of_another_definition_are_left_out_and_that_is_said(store: Store)
     def ask(**overrides: Any) -> list[str]:
         study = tiny_study(**overrides)
         with store.writing():
-            dropped = service._write_cells(study, demand(study, store), store)
+            dropped = service._write_cells(study, demand(study, store), store).dropped
         heard.said.append(str(dropped))
         table = Results(root).cell_table("tiny")
         return sorted(set(map(str, table["epochs"].to_pylist())))
@@ -275,7 +278,8 @@ def test_what_an_earlier_run_asked_for_stays_asked_for(store: Store) -> None:
 
     def ask(only: str) -> list[tuple[str, int]]:
         with store.writing():
-            dropped = service._write_cells(study, demand(study, store, parse([only])), store)
+            wanted = demand(study, store, parse([only]))
+            dropped = service._write_cells(study, wanted, store).dropped
         assert dropped == 0
         rows = Results(store.layout.root).cell_table("tiny").to_pylist()
         by_id = {cell.trial_id: cell for cell in reversed(cells_of(study))}

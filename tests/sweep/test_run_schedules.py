@@ -20,8 +20,10 @@ from hypothesis import strategies as st
 from sweep.cells import demand
 from sweep.execution.base import Finished, WorkerSetup
 from sweep.expand import Cell, Role, cells
-from sweep.run import Interrupt, RunSummary, run
+from sweep.interrupts import Interrupt
+from sweep.run import run
 from sweep.store import Store
+from sweep.summary import RunSummary
 from tests.sweep.executors import AnyOrder, Losses
 from tests.sweep.tiny import prepared, result, science, tiny_study
 from trials.spec import HARD, Guide, Objective, Segment, TeacherRule, TrialSpec, cut

@@ -127,12 +127,14 @@ class Dying(LocalExecutor):
         self.left = after
         self.epochs: list[tuple[int, int]] = []
 
-    def submit(self, task_id: str, task: Any, inputs: Inputs) -> None:
+    def submit(
+        self, task_id: str, task: Any, inputs: Inputs, timeout_s: float | None = None
+    ) -> None:
         if isinstance(task, StageTask):
             if self.left == 0:
                 raise DriverGoneError
             self.left -= 1
-        super().submit(task_id, task, inputs)
+        super().submit(task_id, task, inputs, timeout_s)
 
     def wait(self, timeout_s: float) -> list[Finished]:
         starts = {task_id: task for task_id, task, _ in self._queue}

@@ -1,0 +1,125 @@
+"""Workers on Ray: a task that takes too long, a worker that dies, nodes that come and go."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from sweep.errors import SweepError
+from sweep.execution import ray as on_ray
+from sweep.execution.base import Finished, Inputs, WorkerSetup
+from sweep.execution.ray import RayExecutor
+from sweep.records import FailureKind
+from trials.task import Prepared
+
+
+class Told:
+    """Does what the task says, in place of training."""
+
+    def __call__(self, task: Any, *_others: Any) -> Prepared:
+        if task.startswith("sleep"):
+            time.sleep(float(task.split()[1]))
+        elif task == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif task == "raise":
+            raise ValueError("told to")
+        return Prepared(product=task.encode())
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A head with a processor, in a process of its own, to which nodes can be added."""
+    from ray.cluster_utils import Cluster
+
+    found = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 1, "include_dashboard": False, "node_ip_address": "127.0.0.1"},
+    )
+    yield found
+    found.shutdown()
+
+
+@pytest.fixture
+def executor(cluster: Any) -> Iterator[RayExecutor]:
+    made = RayExecutor(WorkerSetup(gpus=0.0, runner=Told()), cluster.address)
+    yield made
+    made.stop()
+
+
+def ended(executor: RayExecutor, count: int, timeout_s: float = 90.0) -> dict[str, Finished]:
+    found: dict[str, Finished] = {}
+    deadline = time.monotonic() + timeout_s
+    while len(found) < count and time.monotonic() < deadline:
+        found |= {end.task_id: end for end in executor.wait(0.25)}
+    assert len(found) == count
+    return found
+
+
+def kind(end: Finished) -> FailureKind | None:
+    return None if end.failure is None else end.failure.kind
+
+
+def until(condition: Any, executor: RayExecutor, timeout_s: float = 90.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        executor.wait(0.0)
+        time.sleep(0.2)
+
+
+def give(executor: RayExecutor, task: str, timeout_s: float | None = None) -> None:
+    executor.submit(task, task, Inputs(), timeout_s)  # type: ignore[arg-type]
+
+
+def test_tasks_end_in_their_own_way(executor: RayExecutor) -> None:
+    """One worker: what is killed is replaced, and what comes next is not hurt."""
+    assert (executor.slots, executor.free) == (1, 1)
+    give(executor, "sleep 600", 1.0)  # its time begins when the worker has started
+    first = ended(executor, 1)["sleep 600"]
+    assert kind(first) is FailureKind.TIMED_OUT
+    assert first.failure is not None
+    assert first.failure.message == "given up after 1 s: its time is over"
+    took = (first.finished_at - first.started_at).total_seconds()
+    assert 1.0 <= took < 60.0
+    assert (executor.slots, executor.free) == (1, 1)
+    for task, expected in (
+        ("die", FailureKind.WORKER_LOST), ("raise", FailureKind.BUG), ("sleep 0", None),
+    ):  # fmt: skip
+        give(executor, task, 60.0)
+        (end,) = ended(executor, 1).values()
+        assert kind(end) is expected, end
+    assert executor.get(end.product) == b"sleep 0"
+
+
+@pytest.mark.slow
+def test_workers_follow_the_nodes(
+    cluster: Any, executor: RayExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_ray, "LOOK_S", 0.2)
+    node = cluster.add_node(num_cpus=2, node_ip_address="127.0.0.1")
+    until(lambda: executor.slots == 3, executor)
+    until(lambda: all(executor._place(slot) for slot in executor._idle), executor)
+    for number in range(3):
+        give(executor, f"sleep 600.{number}")
+    assert executor.free == 0
+    cluster.remove_node(node, allow_graceful=False)
+    lost = ended(executor, 2)
+    assert {kind(end) for end in lost.values()} == {FailureKind.WORKER_LOST}
+    until(lambda: executor.slots == 1, executor)
+    assert executor.free == 0, "the task on the node that stayed goes on"
+
+
+def test_a_cluster_without_nodes_is_given_up(
+    executor: RayExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_ray, "LOOK_S", 0.0)
+    monkeypatch.setattr(on_ray, "NO_ROOM_PATIENCE_S", 0.3)
+    monkeypatch.setattr(executor, "_room", lambda: 0)
+    executor.wait(0.0)
+    assert executor.free == 0
+    time.sleep(0.4)
+    with pytest.raises(SweepError, match="no room for a trial for 0 s: its nodes are gone"):
+        executor.wait(0.0)
