@@ -96,7 +96,7 @@ def remains(base: Path) -> list[str]:
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             about = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes()
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
         if f"RAY_TMPDIR={base}".encode() in about or os.fsencode(base) in about:
