@@ -141,8 +141,10 @@ def _answer(database: "duckdb.DuckDBPyConnection", sql: str, max_rows: int, answ
         return _fail(answer, "rows")
     except (duckdb.OutOfMemoryException, MemoryError, pa.ArrowMemoryError):
         return _fail(answer, "memory")
-    except (duckdb.Error, pa.ArrowException, ValueError) as error:
-        return _fail(answer, f"sql {error}")
+    except (duckdb.Error, pa.ArrowException, ValueError, OSError) as error:
+        # What goes wrong between the first and the last row reaches us as an OSError of Arrow.
+        text = str(error)
+        return _fail(answer, "memory" if text.startswith("Out of Memory") else f"sql {text}")
     with open(answer, "wb", closefd=False) as stream:
         stream.write(b"A")
         with pa.ipc.new_stream(stream, table.schema) as writer:

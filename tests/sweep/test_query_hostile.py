@@ -3,7 +3,7 @@
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +48,7 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     found = Place(tmp_path)
     asked = Asked(found.results)
     for number, cell in enumerate({cell.trial_id: cell for cell in asked.cells}.values()):
@@ -64,7 +64,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("CANARY", CANARY)
-    yield found
+    return found
 
 
 def children(pid: int) -> list[int]:
@@ -95,7 +95,9 @@ def ask_all(place: Place, queries: Iterable[Hostile]) -> None:
             except QueryError as error:
                 said = str(error)
                 limit = "allow more with" in said
-                outcome = "ended at a limit" if limit else "broke down" if "broke" in said else "refused"
+                outcome = (
+                    "ended at a limit" if limit else "broke down" if "broke" in said else "refused"
+                )
             took = time.monotonic() - began
             slowest = max(slowest, (took, hostile.sql))
             outcomes[outcome] += 1
