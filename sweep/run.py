@@ -208,6 +208,7 @@ class _Run:
         self._published: set[str] = set()
         self._trial_rows: list[dict[str, Any]] = []
         self._attempt_rows: list[dict[str, Any]] = []
+        self._attempts = Counter(store.attempts.read(["trial_id"])[0]["trial_id"].to_pylist())
         self._counts = dict.fromkeys(("done", "diverged", "failed", "blocked"), 0)
         self._failures: list[str] = []
         self._epochs_done = self._epochs_alone = 0
@@ -428,7 +429,7 @@ class _Run:
     def _collect(self, finished: Finished) -> None:
         if self._running.pop(finished.task_id, None) is None:
             return
-        elapsed = (finished.finished_at - finished.started_at).total_seconds()
+        elapsed = finished.elapsed_s
         self._busy_s += elapsed
         if self._preparing.is_ours(finished.task_id):
             self._prepared(finished)
@@ -457,8 +458,7 @@ class _Run:
 
     def _succeed(self, stage: Stage, finished: Finished, outcome: StageOutcome) -> None:
         if outcome.paused:
-            took = finished.finished_at - finished.started_at
-            self._earlier_s[stage.key] += took.total_seconds()
+            self._earlier_s[stage.key] += finished.elapsed_s
             self._snapshots.pause(stage.key, finished.product, outcome)
             self._ready.push(stage.key, stage.key in self._plan.children)
             return
@@ -566,6 +566,7 @@ class _Run:
         self, trial_id: str, finished: Finished, failure: Failure | None, again: bool = False
     ) -> None:
         ended = "retried" if again else "failed"
+        self._attempts[trial_id] += 1
         attempt = Attempt(
             attempt_id=uuid.uuid4().hex,
             trial_id=trial_id,
@@ -580,7 +581,8 @@ class _Run:
             beside=finished.beside,
             started_at=finished.started_at,
             finished_at=finished.finished_at,
-            wall_s=(finished.finished_at - finished.started_at).total_seconds(),
+            wall_s=finished.elapsed_s,
+            number=self._attempts[trial_id],
         )
         self._attempt_rows.append(attempt.row())
 
