@@ -133,7 +133,7 @@ class _Reader:
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is for who asks, who ends this then
             )
-        self.close = weakref.finalize(self, _end, self._socket, self._process)
+        self.close = weakref.finalize(self, _end, os.getpid(), self._socket, self._process)
 
     @property
     def runs(self) -> bool:
@@ -205,12 +205,13 @@ def _raise_for(ended: Mapping[str, Any], content: bytearray, limits: Limits) -> 
     """The error that a question ended with, if it did."""
     error = bytes(content[1:]).decode(errors="replace") if content[:1] == b"E" else ""
     del content[:1]
-    if ended["expired"] or ended["status"] in (-signal.SIGXCPU, -signal.SIGKILL):
+    if ended["expired"] or ended["status"] == -signal.SIGXCPU:
         raise QueryError(
             f"the query took longer than {limits.timeout_s:g} s and was ended; allow more with "
             "--timeout (timeout_s)"
         )
-    if error == "memory" or ended["status"] == messages.NO_MEMORY:
+    # Nobody but a system without memory kills a child before its time.
+    if error == "memory" or ended["status"] in (messages.NO_MEMORY, -signal.SIGKILL):
         raise QueryError(
             f"the query needs more than {limits.memory_mb:,} MB of memory; allow more with --memory "
             "(memory_mb)"
@@ -231,9 +232,11 @@ def _raise_for(ended: Mapping[str, Any], content: bytearray, limits: Limits) -> 
         )
 
 
-def _end(ours: socket.socket, process: "subprocess.Popen[bytes]") -> None:
-    """Ends the reader and what it started."""
+def _end(owner: int, ours: socket.socket, process: "subprocess.Popen[bytes]") -> None:
+    """Ends the reader and what it started, unless this is a fork of who started it."""
     ours.close()
+    if os.getpid() != owner:
+        return
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 import warnings
+from contextlib import suppress
 from typing import Any, NoReturn
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before numpy, which would start threads
@@ -53,7 +54,10 @@ def _answer_one(
     """Forks a child for a question, and sees it end in time."""
     lacks, lacking = os.pipe()
     ends, ending = os.pipe()
-    child = os.fork()
+    with warnings.catch_warnings():
+        # The only other threads are those of Arrow, which waits with them and makes them anew.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
     if child == 0:
         _be_the_child(held, request, answer, lacking, ending)
     for descriptor in (answer, lacking, ending):
@@ -158,4 +162,5 @@ def _fail(answer: int, why: str) -> None:
 
 
 if __name__ == "__main__":
-    main(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])
+    with suppress(BrokenPipeError, ConnectionResetError):  # who asks has ended
+        main(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -200,6 +201,41 @@ def test_nothing_outlives_who_asks(asked: Asked, how: signal.Signals) -> None:
     finally:
         asker.kill()
         asker.wait()
+
+
+@needs_proc
+def test_a_fork_of_who_asks_leaves_the_reader_alone(open_asking: Asking) -> None:
+    open_asking.query(COUNT)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # nothing but close() follows
+        child = os.fork()
+    if child == 0:
+        open_asking.close()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    reader = open_asking._reader._process.pid
+    assert running(reader)
+    assert open_asking.query(COUNT).to_pylist() == [{"n": 1}]
+    assert open_asking._reader._process.pid == reader
+
+
+@needs_proc
+def test_a_child_that_the_system_kills_is_said_to_need_memory(open_asking: Asking) -> None:
+    open_asking.query(COUNT)
+    reader = open_asking._reader._process.pid
+
+    def kill() -> None:
+        soon(lambda: children(reader))
+        time.sleep(0.3)
+        for child in children(reader):
+            os.kill(child, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(QueryError, match="needs more than 2,000 MB"):
+        open_asking.query(ENDLESS, Limits(timeout_s=5.0))
+    killer.join()
+    assert open_asking.query(COUNT).to_pylist() == [{"n": 1}]
 
 
 @needs_proc
