@@ -6,7 +6,11 @@ or none.
 
 from __future__ import annotations
 
+import math
+import os
+import zipfile
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -34,6 +38,7 @@ def read_npz(path: Path) -> RawArrays:
     with path.open("rb") as stream:
         # A damaged archive fails in many ways (zip, zlib, header, size); all mean the same here.
         try:
+            _require_sizes(stream, path)
             content = np.load(stream, allow_pickle=False)
             if not isinstance(content, np.lib.npyio.NpzFile):
                 raise DatasetFileError(f"{path} is not an .npz archive")
@@ -52,6 +57,47 @@ def read_npz(path: Path) -> RawArrays:
                 f"{type(error).__name__}: {error}"
             ) from error
     return arrays
+
+
+def _require_sizes(stream: IO[bytes], path: Path) -> None:
+    """Refuses an archive that would unpack to more than it should, before anything is unpacked.
+
+    An array is allocated as its header says, and a few kilobytes can unpack to terabytes.
+
+    Raises:
+        DatasetFileError: A header speaks of more than there is, or all of it does not fit in memory.
+    """
+    if not zipfile.is_zipfile(stream):
+        stream.seek(0)
+        return  # not an archive, as is said in words by who reads it
+    total = 0
+    with zipfile.ZipFile(stream) as archive:
+        for member in archive.infolist():
+            total += member.file_size
+            if member.filename.removesuffix(".npy") not in ARRAYS:
+                continue
+            with archive.open(member) as content:
+                version = np.lib.format.read_magic(content)
+                read = (
+                    np.lib.format.read_array_header_1_0
+                    if version == (1, 0)
+                    else np.lib.format.read_array_header_2_0
+                )
+                shape, _, dtype = read(content)
+                held = member.file_size - content.tell()
+            said = math.prod(shape) * dtype.itemsize
+            if not dtype.hasobject and said != held:
+                raise DatasetFileError(
+                    f"{path} cannot be read, it is damaged: {member.filename} holds {held:,} bytes, but "
+                    f"its header says {shape} of {dtype}, which are {said:,}"
+                )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if total > memory:
+        raise DatasetFileError(
+            f"{path} cannot be read, it unpacks to {total:,} bytes, and this machine has "
+            f"{memory:,} bytes of memory"
+        )
+    stream.seek(0)
 
 
 def write_npz(path: Path, arrays: RawArrays) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
 
 from sweep.errors import StudyError
@@ -248,15 +249,16 @@ def last_failures(store: Store) -> dict[str, str]:
 
     One that was about to be tried again when its run ended counts as missing.
     """
-    attempts, _ = store.attempts.read(["trial_id", "status", "kind", "finished_at"])
+    attempts, _ = store.attempts.read(["trial_id", "status", "kind", "finished_at", "number"])
     ended = tuples(attempts.select(["trial_id", "status"]))
     ever = {trial_id for trial_id, status in ended if status == "failed"}
     if not ever:
         return {}
     attempts = attempts.filter([tid in ever for tid in attempts["trial_id"].to_pylist()])
-    last: dict[str, tuple[object, str, str]] = {}
+    last: dict[str, tuple[tuple[int, datetime], str, str]] = {}
     for row in attempts.to_pylist():
-        entry = (row["finished_at"], row["status"], row["kind"])
+        # Attempts of earlier versions have no number.
+        entry = ((row["number"] or 0, row["finished_at"]), row["status"], row["kind"])
         if row["trial_id"] not in last or entry[0] >= last[row["trial_id"]][0]:
             last[row["trial_id"]] = entry
     return {trial_id: kind for trial_id, (_, status, kind) in last.items() if status == "failed"}

@@ -133,6 +133,7 @@ ATTEMPTS = _versioned(
         pa.field("started_at", pa.timestamp("us", tz="UTC")),
         pa.field("finished_at", pa.timestamp("us", tz="UTC")),
         pa.field("wall_s", pa.float64()),
+        pa.field("number", pa.int64()),
     ]
 )
 """`attempts/*.parquet`: one row per execution of a trial."""
@@ -193,7 +194,8 @@ class Attempt:
 
     Its status is `done`, `failed`, or `retried`: it failed, and the same run went on to try again.
     `beside` names the stages that ran on the same device when it failed: where memory ran out, it
-    may have been any of them that took it.
+    may have been any of them that took it. `number` counts the attempts at a trial: a clock may go
+    back, and clocks of nodes differ.
     """
 
     attempt_id: str
@@ -210,6 +212,7 @@ class Attempt:
     wall_s: float
     device: str | None = None
     beside: tuple[str, ...] = ()
+    number: int | None = None
 
     def row(self) -> dict[str, Any]:
         """The attempt as a row of `ATTEMPTS`."""

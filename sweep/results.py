@@ -154,7 +154,7 @@ class Results:
         return {
             **(record or {"trial_id": trial_id, "status": "failed"}),
             "weights": str(weights) if weights.is_file() else None,
-            "attempts": sorted(own, key=lambda row: row["started_at"]),
+            "attempts": sorted(own, key=lambda row: (row["number"] or 0, row["started_at"])),
         }
 
     def model(self, id_or_prefix: str) -> "nn.Module":

@@ -8,7 +8,7 @@ batches. It keeps no state of its own: whatever ends it, the next run starts fro
 import math
 import time
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -119,6 +119,7 @@ class _Run:
         self._published: set[str] = set()
         self._trial_rows: list[dict[str, Any]] = []
         self._attempt_rows: list[dict[str, Any]] = []
+        self._attempts = Counter(store.attempts.read(["trial_id"])[0]["trial_id"].to_pylist())
         self._counts = dict.fromkeys(("done", "diverged", "failed", "blocked", "held_back"), 0)
         self._failures: list[str] = []
         self._failed_stages = 0
@@ -364,7 +365,7 @@ class _Run:
     def _collect(self, finished: Finished) -> None:
         if self._running.pop(finished.task_id, None) is None:
             return
-        elapsed = (finished.finished_at - finished.started_at).total_seconds()
+        elapsed = finished.elapsed_s
         self._busy_s += elapsed
         if self._preparing.is_ours(finished.task_id):
             self._prepared(finished)
@@ -393,8 +394,7 @@ class _Run:
 
     def _succeed(self, stage: Stage, finished: Finished, outcome: StageOutcome) -> None:
         if outcome.paused:
-            took = finished.finished_at - finished.started_at
-            self._earlier_s[stage.key] += took.total_seconds()
+            self._earlier_s[stage.key] += finished.elapsed_s
             time_left_s = self._time_left_s(stage)
             if time_left_s is not None and time_left_s <= 0:
                 self._fail(stage, finished, timed_out(self._earlier_s[stage.key]))
@@ -560,6 +560,7 @@ class _Run:
         self, trial_id: str, finished: Finished, failure: Failure | None, again: bool = False
     ) -> None:
         ended = "retried" if again else "failed"
+        self._attempts[trial_id] += 1
         attempt = Attempt(
             attempt_id=uuid.uuid4().hex,
             trial_id=trial_id,
@@ -574,7 +575,8 @@ class _Run:
             beside=finished.beside,
             started_at=finished.started_at,
             finished_at=finished.finished_at,
-            wall_s=(finished.finished_at - finished.started_at).total_seconds(),
+            wall_s=finished.elapsed_s,
+            number=self._attempts[trial_id],
         )
         self._attempt_rows.append(attempt.row())
 

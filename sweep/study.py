@@ -41,9 +41,14 @@ MAX_CELLS = 1_000_000
 MAX_RANGE = 100_000
 MAX_EPOCHS = 10_000_000
 MAX_DEPTH = 8
+MAX_NAME = 100
 SECTIONS = ("grid", "recipe", "split", "teacher", "evaluation")
 
-_LONG_KEY = re.compile(r"""[ \t]*\[{0,2}[ \t]*[\w"'-]+(?:[ \t]*\.[ \t]*[\w"'-]+){64}""")
+_WINDOWS_DEVICE = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")
+
+_LONG_KEY = re.compile(
+    r"""(?<![\w-])(?:(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){16}"""
+)
 """A dotted key of more parts than any study has; tomllib takes time quadratic in their number."""
 
 
@@ -97,6 +102,7 @@ Alpha = Annotated[Number, Field(ge=0, le=1)]
 Positive = Annotated[Number, Field(gt=0)]
 Epochs = Annotated[Count, Field(ge=1, le=MAX_EPOCHS)]
 BatchSize = Annotated[Annotated[Count, Field(ge=1, lt=2**63)] | None, BeforeValidator(_full_batch)]
+Name = Annotated[str, Field(max_length=MAX_NAME)]
 Init = Literal["default", "he", "xavier", "lecun", "normal"]
 Optimizer = Literal["adam", "sgd"]
 Seed = Annotated[Count, Field(ge=0, lt=2**63)]
@@ -125,7 +131,7 @@ def _distinct(values: Sequence[Any], what: str) -> None:
 class Grid(_Section):
     """The axes of a study; every combination is a cell."""
 
-    teacher: Values[str] = Field((), description="teacher networks, by name")
+    teacher: Values[Name] = Field((), description="teacher networks, by name")
     alpha: Values[Alpha] = Field((), description="weight of the hard loss while guided, 0..1")
     switch_epoch: Annotated[
         Values[Annotated[Count, Field(ge=0, le=MAX_EPOCHS)]], BeforeValidator(_expand_range)
@@ -344,7 +350,7 @@ _SECTION_MODELS: dict[str, type[_Section]] = {
 class DatasetStudy(_Section):
     """One dataset of a study, with all sections merged."""
 
-    student: str = Field("student", description="the network that is guided")
+    student: Name = Field("student", description="the network that is guided")
     baseline: Annotated[bool, Strict()] = Field(
         True, description="whether the student is also trained alone"
     )
@@ -372,6 +378,13 @@ class Study(_Section):
     question: str = Field("", max_length=4000, description="what the study asks")
     seeds: Values[Seed] = Field(..., description="repeats of every point")
     datasets: dict[str, DatasetStudy] = Field(..., min_length=1, description="by dataset name")
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, name: str) -> str:
+        if _WINDOWS_DEVICE.fullmatch(name):
+            raise ValueError("must be a name that Windows takes for a file, not for a device")
+        return name
 
     @field_validator("seeds")
     @classmethod
@@ -571,8 +584,8 @@ def _read(source: str) -> dict[str, Any]:
             raise StudyError(_no_file(source, path))
         if path.stat().st_size > MAX_STUDY_BYTES:
             raise StudyError(f"study file {source!r} is larger than {MAX_STUDY_BYTES:,} bytes")
-        text = path.read_bytes().decode("utf-8")
-        if any(_LONG_KEY.match(line) for line in text.splitlines()):
+        text = path.read_bytes().decode("utf-8-sig")
+        if _LONG_KEY.search(text):
             raise StudyError(f"study file {source!r} is nested more than {MAX_DEPTH} levels deep")
         return tomllib.loads(text)
     except UnicodeDecodeError as error:
@@ -600,6 +613,12 @@ def _plain(value: Any, key: str = "", depth: int = 0) -> Any:
     if depth > MAX_DEPTH:
         raise StudyError(f"{key}: the study is nested more than {MAX_DEPTH} levels deep")
     if isinstance(value, Mapping):
+        for name in map(str, value):
+            if len(name) > MAX_NAME or not name.isprintable():
+                where = f" in {key}" if key else ""
+                raise StudyError(
+                    f"unknown key {_show(name)}{where}: a key is at most {MAX_NAME} printable characters"
+                )
         return {
             str(name): _plain(item, f"{key}.{name}" if key else str(name), depth + 1)
             for name, item in value.items()

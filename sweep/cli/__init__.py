@@ -1,5 +1,8 @@
 """The command line. Each command imports what it needs when it runs, so `--help` is quick."""
 
+import io
+import sys
+
 import typer
 
 from sweep.cli.options import fail
@@ -22,6 +25,9 @@ def main() -> None:
     from sweep.cli import ask, datasets, plan, run  # noqa: F401 (they register their commands)
     from sweep.errors import SweepError
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
     try:
         app()
     except SweepError as error:

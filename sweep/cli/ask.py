@@ -181,12 +181,15 @@ def query(
     results: Directory = RESULTS,
     format: Annotated[Format, typer.Option(help="table, csv or json")] = "table",
     as_json: Json = False,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="until it is ended")] = 60.0,
+    max_rows: Annotated[int, typer.Option(metavar="N", help="rows of the answer")] = 1_000_000,
+    memory: Annotated[int, typer.Option(metavar="MB", help="that it may take")] = 2000,
 ) -> None:
-    """Ask in SQL: views trials, cells, curves, robustness, attempts."""
+    """Ask in SQL: views trials, cells, curves, robustness, attempts, runs."""
     import sweep.query
-    from sweep.results import Results
 
-    answer = sweep.query.query(Results(results), sql)
+    limits = sweep.query.Limits(timeout, max_rows, memory)
+    answer = sweep.query.query(results, sql, limits)
     if as_json or format == "json":
         print_json(answer.to_pylist())
     elif format == "csv":

@@ -88,6 +88,11 @@ class Finished:
     beside: tuple[str, ...] = ()
     relieved: bool = False
 
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds it took; 0 where the clock went back meanwhile."""
+        return max(0.0, (self.finished_at - self.started_at).total_seconds())
+
 
 @dataclass(frozen=True)
 class WorkerSetup:

@@ -1,5 +1,7 @@
 import os
 import tempfile
+import tracemalloc
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -240,6 +242,70 @@ def test_pickled_arrays_are_refused(tmp_path: Path, toy: DatasetEntry, save: Sav
     save("toy", toy_arrays(), y_train=objects)
     with pytest.raises(data.DatasetFileError, match=r"toy\.npz cannot be read.*allow_pickle=False"):
         store.read("toy", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ("(1000000000000,)", "(1000000000000,) of uint8, which are 1,000,000,000,000"),
+        ("(12, 2, 3)", "(12, 2, 3) of uint8, which are 72"),
+        ("(12, 2, 1)", "which are 24"),
+        ("(-12, 2, 2)", "which are -48"),
+        ("(10000000000, 10000000000, 10000000000)", "which are 1" + ",000" * 10),
+    ],
+)
+def test_a_header_that_does_not_fit_its_content_is_refused_before_it_is_believed(
+    tmp_path: Path, toy: DatasetEntry, save: Save, shape: str, said: str
+) -> None:
+    path = save("toy", toy_arrays())
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    members["x_train.npy"] = (
+        b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(48)
+    )
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(data.DatasetFileError) as caught:
+            store.read("toy", tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 10e6
+    finally:
+        tracemalloc.stop()
+    assert f"dataset 'toy': {path} cannot be read" in str(caught.value)
+    assert "x_train.npy holds 48 bytes" in str(caught.value)
+    assert said in str(caught.value)
+
+
+def test_an_archive_that_unpacks_to_more_than_memory_is_refused(
+    tmp_path: Path, toy: DatasetEntry, save: Save
+) -> None:
+    path = save("toy", toy_arrays())
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("more.npy", bytes(1000))
+    content = path.read_bytes()
+    at = content.rindex(b"more.npy") - 46 + 24  # the unpacked size in the central directory
+    path.write_bytes(content[:at] + (2**32 - 2).to_bytes(4, "little") + content[at + 4 :])
+    assert store.read("toy", tmp_path).fingerprint  # 4 GB that nobody reads
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "sysconf", lambda name: 1024)  # a megabyte
+        with pytest.raises(
+            data.DatasetFileError, match=r"toy\.npz cannot be read, it unpacks to 4,294,96\d,\d+ "
+        ):
+            store.read("toy", tmp_path)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_split_without_rows_in_a_file_is_refused(
+    tmp_path: Path, toy: DatasetEntry, save: Save, split: str
+) -> None:
+    none = {f"x_{split}": np.zeros((0, 2, 2), np.uint8), f"y_{split}": np.zeros(0, np.int64)}
+    path = save("toy", toy_arrays(), **none)
+    with pytest.raises(data.DatasetFileError) as caught:
+        store.read("toy", tmp_path)
+    assert f"{path}: x_{split} has no rows" in str(caught.value)
 
 
 def test_missing_array_other_format_and_directory(

@@ -219,6 +219,28 @@ def test_failures_of_many_trials_are_told_apart(store: Store) -> None:
     }  # fmt: skip
 
 
+def test_attempts_go_by_their_number_where_the_clock_went_back(store: Store) -> None:
+    rows = [
+        Attempt(
+            trial_id + status, trial_id, "t", status, FailureKind.BUG, None, None, "node", "worker",
+            AT, AT + timedelta(days=days), 0.0, number=number,
+        ).row()
+        for trial_id, status, number, days in [
+            ("failed last", "retried", 1, 3000),
+            ("failed last", "failed", 2, 0),
+            ("tried again last", "failed", 1, 3000),
+            ("tried again last", "retried", 2, 0),
+            # of a version that did not count: earlier than those that are counted
+            ("counted last", "failed", None, 3000),
+            ("counted last", "retried", 1, 0),
+        ]
+    ]  # fmt: skip
+    for order in (rows, rows[::-1]):
+        other = Store(store.layout.root / str(order is rows))
+        other.attempts.publish(order)
+        assert last_failures(other) == {"failed last": "bug"}
+
+
 def test_a_failure_of_the_same_instant_as_another_attempt_goes_by_their_order(store: Store) -> None:
     rows = [
         Attempt(

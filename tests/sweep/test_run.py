@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from sweep.cells import demand
+from sweep.cells import demand, last_failures
 from sweep.execution.base import Failure, Finished, WorkerSetup
 from sweep.execution.local import LocalExecutor
 from sweep.expand import Role
@@ -259,6 +260,40 @@ class Losing(LocalExecutor):
                 end = replace(end, outcome=None, product=None, failure=failure)
             answers.append(end)
         return answers
+
+
+class OffClock(LocalExecutor):
+    """Runs where the clock is ahead by some time, and goes back by a minute in each stage."""
+
+    def __init__(self, setup: WorkerSetup, ahead: timedelta) -> None:
+        super().__init__(setup)
+        self.ahead = ahead
+
+    def wait(self, timeout_s: float) -> list[Finished]:
+        return [
+            replace(
+                end,
+                started_at=end.started_at + self.ahead,
+                finished_at=end.finished_at + self.ahead - timedelta(minutes=1),
+            )
+            for end in super().wait(timeout_s)
+        ]
+
+
+def test_the_last_failure_is_the_last_whatever_clocks_say(store: Store) -> None:
+    def failing(error: BaseException, ahead: timedelta, **options: Any) -> None:
+        training = FakeTraining(lambda task: error if task.teachers else None)
+        executor = OffClock(WorkerSetup(runner=training), ahead)
+        assert go(store, training, executor=executor, **options).exit_status == 1
+
+    failing(ValueError("a mistake"), timedelta(days=4000))
+    assert set(last_failures(store).values()) == {"bug"}
+    failing(torch.OutOfMemoryError("none left"), timedelta(0), retry=lambda kind: True)
+    assert set(last_failures(store).values()) == {"cuda_out_of_memory"}
+    attempts, _ = store.attempts.read(["trial_id", "number", "wall_s"])
+    numbers = Counter(attempts["number"].to_pylist())
+    assert [numbers[n] for n in (2, 3, 4)] == [4] * 3  # tried three times, the students alone
+    assert min(attempts["wall_s"].to_pylist()) == 0.0
 
 
 def _trunk_and_fork(store: Store) -> tuple[str, str]:

@@ -146,13 +146,40 @@ def _whole() -> bytes:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\x80\x04pickle", _whole()[:-1], _whole() + b"\0", b"\xff" * 100]
-)
+    "content",
+    [
+        b"", b"\x80\x04pickle", _whole()[:-1], _whole() + b"\0", b"\xff" * 100, b"{}",
+        *((size).to_bytes(8, "little") + _whole()[8:] for size in (0, 1, 2**32, 2**60, 2**64 - 1)),
+        *(
+            len(header).to_bytes(8, "little") + header + bytes(32)
+            for header in (
+                b'{"weight":{"dtype":"F32","shape":[1000000000000],"data_offsets":[0,4000000000000]}}',
+                b'{"weight":{"dtype":"F32","shape":[1000000000000],"data_offsets":[0,32]}}',
+                b'{"weight":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,32]}}',
+                b'{"weight":{"dtype":"F32","shape":[8],"data_offsets":[32,0]}}',
+                b'{"weight":{"dtype":"OBJ","shape":[8],"data_offsets":[0,32]}}',
+                b'{"weight":{"dtype":"F32","shape":[-8],"data_offsets":[0,32]}}',
+                b'[' * 5000 + b']' * 5000,
+                b'\xff\xfe{}',
+            )
+        ),
+    ],
+)  # fmt: skip
 def test_damaged_files_are_refused(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "w.safetensors"
     file.write_bytes(content)
     with pytest.raises(WeightsError, match=r"w\.safetensors: not a safetensors file"):
         weights.load(network(), file)
+
+
+def test_no_truncation_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "w.safetensors"
+    layer = network(3)
+    for size in range(len(_whole())):
+        file.write_bytes(_whole()[:size])
+        with pytest.raises(WeightsError, match=r"w\.safetensors: not a safetensors file"):
+            weights.load(layer, file)
+    assert layer.bias.tolist() == [10, 11]
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -1,0 +1,17 @@
+"""SQL over the results: one SELECT, read-only and confined.
+
+Who asks (`asking`) never looks at the SQL. A process beside it (`reader`) holds the results, as the
+store verified them, and forks a child for each question. The child makes the views (`views`), gives
+up all that it could do harm with (`confined`), and only then reads the SQL; it has nothing but the data
+and a pipe for the answer. Who asks keeps the time and the size of the answer.
+
+Views: `trials` (one row per trial), `cells` (one row per requested cell, with `study` and the
+measures of its trial), `curves` (one row per recorded training loss), `robustness` (one row per
+trial, attack and epsilon), `attempts`, `runs`.
+"""
+
+from sweep.query.asking import Asking, Limits, query
+
+VIEWS = ("trials", "cells", "curves", "robustness", "attempts", "runs")
+
+__all__ = ["VIEWS", "Asking", "Limits", "query"]
