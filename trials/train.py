@@ -1,10 +1,10 @@
 """Training: minibatch or full batch, any schedule, from any epoch boundary.
 
-What a training remembers is its `trials.course.Course`, here as in lanes (`trials.lanes`); this is
-one that has its steps for itself. A step splits its batch into row blocks that stay in the processor's cache and adds up their
-gradients, so a full batch of 16,512 rows is trained as fast as its arithmetic allows; blocks have
-a fixed size, which is part of the numerics. Losses, and the validation figures that a recipe
-watches, are collected on the device and read once an epoch.
+A training remembers what its `trials.course.Course` does, here as in lanes (`trials.lanes`); here
+it has its steps for itself. A step splits its batch into row blocks that stay in the processor's
+cache and adds up their gradients, so a full batch of 16,512 rows is trained as fast as its
+arithmetic allows; blocks have a fixed size, which is part of the numerics. Losses, and the
+validation figures that a recipe watches, are collected on the device and read once an epoch.
 """
 
 import functools

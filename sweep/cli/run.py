@@ -54,7 +54,10 @@ SnapshotMemory = Annotated[
 ]
 EagerSteps = Annotated[
     bool,
-    typer.Option("--eager", help="on a GPU, launch kernels one by one, not as captured graphs"),
+    typer.Option(
+        "--eager",
+        help="on a GPU, launch kernels one by one: no captured graphs, no trials side by side",
+    ),
 ]
 CheckpointMinutes = Annotated[
     float, typer.Option(help="training after which a snapshot is put on disk; 0: every epoch")

@@ -5,10 +5,14 @@ reuses processes of plain GPU tasks only when told to; an actor is one by constr
 teacher outputs and snapshots lie in Ray's object store, once on each node, where processes read them
 without copying; they are owned by the run: a lost worker costs its stage alone.
 
+Small networks are trained side by side: one worker then has many stages at a time, each with its own
+answer, and all of them are lost with it.
+
 Where the memory of a GPU runs out, its worker is given up, so that fewer share that GPU from then
 on, unless it was the last there.
 """
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -37,7 +41,8 @@ from sweep.execution.base import (
 )
 from sweep.records import FailureKind
 from trials.capacity import Footprint, trials_at_a_time
-from trials.task import LoadTask, TeacherOutputs
+from trials.engine import LANES, LaneGroup
+from trials.task import LoadTask, StageTask, TeacherOutputs
 
 SNAPSHOT_SHARE = 0.5
 """Part of the cluster's object store that snapshots may fill; Ray moves what is more to disk."""
@@ -95,6 +100,11 @@ class Worker:
             outcome = replace(outcome, product=None)
         except Exception as error:
             failure = describe_failure(error)
+        return self._report(outcome, failure, began), product
+
+    def _report(
+        self, outcome: Outcome | None, failure: Failure | None, began: datetime
+    ) -> dict[str, Any]:
         return {
             "outcome": outcome,
             "failure": failure,
@@ -102,16 +112,54 @@ class Worker:
             "worker": self._name,
             "started_at": began,
             "finished_at": datetime.now(UTC),
-        }, product
+        }
+
+
+class LaneWorker(Worker):
+    """A worker that can train stages side by side, all in the thread of its event loop."""
+
+    def __init__(self, setup: WorkerSetup) -> None:
+        """Sets up the process."""
+        super().__init__(setup)
+        from trials.crew import Crew
+
+        self._crew = Crew(self._workshop)
+
+    async def run_beside(
+        self, task: StageTask, start: bytes | None, dataset: Any, *teachers: TeacherOutputs
+    ) -> tuple[dict[str, Any], Any]:
+        """Trains a stage beside others, where the device is one for that; else as `run` does."""
+        if not self._crew.takes(task):
+            return self.run(task, start, dataset, *teachers)
+        began = datetime.now(UTC)
+        try:
+            self._workshop.adopt(task.data, dataset)
+            member = self._crew.join(task, start, teachers)
+            while not member.ended:
+                self._crew.step()
+                await asyncio.sleep(0)  # others end here, or begin
+            outcome = member.outcome()
+        except Exception as error:
+            return self._report(None, describe_failure(error), began), None
+        return self._report(replace(outcome, product=None), None, began), outcome.product
 
 
 @dataclass(eq=False)
 class _Slot:
-    """A worker, and where it trains once that is known."""
+    """A worker, where it trains once that is known, and what it has been given.
+
+    Attributes:
+        tasks: that it has.
+        group: of the stages that it trains side by side.
+        alive: whether it is, as far as is known.
+    """
 
     actor: Any
     place: Any
     device: str | None = None
+    tasks: int = 0
+    group: LaneGroup | None = None
+    alive: bool = True
 
 
 @dataclass(frozen=True)
@@ -165,6 +213,9 @@ class RayExecutor:
                 share = 1 / self._measured(setup)
             setup = replace(setup, gpus=share)
         self._setup = setup
+        self._device_type = "cuda" if setup.gpus else "cpu"
+        wanted = "lanes" if self._device_type == "cuda" else None
+        self._has_lanes = setup.runner is None and (setup.engine or wanted) == "lanes"
         self._actor_class, self._slots = self._size(workers, setup.gpus or 0.0)
         self._room_bytes = int(
             SNAPSHOT_SHARE
@@ -184,6 +235,12 @@ class RayExecutor:
     def free(self) -> int:
         """How many workers wait for a stage."""
         return len(self._idle)
+
+    @property
+    def joinable(self) -> frozenset[LaneGroup]:
+        """Groups that a worker trains side by side while it has an empty lane."""
+        slots = {given.slot for given in self._running.values()} if self._has_lanes else set()
+        return frozenset(s.group for s in slots if s.group and s.alive and s.tasks < LANES)
 
     @property
     def room_bytes(self) -> int:
@@ -206,11 +263,15 @@ class RayExecutor:
         return bytes(content)
 
     def submit(self, task_id: str, task: Task, inputs: Inputs) -> None:
-        """Gives a task to an idle worker."""
-        slot = self._idle.pop()
-        answer, product = slot.actor.run.options(num_returns=2).remote(
+        """Gives a task to a worker: one that trains its group and has room, else an idle one."""
+        group = self._setup.group_of(task, self._device_type) if self._has_lanes else None
+        slot = self._beside_others(task, group) or self._idle.pop()
+        method = slot.actor.run if group is None else slot.actor.run_beside
+        answer, product = method.options(num_returns=2).remote(
             task, inputs.start, inputs.dataset, *inputs.teachers
         )
+        slot.tasks += 1
+        slot.group = group or slot.group
         self._running[answer] = _Given(task_id, slot, product, datetime.now(UTC))
 
     def wait(self, timeout_s: float) -> list[Finished]:
@@ -254,12 +315,31 @@ class RayExecutor:
         if failure is not None:
             beside = self._beside(given, until_now)
             relieved = failure.kind is FailureKind.CUDA_OUT_OF_MEMORY and self._relieve(given.slot)
-        if not relieved:
-            self._idle.append(given.slot)
+        self._leave(given.slot)
         return Finished(
             task_id=given.task_id, product=given.product, device=device, beside=beside,
             relieved=relieved, **report,
         )  # fmt: skip
+
+    def _beside_others(self, task: Task, group: LaneGroup | None) -> _Slot | None:
+        """A worker that can do a task beside what it has; the fullest one, since steps cost the same."""
+        if group is None and (self._idle or isinstance(task, StageTask)):
+            return None
+        slots = {given.slot for given in self._running.values()}
+        fitting = [
+            slot
+            for slot in slots
+            if slot.alive and slot.group and slot.tasks < LANES and group in (None, slot.group)
+        ]
+        return max(fitting, key=lambda slot: slot.tasks, default=None)
+
+    def _leave(self, slot: _Slot) -> None:
+        """Takes a task from a worker, which is idle where that was its last."""
+        slot.tasks -= 1
+        if slot.tasks == 0:
+            slot.group = None
+            if slot.alive:
+                self._idle.append(slot)
 
     def _device(self, slot: _Slot) -> str | None:
         """Where a worker trains; None where it has not said so yet."""
@@ -278,11 +358,19 @@ class RayExecutor:
         )
 
     def _relieve(self, slot: _Slot) -> bool:
-        """Gives up a worker for good, unless it is the last on its device."""
-        others = [*self._idle, *(given.slot for given in self._running.values())]
+        """Gives up a worker for good, unless it is the last on its device.
+
+        Returns:
+            Whether it is given up, now or because of another of its tasks.
+        """
+        if not slot.alive:
+            return True
+        every = [*self._idle, *(given.slot for given in self._running.values())]
+        others = [other for other in every if other is not slot]
         device = self._device(slot)
         if device is None or all(self._device(other) != device for other in others):
             return False
+        slot.alive = False
         self._kill(slot)
         self._slots -= 1
         return True
@@ -294,13 +382,16 @@ class RayExecutor:
     def _lost(self, given: _Given, until_now: tuple[_Given, ...], error: Exception) -> Finished:
         if getattr(error, "_actor_init_failed", False) or "creation task" in str(error):
             raise SweepError(f"a worker could not start: {_last_line(error)}")
-        self._lost_in_a_row += 1
+        exceptions = self._ray.exceptions
+        # An answer that could not be given is no dead worker; with neighbours, it goes on.
+        gone = given.slot.tasks == 1 or not isinstance(error, exceptions.RayTaskError)
+        first_news = gone and given.slot.alive
+        self._lost_in_a_row += first_news
         if self._lost_in_a_row > MAX_LOST_IN_A_ROW:
             raise SweepError(
                 f"{self._lost_in_a_row} workers died one after the other; the last said: "
                 f"{_last_line(error)}"
             )
-        exceptions = self._ray.exceptions
         if isinstance(error, exceptions.OutOfMemoryError):
             kind = FailureKind.HOST_OUT_OF_MEMORY
         elif isinstance(error, exceptions.RayTaskError):
@@ -308,8 +399,11 @@ class RayExecutor:
         else:
             kind = FailureKind.WORKER_LOST
         beside = self._beside(given, until_now)
-        self._kill(given.slot)
-        self._idle.append(self._new_worker())
+        if first_news:
+            given.slot.alive = False
+            self._kill(given.slot)
+            self._idle.append(self._new_worker())
+        self._leave(given.slot)
         failure = Failure(kind, f"{type(error).__name__}: {error}".strip(), str(error))
         return Finished(
             given.task_id, None, None, failure, "unknown", "unknown", given.at, datetime.now(UTC),
@@ -354,7 +448,7 @@ class RayExecutor:
         if room == 0:
             wanted = f"{gpus:g} of a GPU" if gpus else "one CPU"
             raise SweepError(f"no node of the cluster has {wanted} for a trial")
-        actor = self._ray.remote(Worker).options(
+        actor = self._ray.remote(LaneWorker if self._has_lanes else Worker).options(
             num_cpus=cpus, num_gpus=gpus, max_restarts=0, max_task_retries=0
         )
         return actor, min(room, workers or room)
