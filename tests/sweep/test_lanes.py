@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import data
 import models
@@ -18,15 +19,18 @@ from data import catalog as datasets
 from models import catalog as networks
 from models.home import Dense
 from sweep.cells import demand
-from sweep.execution.base import WorkerSetup
+from sweep.execution.base import Inputs, WorkerSetup
 from sweep.execution.local import LocalExecutor
-from sweep.execution.ray import RayExecutor
+from sweep.execution.ray import LaneWorker, RayExecutor
 from sweep.run import run
 from sweep.service import Where, executor, run_study
 from sweep.store import Store
 from sweep.study import Study, load_study
 from tests.sweep.executors import AnyOrder, Losses
 from tests.sweep.tiny import science
+from trials.engine import LANES
+from trials.lanes import Lanes
+from trials.task import StageTask
 
 CPU: dict[str, Any] = {"gpus_per_trial": 0.0, "engine": "lanes"}
 TRIALS, EPOCHS = 2 * (1 + 1 + 2 * 4), 12
@@ -238,9 +242,6 @@ def test_a_worker_that_dies_loses_all_its_stages_once(undisturbed: Store, tmp_pa
 
 def test_a_stage_that_cannot_begin_fails_alone() -> None:
     specs = [cell.spec for cell in demand(study(), None).todo.values() if cell.role == "baseline"]
-    from sweep.execution.base import Inputs
-    from trials.task import StageTask
-
     workers = LocalExecutor(WorkerSetup(gpus=0.0, engine="lanes"))
     for number, spec in enumerate(specs):
         start = b"no snapshot" if number == 0 else None
@@ -250,3 +251,44 @@ def test_a_stage_that_cannot_begin_fails_alone() -> None:
     assert ended["0"].failure is not None
     assert "not a snapshot" in ended["0"].failure.message
     assert ended["1"].failure is None
+
+
+class CrampedLanes(LaneWorker):
+    """A worker whose device has no memory for what three do side by side, the first time."""
+
+    def __init__(self, setup: WorkerSetup) -> None:
+        super().__init__(setup)
+        step, marker = Lanes.step, Path(os.environ["CRAMPED"])
+
+        def cramped(lanes: Lanes) -> None:
+            if lanes.free <= LANES - 3 and not marker.exists():
+                marker.touch()
+                lanes._replay = _no_memory
+            step(lanes)
+
+        Lanes.step = cramped  # type: ignore[method-assign]
+
+
+def _no_memory(_: object) -> torch.Tensor:
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_memory_that_runs_out_in_lanes_loses_nothing(
+    undisturbed: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweep.execution.ray.LaneWorker", CrampedLanes)
+    monkeypatch.setenv("CRAMPED", str(tmp_path / "ran out"))
+    store = Store(tmp_path / "results")
+    with executor(Where(workers=2, **CPU)) as workers, store.writing():
+        summary = run(demand(study(), store), store, workers)
+        # Both workers are on one device, this machine's CPU: one was given up.
+        assert workers.free == workers.slots == 1
+    assert (summary.done, summary.exit_status) == (TRIALS, 0)
+    rows, _ = store.attempts.read(["stage_key", "status", "kind"])
+    failed = [row for row in rows.to_pylist() if row["kind"] is not None]
+    kinds = {row["kind"] for row in failed}
+    assert "cuda_out_of_memory" in kinds
+    assert kinds <= {"cuda_out_of_memory", "worker_lost"}
+    assert {row["status"] for row in failed} == {"retried"}
+    assert len({row["stage_key"] for row in failed}) >= 3
+    assert_same(store, undisturbed)
