@@ -373,3 +373,29 @@ def test_steps_are_shared_time(base: TrialSpec) -> None:
     finish(lanes)
     for lane in found:
         assert 0 < lane.shared_s < lane.result().snapshot.progress.wall_s / 3
+
+
+def _tensors(owner: object) -> dict[str, int]:
+    """Where the tensors of an object, and of those it holds, begin in memory."""
+    found: dict[str, int] = {}
+    for name, value in vars(owner).items():
+        inner = value if isinstance(value, dict) else {"": value}
+        for key, item in inner.items():
+            if isinstance(item, Tensor):
+                found[f"{type(owner).__name__}.{name}.{key}"] = item.data_ptr()
+    return found
+
+
+def test_what_a_step_reads_stays_where_it_is() -> None:
+    # A captured graph is replayed on the memory it was captured with.
+    dataset, trials = TASKS["classification, Adam"]
+    specs = [made.on(dataset) for made in trials.values()]
+    lanes = Lanes(specs[0], load(specs[0].data))
+    parts = (lanes._network, lanes._optimizer, lanes._objectives, lanes._bits, lanes)
+    before = {name: where for part in parts for name, where in _tensors(part).items()}
+    assert len(before) >= 13
+    for spec in specs:
+        join(lanes, spec)
+        lanes.step()
+    finish(lanes)
+    assert {name: where for part in parts for name, where in _tensors(part).items()} == before
