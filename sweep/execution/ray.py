@@ -133,7 +133,8 @@ class LaneWorker(Worker):
             return self.run(task, start, dataset, *teachers)
         began = datetime.now(UTC)
         try:
-            self._workshop.adopt(task.data, dataset)
+            if dataset is not None:
+                self._workshop.adopt(task.data, dataset)
             member = self._crew.join(task, start, teachers)
             while not member.ended:
                 self._crew.step()

@@ -212,8 +212,7 @@ def _kill_a_worker(workers: RayExecutor, killed: list[int]) -> None:
     while time.monotonic() < deadline:
         full = [g.slot for g in list(workers._running.values()) if g.slot.tasks >= 3]
         if full:
-            # `device` answers between two epochs: the worker is in the middle of its stages.
-            ray.get(full[0].actor.device.remote())
+            # It answers between two epochs: the worker is in the middle of its stages.
             pid = ray.get(full[0].actor.__ray_call__.remote(lambda _: os.getpid()))
             killed.append(pid)
             os.kill(pid, signal.SIGKILL)
