@@ -17,6 +17,7 @@ from torch import Tensor
 
 from data import catalog, store
 from data.catalog import Task
+from data.shared import aligned
 from data.spec import DataSpec
 from data.standardise import Standardiser
 from data.stratify import random_keys, stratified_order
@@ -223,4 +224,4 @@ def _classes(targets: dict[str, NDArray[Any]]) -> dict[str, Tensor]:
 def _table(values: dict[str, NDArray[Any]]) -> dict[str, Tensor]:
     """Standardises float64 tables by the training rows, float32 ``[n, columns]``."""
     standardise = Standardiser.fit(values["train"])
-    return {name: torch.from_numpy(standardise(rows)) for name, rows in values.items()}
+    return {name: aligned(torch.from_numpy(standardise(rows))) for name, rows in values.items()}

@@ -42,7 +42,7 @@ def share(loaded: LoadedData) -> SharedData:
 
 
 def adopt(shared: SharedData) -> LoadedData:
-    """The dataset of shared arrays, without copying: its tensors must not be written to."""
+    """The dataset of shared arrays, as `read_only_tensor` gives them: not to be written to."""
     from data.load import LoadedData, Split
 
     given: dict[str, Any] = {**shared.about, **dict.fromkeys(SPLITS)}
@@ -52,10 +52,23 @@ def adopt(shared: SharedData) -> LoadedData:
 
 
 def read_only_tensor(array: NDArray[Any]) -> Tensor:
-    """A tensor on the memory of an array that other processes may read; not to be written to."""
+    """A tensor on the memory of an array that other processes may read; not to be written to.
+
+    Numbers that are not `aligned` are copied; large arrays in Ray's object store are.
+    """
     import torch
 
     with warnings.catch_warnings():
         # torch knows no read-only tensors and says so.
         warnings.simplefilter("ignore", UserWarning)
-        return torch.from_numpy(np.ascontiguousarray(array))
+        return aligned(torch.from_numpy(np.ascontiguousarray(array)))
+
+
+def aligned(tensor: Tensor) -> Tensor:
+    """The same tensor, at a multiple of 64 bytes if it holds floating-point numbers.
+
+    Matrix products of a CPU round differently elsewhere, and a result must not depend on where its
+    data happened to lie.
+    """
+    well = tensor.data_ptr() % 64 == 0 or not tensor.is_floating_point()
+    return tensor if well else tensor.clone()

@@ -6,15 +6,23 @@ stream that the caller reseeds, for example each epoch, so masks are a function 
 """
 
 import math
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 from torch import Tensor, nn
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 _LEVELS = 1 << 16
 _INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def words_for(units: int) -> int:
+    """Words of 64 bits that hold a number of 16 for each of some units."""
+    return -(-units // 4)
 
 
 class DropoutStream:
@@ -36,16 +44,17 @@ class DropoutStream:
             raise ValueError(f"key = {key}: must be 0 or more")
         self._bits = np.random.SFC64(np.random.SeedSequence(key))
 
+    def raw(self, words: int) -> "NDArray[np.uint64]":
+        """The next words of 64 random bits, shape `(words,)`."""
+        return self._bits.random_raw(words)
+
     def keep(self, units: int, threshold: int) -> Tensor:
         """Which units to keep, each with probability `1 - threshold / 65536`.
 
         Returns:
             Zeros and ones, int8, shape `(units,)`.
         """
-        raw = cast(
-            "np.ndarray[tuple[int], np.dtype[np.uint64]]", self._bits.random_raw(-(-units // 4))
-        )
-        kept = raw.view(np.uint16)[:units] >= threshold
+        kept = self.raw(words_for(units)).view(np.uint16)[:units] >= threshold
         return torch.from_numpy(kept.view(np.int8))
 
 
@@ -77,6 +86,8 @@ class Dropout(nn.Module):
 
     Attributes:
         p: probability that a unit is dropped.
+        threshold: the same of 65536: a unit is dropped where a random number of 16 bits is below.
+        scale: of the units that are kept.
         stream: where masks come from; shared between layers, not part of the state dict.
     """
 
@@ -94,16 +105,16 @@ class Dropout(nn.Module):
             raise ValueError(f"p = {p}: must be at least 0 and below 1")
         self.p = p
         self.stream: DropoutStream | None = None
-        self._threshold = round(p * _LEVELS)
-        self._scale = _LEVELS / (_LEVELS - self._threshold)
+        self.threshold = round(p * _LEVELS)
+        self.scale = _LEVELS / (_LEVELS - self.threshold)
 
     def forward(self, x: Tensor) -> Tensor:
         """Drops units of `x`, of any shape."""
         stream = self._stream_for(x)
         if stream is None:
-            return F.dropout(x, self.p, self.training and self._threshold > 0)
-        kept = stream.keep(x.numel(), self._threshold).view(x.shape)
-        return x * kept.to(x.dtype).mul_(self._scale)
+            return F.dropout(x, self.p, self.training and self.threshold > 0)
+        kept = stream.keep(x.numel(), self.threshold).view(x.shape)
+        return x * kept.to(x.dtype).mul_(self.scale)
 
     def after(self, dense: nn.Linear, x: Tensor) -> Tensor:
         """A dense layer, ReLU and this dropout, up to rounding as one after the other.
@@ -124,14 +135,14 @@ class Dropout(nn.Module):
         if stream is None:
             out = self(torch.relu_(dense(x)))
         else:
-            units = F.linear(x, dense.weight * self._scale, dense.bias * self._scale)
-            kept = stream.keep(units.numel(), self._threshold).view(units.shape)
+            units = F.linear(x, dense.weight * self.scale, dense.bias * self.scale)
+            kept = stream.keep(units.numel(), self.threshold).view(units.shape)
             out = _PositiveAndKept.apply(units, kept)
         return out
 
     def _stream_for(self, x: Tensor) -> DropoutStream | None:
         """The stream where it is to be drawn from."""
-        drops = self.training and self._threshold > 0
+        drops = self.training and self.threshold > 0
         return self.stream if drops and x.device.type == "cpu" else None
 
     def extra_repr(self) -> str:

@@ -112,13 +112,20 @@ class MLP(nn.Module):
         self._depth = len(hidden) + 1
         self._dropouts = dropouts
 
+    def layers(self) -> list[tuple[nn.Linear, Dropout | None]]:
+        """Each dense layer, the last one included, with the dropout that follows its ReLU."""
+        return [
+            (
+                getattr(self, f"fc{number}"),
+                getattr(self, f"dropout{number}") if number <= self._dropouts else None,
+            )
+            for number in range(1, self._depth + 1)
+        ]
+
     def forward(self, x: Tensor) -> Tensor:
         """Predictions `(batch, outputs)` of inputs `(batch, features)`."""
-        for number in range(1, self._depth):
-            dense = getattr(self, f"fc{number}")
-            if number <= self._dropouts:
-                x = getattr(self, f"dropout{number}").after(dense, x)
-            else:
-                x = torch.relu_(dense(x))
-        prediction: Tensor = getattr(self, f"fc{self._depth}")(x)
+        *hidden, (last, _) = self.layers()
+        for dense, dropout in hidden:
+            x = torch.relu_(dense(x)) if dropout is None else dropout.after(dense, x)
+        prediction: Tensor = last(x)
         return prediction

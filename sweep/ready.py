@@ -46,3 +46,28 @@ class Ready:
                 self._leaving.pop()
                 return key
         return self._ending.pop()[1] if self._ending else None
+
+    def pop_fitting(
+        self, fits: Callable[[str], bool], has_room: Callable[[str], bool]
+    ) -> str | None:
+        """Takes the next stage to start among those that fit somewhere.
+
+        Args:
+            fits: whether a stage does.
+            has_room: as for `pop`.
+
+        Returns:
+            Its key; None where there is none.
+        """
+        found: tuple[int, str] | None = None
+        for stack, leaves in ((self._leaving, True), (self._ending, False)):
+            for entry in reversed(stack):
+                if found is not None and entry < found:
+                    break
+                if fits(entry[1]) and (not leaves or has_room(entry[1])):
+                    found = entry
+                    break
+        if found is None:
+            return None
+        (self._leaving if found in self._leaving else self._ending).remove(found)
+        return found[1]

@@ -30,6 +30,7 @@ from sweep.selection import Candidate, choose_teacher
 from sweep.snapshots import DURABLE_EVERY_S, Snapshots
 from sweep.store import Store, write_atomically
 from sweep.summary import RunSummary, run_row
+from trials.engine import LaneGroup, lane_group
 from trials.spec import TeacherRule
 from trials.task import ChosenTeacher, Measures, StageOutcome, StageTask, TrialResult
 
@@ -290,11 +291,12 @@ class _Run:
             if due <= now:
                 self._release_again(key)
         self._later = [(due, key) for due, key in self._later if due > now]
-        while self._executor.free > 0 and not self._ending:
-            if self._preparing.waiting:
+        while not self._ending:
+            free, joinable = self._executor.free > 0, self._executor.joinable
+            if self._preparing.waiting and (free or joinable):
                 self._running[self._preparing.submit_next()] = time.monotonic()
                 continue
-            ready = self._ready.pop(self._snapshots.has_room, idle=not self._running)
+            ready = self._next_ready(free, joinable)
             if ready is None:
                 return
             if ready in self._settled or ready in self._running:
@@ -303,6 +305,17 @@ class _Run:
                 self._submit(self._plan.stages[ready])
             else:
                 self._train_again(self._plan.stages[ready].parent)
+
+    def _next_ready(self, free: bool, joinable: frozenset[LaneGroup]) -> str | None:
+        """The next stage for a free worker, else for one that has a lane for it."""
+        if free:
+            return self._ready.pop(self._snapshots.has_room, idle=not self._running)
+        if not joinable:
+            return None
+        return self._ready.pop_fitting(
+            lambda key: lane_group(self._plan.stages[key].spec) in joinable,
+            self._snapshots.has_room,
+        )
 
     def _train_again(self, key: str | None) -> None:
         """A snapshot is lost: the stage that left it runs again, and releases those that need it."""
@@ -366,7 +379,7 @@ class _Run:
         if self._running.pop(finished.task_id, None) is None:
             return
         elapsed = finished.elapsed_s
-        self._busy_s += elapsed
+        self._busy_s += finished.busy_s
         if self._preparing.is_ours(finished.task_id):
             self._prepared(finished)
             return
@@ -624,7 +637,8 @@ class _Run:
             for key, began in self._running.items()
             if key in self._plan.stages and key not in self._settled
         ]
-        return self._pace.remaining_s(self._settled.left, spent, self._executor.slots)
+        at_a_time = max(self._executor.slots, len(spent))  # more, where some are side by side
+        return self._pace.remaining_s(self._settled.left, spent, at_a_time)
 
     def _running_trials(self) -> list[str]:
         return [key for key in self._running if key in self._cells]

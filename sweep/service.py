@@ -56,7 +56,7 @@ class Where:
             cluster's object store.
         durable_every_s: seconds of training after which a snapshot is put on disk, so that no more
             than that is lost with a node.
-        engine: how training steps are executed; None takes that of the device. Part of the
+        engine: how training steps are executed, see `trials.engine.engine_for`. Part of the
             numerics class of a result.
     """
 

@@ -58,6 +58,8 @@ def trials_at_a_time(footprints: Sequence[Footprint], cores: int) -> int:
 def footprint(spec: TrialSpec, workshop: "Workshop") -> Footprint:
     """Trains a little of a trial, without a teacher, on a device that nothing else uses.
 
+    One in a lane takes what all lanes of its process do.
+
     Args:
         spec: which data, network and recipe.
         workshop: on a CUDA device.
@@ -70,11 +72,13 @@ def footprint(spec: TrialSpec, workshop: "Workshop") -> Footprint:
     loaded = workshop.dataset(spec.data)
     epochs = max(2, math.ceil(STEPS / steps_per_epoch(spec.recipe, len(loaded.train.y))))
     alone = replace(spec, schedule=(Segment(epochs),))
-    train(alone.shortened(1), loaded, {}, device=device)  # libraries set themselves up
+    engine = workshop.engine_of(alone)
+    # Libraries set themselves up.
+    train(alone.shortened(1), loaded, {}, device=device, engine=engine)
     torch.cuda.synchronize(device)
     began = time.perf_counter()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
-        train(alone, loaded, {}, device=device)
+        train(alone, loaded, {}, device=device, engine=engine)
         torch.cuda.synchronize(device)
     elapsed = time.perf_counter() - began
     computed = sum(event.self_device_time_total for event in profile.key_averages()) / 1e6

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trials.engine import Engine, engine_for
+from trials.engine import Engine, plain_engine
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 """Settings of the GNU C library's `mallopt`, numbered as in its `malloc.h`."""
@@ -60,7 +60,7 @@ def configure() -> None:
 
 
 def numerics_class(device: torch.device, engine: Engine | None = None) -> NumericsClass:
-    """The numerics class of this process on a device; None stands for the device's engine."""
+    """The numerics class of this process on a device; None: that of trials not in lanes."""
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
         capability = "sm_" + "".join(map(str, torch.cuda.get_device_capability(device)))
@@ -68,7 +68,7 @@ def numerics_class(device: torch.device, engine: Engine | None = None) -> Numeri
         name = _cpu_name()
         capability = torch.backends.cpu.get_cpu_capability()
     return NumericsClass(
-        name, capability, torch.__version__, np.__version__, engine or engine_for(device.type)
+        name, capability, torch.__version__, np.__version__, engine or plain_engine(device.type)
     )
 
 

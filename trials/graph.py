@@ -17,7 +17,8 @@ WARM_UP = 3
 """Steps before a capture, in which libraries set themselves up; their effect is undone."""
 
 Step = Callable[[Tensor | None], Tensor]
-"""Trains on the rows with these indices (None: on all) and returns the loss, shape `()`."""
+"""Trains on the rows with these indices (None: on all) and returns the loss, shape `()`, or
+those of several trainings."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ outputs for a dataset. Datasets and outputs that one worker has made are handed 
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -19,11 +19,13 @@ from torch import Tensor, nn
 import data
 from data.load import LoadedData, load
 from data.shared import SharedData, adopt, read_only_tensor, share
+from trials.course import Trained
 from trials.device import NumericsClass, numerics_class, peak_memory_bytes, reset_peak_memory
 from trials.engine import Engine, engine_for
 from trials.evaluate import Evaluation, evaluate, outputs
 from trials.metrics import ClassificationMetrics, RegressionMetrics
 from trials.snapshot import Snapshot
+from trials.spec import TrialSpec
 from trials.task import (
     EvaluateOutcome,
     EvaluateTask,
@@ -81,16 +83,25 @@ class Workshop:
             device_share: the part of the device that one trial is charged for.
             kept_datasets: datasets held in memory at a time.
             kept_teachers: teachers whose outputs are held in memory at a time.
-            engine: how training steps are executed; None takes that of the device.
+            engine: how training steps are executed, see `trials.engine.engine_for`.
         """
         self.device = device
         self.device_share = device_share
-        self.engine = engine or engine_for(device.type)
-        self.numerics: NumericsClass = numerics_class(device, self.engine)
+        self._engine = engine
+        asked = None if engine == "lanes" else engine
+        self.numerics: NumericsClass = numerics_class(device, asked)
         self._data_dir = data_dir
         self._datasets: _Recent[data.DataSpec, LoadedData] = _Recent(kept_datasets)
         self._offered: _Recent[data.DataSpec, SharedData] = _Recent(kept_datasets)
         self._teachers: _Recent[tuple[str, data.DataSpec], Tensor] = _Recent(kept_teachers)
+
+    def engine_of(self, spec: TrialSpec) -> Engine:
+        """How the training steps of a trial are executed here."""
+        return engine_for(self.device.type, spec, self._engine)
+
+    def numerics_of(self, spec: TrialSpec) -> NumericsClass:
+        """Where a trial has the bits that it has here."""
+        return replace(self.numerics, engine=self.engine_of(spec))
 
     def adopt(self, spec: data.DataSpec, shared: SharedData) -> None:
         """Offers a dataset that another worker loaded, for when it is asked for."""
@@ -175,82 +186,135 @@ def run_stage(
         teachers: the outputs of the teachers that `task.teachers` names.
         workshop: what the worker keeps.
     """
-    began, processor_began = time.perf_counter(), time.process_time()
-    device = workshop.device
-    reset_peak_memory(device)
-    spec = task.spec
-    loaded = workshop.dataset(spec.data)
-    outputs_of = {t.trial_id: workshop.teacher_outputs(t, spec.data) for t in teachers}
-    by_rule = {rule_key: outputs_of[chosen] for rule_key, chosen in task.teachers.items()}
-    before = Snapshot.from_bytes(start) if start is not None else None
+    reset_peak_memory(workshop.device)
+    begun = BegunStage(task, start, teachers, workshop)
     trained = train(
-        spec,
-        loaded,
-        by_rule,
-        start=before,
-        device=device,
+        task.spec,
+        begun.loaded,
+        begun.teachers,
+        start=begun.start,
+        device=workshop.device,
         observe_every=task.measures.every_epochs,
-        observer=lambda epoch, model: _observe(epoch, model, loaded),
+        observer=begun.observe,
         pause_after_s=task.pause_after_s,
-        engine=workshop.engine,
+        engine=workshop.engine_of(task.spec),
     )
-    state, progress = trained.snapshot, trained.snapshot.progress
-    result = None
-    diverged = progress.diverged_epoch is not None
-    stopped_epoch = state.early_stop.stopped_epoch
-    ended_early = diverged or stopped_epoch is not None
-    paused = state.epoch < spec.epochs and not ended_early
-    ends_trial = ended_early or (task.ends_trial and not paused)
-    if ends_trial:
-        evaluate_began = time.perf_counter()
-        test, validation = (
-            (None, None) if diverged else _final(trained.model, loaded, task.measures.fgsm_epsilons)
-        )
-        if test is not None and not (_finite(test) and (validation is None or _finite(validation))):
-            test, validation, diverged = None, None, True
-        evaluate_s = time.perf_counter() - evaluate_began
-        stage_s = time.perf_counter() - began
-        processor_s = time.process_time() - processor_began
-        result = TrialResult(
-            status="diverged" if diverged else "done",
-            metric_name="accuracy" if loaded.task == "classification" else "mse",
-            **_figures(test, validation),
-            train_loss=progress.train_loss,
-            train_loss_step=progress.train_loss_step,
-            steps_per_epoch=steps_per_epoch(spec.recipe, len(loaded.train.y)),
-            curve=progress.curve,
-            epochs_run=state.epoch,
+    return begun.end(trained)
+
+
+class BegunStage:
+    """A stage whose inputs are there and whose training is someone else's.
+
+    Attributes:
+        task: what to do.
+        loaded: its data, on the device.
+        teachers: outputs for the training rows, by the key of the teacher's rule.
+        start: what to go on from.
+    """
+
+    def __init__(
+        self,
+        task: StageTask,
+        start: bytes | None,
+        teachers: Sequence[TeacherOutputs],
+        workshop: Workshop,
+    ) -> None:
+        """Reads what a stage is given; see `run_stage`."""
+        self._began, self._processor_began = time.perf_counter(), time.process_time()
+        self._workshop = workshop
+        self.task = task
+        self.loaded = workshop.dataset(task.spec.data)
+        outputs_of = {t.trial_id: workshop.teacher_outputs(t, task.spec.data) for t in teachers}
+        self.teachers = {rule: outputs_of[chosen] for rule, chosen in task.teachers.items()}
+        self.start = Snapshot.from_bytes(start) if start is not None else None
+        self._read_s = time.perf_counter() - self._began
+
+    def observe(self, epoch: int, model: nn.Module) -> dict[str, float | int | str]:
+        """What the curve has of an epoch."""
+        split = "test" if self.loaded.validation is None else "validation"
+        metrics = _evaluate(model, self.loaded, split).metrics
+        return {"epoch": epoch, "split": split, "metric": metrics.metric, "loss": metrics.loss}
+
+    def end(self, trained: Trained, shared_s: float | None = None) -> StageOutcome:
+        """Evaluates the trial that ends with the stage, if one does.
+
+        Args:
+            trained: what its training left.
+            shared_s: seconds that its training had of the device, where it shared it with others
+                of this worker; None: all the time since the stage began.
+        """
+        ended_training = time.perf_counter()
+        task, spec, workshop = self.task, self.task.spec, self._workshop
+        device, loaded = workshop.device, self.loaded
+        state, progress = trained.snapshot, trained.snapshot.progress
+        result = None
+        diverged = progress.diverged_epoch is not None
+        stopped_epoch = state.early_stop.stopped_epoch
+        ended_early = diverged or stopped_epoch is not None
+        paused = state.epoch < spec.epochs and not ended_early
+        ends_trial = ended_early or (task.ends_trial and not paused)
+        if ends_trial:
+            evaluate_began = time.perf_counter()
+            test, validation = (
+                (None, None)
+                if diverged
+                else _final(trained.model, loaded, task.measures.fgsm_epsilons)
+            )
+            if test is not None and not (
+                _finite(test) and (validation is None or _finite(validation))
+            ):
+                test, validation, diverged = None, None, True
+            evaluate_s = time.perf_counter() - evaluate_began
+            stage_s = time.perf_counter() - self._began
+            processor_s = time.process_time() - self._processor_began
+            if shared_s is not None:
+                device_s = (self._read_s + shared_s + evaluate_s) * workshop.device_share
+            elif device.type == "cpu":
+                device_s = processor_s
+            else:
+                device_s = stage_s * workshop.device_share
+            result = TrialResult(
+                status="diverged" if diverged else "done",
+                metric_name="accuracy" if loaded.task == "classification" else "mse",
+                **_figures(test, validation),
+                train_loss=progress.train_loss,
+                train_loss_step=progress.train_loss_step,
+                steps_per_epoch=steps_per_epoch(spec.recipe, len(loaded.train.y)),
+                curve=progress.curve,
+                epochs_run=state.epoch,
+                diverged_epoch=progress.diverged_epoch,
+                stopped_epoch=stopped_epoch,
+                best_epoch=state.early_stop.best_epoch,
+                teacher_trial_ids=_teachers_until(task, state.epoch),
+                wall_s=progress.wall_s + evaluate_s,
+                train_s=progress.wall_s,
+                evaluate_s=evaluate_s,
+                stage_s=stage_s,
+                device_s=device_s,
+                peak_memory_bytes=peak_memory_bytes(device),
+                device_name=workshop.numerics.device,
+                numerics_class=str(workshop.numerics_of(spec)),
+                data_fingerprint=loaded.fingerprint,
+                finished_at=datetime.now(UTC),
+            )
+        goes_on = paused or (task.hand_over and progress.diverged_epoch is None)
+        snapshot = state.to_bytes() if goes_on else None
+        keeps = task.keep_weights and ends_trial and not diverged
+        weights = to_bytes(state.result) if keeps else None
+        ending_s = time.perf_counter() - ended_training
+        return StageOutcome(
+            key=task.key,
+            epoch=state.epoch,
             diverged_epoch=progress.diverged_epoch,
-            stopped_epoch=stopped_epoch,
-            best_epoch=state.early_stop.best_epoch,
-            teacher_trial_ids=_teachers_until(task, state.epoch),
-            wall_s=progress.wall_s + evaluate_s,
+            result=result,
+            paused=paused,
+            weights=weights,
+            product=snapshot,
+            product_bytes=len(snapshot or b""),
             train_s=progress.wall_s,
-            evaluate_s=evaluate_s,
-            stage_s=stage_s,
-            device_s=(processor_s if device.type == "cpu" else stage_s * workshop.device_share),
-            peak_memory_bytes=peak_memory_bytes(device),
-            device_name=workshop.numerics.device,
-            numerics_class=str(workshop.numerics),
-            data_fingerprint=loaded.fingerprint,
-            finished_at=datetime.now(UTC),
+            stopped_epoch=stopped_epoch,
+            worker_s=None if shared_s is None else self._read_s + shared_s + ending_s,
         )
-    goes_on = paused or (task.hand_over and progress.diverged_epoch is None)
-    snapshot = state.to_bytes() if goes_on else None
-    return StageOutcome(
-        key=task.key,
-        epoch=state.epoch,
-        diverged_epoch=progress.diverged_epoch,
-        result=result,
-        paused=paused,
-        weights=(
-            to_bytes(state.result) if task.keep_weights and ends_trial and not diverged else None
-        ),
-        product=snapshot,
-        product_bytes=len(snapshot or b""),
-        train_s=progress.wall_s,
-        stopped_epoch=stopped_epoch,
-    )
 
 
 def _teachers_until(task: StageTask, epoch: int) -> tuple[str, ...]:
@@ -271,12 +335,6 @@ def _evaluate(
         high=loaded.input_high,
         epsilons=epsilons,
     )
-
-
-def _observe(epoch: int, model: nn.Module, loaded: LoadedData) -> dict[str, float | int | str]:
-    split = "test" if loaded.validation is None else "validation"
-    metrics = _evaluate(model, loaded, split).metrics
-    return {"epoch": epoch, "split": split, "metric": metrics.metric, "loss": metrics.loss}
 
 
 def _final(

@@ -188,6 +188,8 @@ class StageOutcome:
         product_bytes: its size.
         train_s: seconds of training in the whole path up to here.
         stopped_epoch: the epoch after which the early-stop rule ended the training.
+        worker_s: seconds of its worker's time, where the worker did other stages at the same time;
+            None: all of the time that it took.
     """
 
     key: str
@@ -200,6 +202,7 @@ class StageOutcome:
     product_bytes: int = 0
     train_s: float = 0.0
     stopped_epoch: int | None = None
+    worker_s: float | None = None
 
     @property
     def ended_early(self) -> bool:

@@ -1,69 +1,43 @@
-"""The one training loop: minibatch or full batch, any schedule, from any epoch boundary.
+"""Training: minibatch or full batch, any schedule, from any epoch boundary.
 
-A step splits its batch into row blocks that stay in the processor's cache and adds up their
-gradients, so a full batch of 16,512 rows is trained as fast as its arithmetic allows; blocks have
-a fixed size, which is part of the numerics. Losses, and the validation figures that a recipe
-watches, are collected on the device and read once an epoch.
+A training remembers what its `trials.course.Course` does, here as in lanes (`trials.lanes`); here
+it has its steps for itself. A step splits its batch into row blocks that stay in the processor's
+cache and adds up their gradients, so a full batch of 16,512 rows is trained as fast as its
+arithmetic allows; blocks have a fixed size, which is part of the numerics. Losses, and the
+validation figures that a recipe watches, are collected on the device and read once an epoch.
 """
 
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-import models.initialise
-from data.catalog import Task
 from data.load import LoadedData
 from models.layers import DropoutStream, attach_streams
-from trials import early_stop, learning_rate, metrics
-from trials.early_stop import StopState
+from trials.course import (
+    BLOCK_ROWS,
+    Course,
+    Observer,
+    Points,
+    Trained,
+    build_model,
+    validation_figures,
+)
 from trials.engine import Engine, engine_for
-from trials.evaluate import outputs as outputs_of
 from trials.graph import GraphedStep, Step
-from trials.learning_rate import PlateauState
+from trials.lanes import train_alone
 from trials.losses import objective_loss
 from trials.optimizers import Optimizer, build_optimizer
-from trials.snapshot import Progress, Snapshot
+from trials.snapshot import Snapshot
 from trials.spec import Monitor, Objective, Precision, Recipe, TrialSpec
 from trials.streams import stream_key
 
-BLOCK_ROWS = 4128
-"""Rows of a block of a full batch; the gradient is their sum in this order."""
-
 LOSS_WINDOW = 100
 """Minibatches whose mean is one point of the training-loss curve, as the home study records it."""
-
-Observer = Callable[[int, nn.Module], dict[str, float | int | str]]
-"""Called after an epoch with the number of epochs done; its answer is kept in the curve."""
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A network after its training, with the snapshot it can go on from.
-
-    Where the recipe restores the best epoch, the network is that of the best epoch, and the
-    snapshot that of the last.
-    """
-
-    model: nn.Module
-    snapshot: Snapshot
-
-
-def build_model(spec: TrialSpec, loaded: LoadedData) -> nn.Module:
-    """The network of a trial before its first step, on the CPU."""
-    return models.initialise.build(
-        spec.data.name,
-        spec.recipe.model,
-        loaded.input_shape,
-        loaded.outputs,
-        spec.recipe.init,
-        stream_key(spec.seed, "init"),
-    )
 
 
 def steps_per_epoch(recipe: Recipe, rows: int) -> int:
@@ -96,7 +70,7 @@ def train(
             keeps the figures of every epoch in the curve.
         pause_after_s: seconds after which it ends at the next epoch boundary, before the end of
             the schedule; None for no limit. What goes on from its snapshot is the same training.
-        engine: how steps are executed; None takes that of the device.
+        engine: how steps are executed, see `trials.engine.engine_for`.
 
     Returns:
         The network and the snapshot at the end. Where the loss stopped being finite the training
@@ -109,25 +83,22 @@ def train(
     """
     device = device or torch.device("cpu")
     loaded = loaded.to(device)
+    course = Course(
+        spec, loaded.task, start,
+        observe_every=observe_every, observer=observer, pause_after_s=pause_after_s,
+    )  # fmt: skip
+    chosen = engine_for(device.type, spec, engine)
+    if chosen == "lanes":
+        return train_alone(course, loaded, teachers, start)
     model = build_model(spec, loaded).to(device)
     optimizer = build_optimizer(spec.recipe, model)
     stream = DropoutStream()
     attach_streams(model, stream)
-    epoch = 0
-    progress, plateau, stop, best = Progress(), PlateauState(), StopState(), {}
     if start is not None:
-        if start.epoch > spec.epochs:
-            raise ValueError(f"snapshot of epoch {start.epoch} is past the end, {spec.epochs}")
         model.load_state_dict(start.model)
         optimizer.load(start.optimizer)
-        epoch, progress = start.epoch, start.progress
-        plateau, stop, best = start.plateau, start.early_stop, start.best
     model.train()
 
-    objectives = [s.objective for s in spec.schedule for _ in range(s.epochs)]
-    losses, loss_steps = list(progress.train_loss), list(progress.train_loss_step)
-    curve = list(progress.curve)
-    steps, wall_s, diverged = progress.steps, progress.wall_s, progress.diverged_epoch
     recipe = spec.recipe
     blocked = recipe.batch_size is None and not _has_batch_statistics(model)
     window = min(LOSS_WINDOW, steps_per_epoch(recipe, len(loaded.train.y)))
@@ -135,12 +106,11 @@ def train(
     rng_devices = [] if on_cpu else [device]
     # `torch.manual_seed` is for all devices; where none is in use that takes long, 0.1 ms.
     seed_generators = torch.default_generator.manual_seed if on_cpu else torch.manual_seed
-    steps_of = _Steps(model, optimizer, loaded, recipe, blocked, engine or engine_for(device.type))
-    entered = time.perf_counter()
-    while epoch < spec.epochs and diverged is None and stop.stopped_epoch is None:
+    steps_of = _Steps(model, optimizer, loaded, recipe, blocked, chosen)
+    while course.goes_on:
         began = time.perf_counter()
-        objective = objectives[epoch]
-        optimizer.learning_rate = learning_rate.at_epoch(recipe, epoch, plateau)
+        epoch, objective = course.epoch, course.objective
+        optimizer.learning_rate = course.learning_rate
         stream.reseed(stream_key(spec.seed, "dropout", epoch))
         targets = [teachers[rule.key] for rule in objective.rules]
         with torch.random.fork_rng(devices=rng_devices):
@@ -153,54 +123,8 @@ def train(
                 window=window,
                 validate=recipe.watches_validation,
             )
-        losses += points.recorded
-        loss_steps += [steps + within for within in points.recorded_step]
-        steps += points.steps
-        epoch += 1
-        wall_s += time.perf_counter() - began
-        if not points.finite:
-            diverged = epoch - 1
-            break
-        if recipe.watches_validation:
-            metric, loss = (points.figures[f] for f in ("validation_metric", "validation_loss"))
-            curve.append({"epoch": epoch, "split": "validation", "metric": metric, "loss": loss})
-        elif observer is not None and observe_every and epoch % observe_every == 0:
-            curve.append(observer(epoch, model))
-            model.train()
-        plateau, stop = _watch(recipe, loaded.task, epoch, points.figures, plateau, stop)
-        if recipe.early_stop.restore_best and stop.best_epoch == epoch:
-            best = {k: t.detach().clone() for k, t in model.state_dict().items()}
-        if pause_after_s is not None and time.perf_counter() - entered >= pause_after_s:
-            break
-    progress = Progress(
-        steps, tuple(losses), tuple(loss_steps), tuple(curve), wall_s, diverged
-    )  # fmt: skip
-    snapshot = Snapshot(
-        epoch, _on_cpu(model.state_dict()), optimizer.tensors(), progress, plateau, stop,
-        _on_cpu(best),
-    )  # fmt: skip
-    if best:
-        model.load_state_dict(best)
-    return Trained(model, snapshot)
-
-
-def _watch(
-    recipe: Recipe,
-    task: Task,
-    epoch: int,
-    figures: Mapping[Monitor, float],
-    plateau: PlateauState,
-    stop: StopState,
-) -> tuple[PlateauState, StopState]:
-    """What the schedule and the rule that watch a figure remember, `epoch` epochs being done."""
-    for watcher, monitor in recipe.monitors.items():
-        higher = monitor == "validation_metric" and metrics.higher_is_better(task)
-        if watcher == "lr_schedule":
-            plateau = learning_rate.after_epoch(recipe, plateau, figures[monitor], higher)
-        else:
-            rule = recipe.early_stop
-            stop = early_stop.after_epoch(rule, stop, epoch, figures[monitor], higher)
-    return plateau, stop
+        course.end_epoch(points, time.perf_counter() - began, lambda: model)
+    return course.leave(model, optimizer.tensors())
 
 
 class _Steps:
@@ -261,15 +185,6 @@ class _Steps:
         return loss
 
 
-@dataclass(frozen=True)
-class _Points:
-    recorded: list[float]
-    recorded_step: list[int]
-    steps: int
-    finite: bool
-    figures: dict[Monitor, float]
-
-
 def _epoch(
     step: Step,
     model: nn.Module,
@@ -278,8 +193,7 @@ def _epoch(
     batches: Iterator[Tensor | None],
     window: int,
     validate: bool,
-) -> _Points:
-    watched = loaded.split("validation") if validate else None
+) -> Points:
     means: list[Tensor] = []
     inside = total = torch.zeros((), device=loaded.train.y.device)
     steps = 0
@@ -292,14 +206,13 @@ def _epoch(
             means.append(inside / window)
             inside = torch.zeros_like(total)
     read = torch.stack([*means, total]).double()
-    if watched is not None:
-        said = outputs_of(model, watched, loaded.inputs)
-        read = torch.cat([metrics.headline(loaded.task, said, watched.y), read])
+    if validate:
+        read = torch.cat([validation_figures(model, loaded), read])
     values: list[float] = read.tolist()  # the one time in an epoch that the device is waited for
     figures: dict[Monitor, float] = {"train_loss": values[-1] / steps}
-    if watched is not None:
+    if validate:
         figures["validation_metric"], figures["validation_loss"], *values = values
-    return _Points(
+    return Points(
         recorded=values[:-1],
         recorded_step=[window * (point + 1) for point in range(len(means))],
         steps=steps,
@@ -330,7 +243,3 @@ def _batches(
 
 def _has_batch_statistics(model: nn.Module) -> bool:
     return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
-
-
-def _on_cpu(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {k: t.detach().to("cpu", copy=True) for k, t in state.items()}

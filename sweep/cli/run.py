@@ -93,7 +93,10 @@ class Training:
     ] = 10.0
     eager: Annotated[
         bool,
-        typer.Option("--eager", help="on a GPU, launch kernels one by one, not as captured graphs"),
+        typer.Option(
+            "--eager",
+            help="on a GPU, launch kernels one by one: no captured graphs, no trials side by side",
+        ),
     ] = False
 
     def added_to(self, where: "Where") -> "Where":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sweep.records import FailureKind
-from trials.engine import Engine
+from trials.engine import Engine, LaneGroup, engine_for, lane_group
 from trials.spec import TrialSpec
 from trials.task import (
     EvaluateOutcome,
@@ -93,6 +93,13 @@ class Finished:
         """Seconds it took; 0 where the clock went back meanwhile."""
         return max(0.0, (self.finished_at - self.started_at).total_seconds())
 
+    @property
+    def busy_s(self) -> float:
+        """Seconds of its worker's time; stages that are trained side by side share it."""
+        if isinstance(self.outcome, StageOutcome) and self.outcome.worker_s is not None:
+            return self.outcome.worker_s
+        return self.elapsed_s
+
 
 @dataclass(frozen=True)
 class WorkerSetup:
@@ -103,7 +110,7 @@ class WorkerSetup:
             where there is a GPU.
         data_dir: where datasets lie on each node; None is the default place.
         extensions: datasets and networks registered outside this package.
-        engine: how training steps are executed; None takes that of the device.
+        engine: how training steps are executed, see `trials.engine.engine_for`.
         runner: what to do with a task; None does what it asks for.
         probe: trials of each kind, to be measured on a GPU to choose how many share one; empty
             takes `gpus`.
@@ -118,11 +125,23 @@ class WorkerSetup:
     probe: tuple[TrialSpec, ...] = ()
     prober: "Callable[[TrialSpec, Workshop], Footprint] | None" = field(default=None, repr=False)
 
+    def group_of(self, task: Task, device_type: str) -> LaneGroup | None:
+        """The trials beside which a worker can train a stage; None where it needs the worker.
+
+        Args:
+            task: a stage, or another task.
+            device_type: of the worker, `cpu` or `cuda`.
+        """
+        if self.runner is not None or not isinstance(task, StageTask):
+            return None
+        engine = engine_for(device_type, task.spec, self.engine)
+        return lane_group(task.spec) if engine == "lanes" else None
+
 
 class Executor(Protocol):
     """Runs stages. Used by one run, from one thread.
 
-    `submit` is called while `free` is above 0; `wait` returns what has ended since. A failing
+    `submit` is called while `free` is above 0, or for what `joinable` allows; `wait` returns what has ended since. A failing
     stage is an answer, never an exception. `stop` may be called at any time and twice.
     """
 
@@ -134,6 +153,15 @@ class Executor(Protocol):
     @property
     def free(self) -> int:
         """How many more stages may be submitted now."""
+        ...
+
+    @property
+    def joinable(self) -> frozenset[LaneGroup]:
+        """Groups of which a stage may be submitted even though no worker is free.
+
+        It is then trained beside others. While there are any, the same is true of tasks that are no
+        stages.
+        """
         ...
 
     @property

@@ -1,25 +1,36 @@
-"""Runs stages in this process, one after the other: for tests, and to debug with a breakpoint."""
+"""Runs stages in this process, for tests and to debug with a breakpoint.
 
+One after the other, but for those that are trained side by side in lanes.
+"""
+
+import functools
 import os
 import platform
 import threading
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import torch
 
 from sweep.execution.base import (
+    Failure,
     Finished,
     Handle,
     Inputs,
+    Outcome,
     Runner,
     Task,
     WorkerSetup,
     describe_failure,
 )
+from trials.crew import Crew, Member
 from trials.device import choose, configure
+from trials.engine import LANES, LaneGroup
 from trials.stage import Workshop, run_task
-from trials.task import LoadTask
+from trials.task import LoadTask, StageTask
 
 ROOM_BYTES = 2 * 1024**3
 
@@ -28,16 +39,28 @@ class TaskInterrupted(BaseException):
     """Ends a task in the middle; not an `Exception`, which the task might take for its own."""
 
 
+@dataclass(frozen=True)
+class _Aboard:
+    """A stage in a lane."""
+
+    group: LaneGroup
+    member: Member
+    began: datetime
+
+
 class LocalExecutor:
     """One worker that is this process."""
 
     def __init__(self, setup: WorkerSetup) -> None:
         """Sets the process up like a worker; `stop` restores its number of threads."""
         self._threads = torch.get_num_threads()
+        self._setup = setup
         configure()
         self._workshop = Workshop(choose(setup.gpus), setup.data_dir, engine=setup.engine)
         self._runner: Runner = setup.runner or run_task
         self._queue: deque[tuple[str, Task, Inputs]] = deque()
+        self._crew = Crew(self._workshop)
+        self._aboard: dict[str, _Aboard] = {}
         self._inside: int | None = None
 
     @property
@@ -47,8 +70,18 @@ class LocalExecutor:
 
     @property
     def free(self) -> int:
-        """1 while nothing waits to be run."""
-        return 1 - len(self._queue)
+        """1 while nothing waits to be run, or runs."""
+        return 0 if self._queue or self._aboard else 1
+
+    @property
+    def joinable(self) -> frozenset[LaneGroup]:
+        """The group that is in lanes, while there is an empty one."""
+        groups = Counter(stage.group for stage in self._aboard.values())
+        groups.update(filter(None, (self._group_of(task) for _, task, _ in self._queue)))
+        return frozenset(group for group, count in groups.items() if count < LANES)
+
+    def _group_of(self, task: Task) -> LaneGroup | None:
+        return self._setup.group_of(task, self._workshop.device.type)
 
     @property
     def room_bytes(self) -> int:
@@ -79,28 +112,53 @@ class LocalExecutor:
         self._queue.append((task_id, task, inputs))
 
     def wait(self, timeout_s: float) -> list[Finished]:  # noqa: ARG002 (it never waits)
-        """Runs what is queued, however long it takes."""
-        finished = []
+        """Runs what is queued, and what is in lanes until one has ended, however long it takes."""
+        finished: list[Finished] = []
+        with suppress(
+            TaskInterrupted
+        ):  # as a worker that is ended in the middle: nothing comes of it
+            self._work(finished)
+        return finished
+
+    def _work(self, finished: list[Finished]) -> None:
         while self._queue:
             task_id, task, inputs = self._queue.popleft()
             began = datetime.now(UTC)
-            outcome = failure = None
+            group = self._group_of(task)
+            if group is not None and len(self._aboard) >= LANES:
+                self._queue.append((task_id, task, inputs))
+                break
             try:
                 if inputs.dataset is not None and not isinstance(task, LoadTask):
                     self._workshop.adopt(task.data, inputs.dataset)
-                self._inside = threading.get_ident()
-                outcome = self._runner(task, inputs.start, inputs.teachers, self._workshop)
-            except TaskInterrupted:
-                break  # as a worker that is ended in the middle: nothing comes of it
+                if group is not None and isinstance(task, StageTask):
+                    member = self._crew.join(task, inputs.start, inputs.teachers)
+                    self._aboard[task_id] = _Aboard(group, member, began)
+                    continue
             except Exception as error:
-                failure = describe_failure(error)
-            finally:
-                self._inside = None
-            product = outcome.product if outcome else None
-            ended = datetime.now(UTC)
-            where = platform.node(), f"process {os.getpid()}"
-            finished.append(Finished(task_id, outcome, product, failure, *where, began, ended))
-        return finished
+                finished.append(_failed(task_id, began, error))
+                continue
+            run = functools.partial(
+                self._runner, task, inputs.start, inputs.teachers, self._workshop
+            )
+            with self._breakable():
+                finished.append(_ended(task_id, began, run))
+        while self._aboard and not finished:
+            with self._breakable():
+                self._crew.step()
+                for task_id, stage in list(self._aboard.items()):
+                    if stage.member.ended:
+                        del self._aboard[task_id]
+                        finished.append(_ended(task_id, stage.began, stage.member.outcome))
+
+    @contextmanager
+    def _breakable(self) -> Iterator[None]:
+        """What is done within may be ended in the middle by `interrupt`."""
+        self._inside = threading.get_ident()
+        try:
+            yield
+        finally:
+            self._inside = None
 
     def interrupt(self) -> None:
         """Ends the task that runs, where this is called from a signal's handler in its thread."""
@@ -109,6 +167,28 @@ class LocalExecutor:
             raise TaskInterrupted
 
     def stop(self) -> None:
-        """Forgets what is queued."""
+        """Forgets what is queued, and what is in lanes."""
         self._queue.clear()
+        self._aboard.clear()
         torch.set_num_threads(self._threads)
+
+
+def _ended(task_id: str, began: datetime, run: Callable[[], Outcome]) -> Finished:
+    """How a task ended, from what gives its outcome."""
+    try:
+        outcome = run()
+    except Exception as error:
+        return _failed(task_id, began, error)
+    return _finished(task_id, began, outcome, None)
+
+
+def _failed(task_id: str, began: datetime, error: Exception) -> Finished:
+    return _finished(task_id, began, None, describe_failure(error))
+
+
+def _finished(
+    task_id: str, began: datetime, outcome: Outcome | None, failure: Failure | None
+) -> Finished:
+    product = outcome.product if outcome else None
+    where = platform.node(), f"process {os.getpid()}"
+    return Finished(task_id, outcome, product, failure, *where, began, datetime.now(UTC))

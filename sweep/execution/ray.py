@@ -5,11 +5,15 @@ reuses processes of plain GPU tasks only when told to; an actor is one by constr
 teacher outputs and snapshots lie in Ray's object store, once on each node, where processes read them
 without copying; they are owned by the run: a lost worker costs its stage alone.
 
+Small networks are trained side by side: one worker then has many stages at a time, each with its own
+answer, and all of them are lost with it.
+
 Where the memory of a GPU runs out, its worker is given up, so that fewer share that GPU from then
 on, unless it was the last there. A task that takes longer than it may is ended with its worker.
 Nodes may go and come while a run goes on: workers are given up and added as there is room.
 """
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -43,7 +47,8 @@ from sweep.execution.base import (
 from sweep.policy import timed_out
 from sweep.records import FailureKind
 from trials.capacity import Footprint, trials_at_a_time
-from trials.task import LoadTask, TeacherOutputs
+from trials.engine import LANES, LaneGroup
+from trials.task import LoadTask, StageTask, TeacherOutputs
 
 SNAPSHOT_SHARE = 0.5
 """Part of the cluster's object store that snapshots may fill; Ray moves what is more to disk."""
@@ -110,6 +115,11 @@ class Worker:
             outcome = replace(outcome, product=None)
         except Exception as error:
             failure = describe_failure(error)
+        return self._report(outcome, failure, began), product
+
+    def _report(
+        self, outcome: Outcome | None, failure: Failure | None, began: datetime
+    ) -> dict[str, Any]:
         return {
             "outcome": outcome,
             "failure": failure,
@@ -117,7 +127,37 @@ class Worker:
             "worker": self._name,
             "started_at": began,
             "finished_at": datetime.now(UTC),
-        }, product
+        }
+
+
+class LaneWorker(Worker):
+    """A worker that can train stages side by side, all in the thread of its event loop."""
+
+    def __init__(self, setup: WorkerSetup) -> None:
+        """Sets up the process."""
+        super().__init__(setup)
+        from trials.crew import Crew
+
+        self._crew = Crew(self._workshop)
+
+    async def run_beside(
+        self, task: StageTask, start: bytes | None, dataset: Any, *teachers: TeacherOutputs
+    ) -> tuple[dict[str, Any], Any]:
+        """Trains a stage beside others, where the device is one for that; else as `run` does."""
+        if not self._crew.takes(task):
+            return self.run(task, start, dataset, *teachers)
+        began = datetime.now(UTC)
+        try:
+            if dataset is not None:
+                self._workshop.adopt(task.data, dataset)
+            member = self._crew.join(task, start, teachers)
+            while not member.ended:
+                self._crew.step()
+                await asyncio.sleep(0)  # others end here, or begin
+            outcome = member.outcome()
+        except Exception as error:
+            return self._report(None, describe_failure(error), began), None
+        return self._report(replace(outcome, product=None), None, began), outcome.product
 
 
 @dataclass(frozen=True)
@@ -135,11 +175,21 @@ class Place:
 
 @dataclass(eq=False)
 class _Slot:
-    """A worker, and where it runs once that is known, which is when it has started."""
+    """A worker, where it runs once that is known, and what it has been given.
+
+    Attributes:
+        place: known when it has started.
+        tasks: that it has.
+        group: of the stages that it trains side by side.
+        alive: whether it is, as far as is known.
+    """
 
     actor: Any
     answer: Any
     place: Place | None = None
+    tasks: int = 0
+    group: LaneGroup | None = None
+    alive: bool = True
 
 
 @dataclass(eq=False)
@@ -208,6 +258,9 @@ class RayExecutor:
                 share = 1 / self._measured(setup)
             setup = replace(setup, gpus=share)
         self._setup = setup
+        self._device_type = "cuda" if setup.gpus else "cpu"
+        by_device = "lanes" if self._device_type == "cuda" else None
+        self._has_lanes = setup.runner is None and (setup.engine or by_device) == "lanes"
         self._gpus, self._workers = setup.gpus or 0.0, workers
         self._actor_class = self._actor()
         self._relieved = 0
@@ -223,13 +276,19 @@ class RayExecutor:
 
     @property
     def slots(self) -> int:
-        """How many stages run at a time."""
-        return len(self._idle) + len(self._running)
+        """How many workers there are."""
+        return len(self._idle) + len({g.slot for g in self._running.values() if g.slot.alive})
 
     @property
     def free(self) -> int:
         """How many workers wait for a stage."""
         return len(self._idle)
+
+    @property
+    def joinable(self) -> frozenset[LaneGroup]:
+        """Groups that a worker trains side by side while it has an empty lane."""
+        slots = {given.slot for given in self._running.values()} if self._has_lanes else set()
+        return frozenset(s.group for s in slots if s.group and s.alive and s.tasks < LANES)
 
     @property
     def room_bytes(self) -> int:
@@ -254,12 +313,21 @@ class RayExecutor:
     def submit(
         self, task_id: str, task: Task, inputs: Inputs, timeout_s: float | None = None
     ) -> None:
-        """Gives a task to an idle worker, to one that has started if there is any."""
-        slot = next((s for s in reversed(self._idle) if self._place(s)), self._idle[-1])
-        self._idle.remove(slot)
-        answer, product = slot.actor.run.options(num_returns=2).remote(
+        """Gives a task to a worker that trains its group and has room, else to an idle one.
+
+        Of those, to one that has started if there is any.
+        """
+        group = self._setup.group_of(task, self._device_type) if self._has_lanes else None
+        slot = self._beside_others(task, group)
+        if slot is None:
+            slot = next((s for s in reversed(self._idle) if self._place(s)), self._idle[-1])
+            self._idle.remove(slot)
+        method = slot.actor.run if group is None else slot.actor.run_beside
+        answer, product = method.options(num_returns=2).remote(
             task, inputs.start, inputs.dataset, *inputs.teachers
         )
+        slot.tasks += 1
+        slot.group = group or slot.group
         self._running[answer] = _Given(task_id, slot, product, datetime.now(UTC), timeout_s)
 
     def wait(self, timeout_s: float) -> list[Finished]:
@@ -309,10 +377,7 @@ class RayExecutor:
         if failure is not None:
             beside = self._beside(given, until_now)
             relieved = failure.kind is FailureKind.CUDA_OUT_OF_MEMORY and self._relieve(given.slot)
-        if relieved:
-            self._relieved += 1
-        else:
-            self._idle.append(given.slot)
+        self._leave(given.slot)
         return Finished(
             task_id=given.task_id, product=given.product, device=device, beside=beside,
             relieved=relieved, **report,
@@ -325,7 +390,7 @@ class RayExecutor:
                 continue
             given.since = given.since or time.monotonic()
             if time.monotonic() - given.since > given.timeout_s:
-                given.overdue = True
+                given.overdue, given.slot.alive = True, False
                 self._kill(given.slot)
 
     def _place(self, slot: _Slot) -> Place | None:
@@ -334,6 +399,26 @@ class RayExecutor:
             with contextlib.suppress(self._ray.exceptions.RayError):
                 slot.place = self._ray.get(slot.answer, timeout=0)
         return slot.place
+
+    def _beside_others(self, task: Task, group: LaneGroup | None) -> _Slot | None:
+        """A worker that can do a task beside what it has; the fullest one, since steps cost the same."""
+        if group is None and (self._idle or isinstance(task, StageTask)):
+            return None
+        slots = {given.slot for given in self._running.values()}
+        fitting = [
+            slot
+            for slot in slots
+            if slot.alive and slot.group and slot.tasks < LANES and group in (None, slot.group)
+        ]
+        return max(fitting, key=lambda slot: slot.tasks, default=None)
+
+    def _leave(self, slot: _Slot) -> None:
+        """Takes a task from a worker, which is idle where that was its last."""
+        slot.tasks -= 1
+        if slot.tasks == 0:
+            slot.group = None
+            if slot.alive:
+                self._idle.append(slot)
 
     def _device(self, slot: _Slot) -> str | None:
         """Where a worker trains; None where it has not said so yet."""
@@ -350,11 +435,20 @@ class RayExecutor:
         )
 
     def _relieve(self, slot: _Slot) -> bool:
-        """Gives up a worker for good, unless it is the last on its device."""
-        others = [*self._idle, *(given.slot for given in self._running.values())]
+        """Gives up a worker for good, unless it is the last on its device.
+
+        Returns:
+            Whether it is given up, now or because of another of its tasks.
+        """
+        if not slot.alive:
+            return True
+        every = [*self._idle, *(given.slot for given in self._running.values())]
+        others = [other for other in every if other is not slot]
         device = self._device(slot)
         if device is None or all(self._device(other) != device for other in others):
             return False
+        slot.alive = False
+        self._relieved += 1
         self._kill(slot)
         return True
 
@@ -368,13 +462,15 @@ class RayExecutor:
         if given.overdue:
             took = time.monotonic() - (given.since or 0.0)
             return self._gone(given, until_now, timed_out(took))
-        self._lost_in_a_row += 1
+        exceptions = self._ray.exceptions
+        # An answer that could not be given is no dead worker; with neighbours, it goes on.
+        dead = given.slot.tasks == 1 or not isinstance(error, exceptions.RayTaskError)
+        self._lost_in_a_row += dead and given.slot.alive
         if self._lost_in_a_row > MAX_LOST_IN_A_ROW:
             raise SweepError(
                 f"{self._lost_in_a_row} workers died one after the other; the last said: "
                 f"{_last_line(error)}"
             )
-        exceptions = self._ray.exceptions
         if isinstance(error, exceptions.OutOfMemoryError):
             kind = FailureKind.HOST_OUT_OF_MEMORY
         elif isinstance(error, exceptions.RayTaskError):
@@ -382,12 +478,17 @@ class RayExecutor:
         else:
             kind = FailureKind.WORKER_LOST
         failure = Failure(kind, f"{type(error).__name__}: {error}".strip(), str(error))
-        return self._gone(given, until_now, failure)
+        return self._gone(given, until_now, failure, dead)
 
-    def _gone(self, given: _Given, until_now: tuple[_Given, ...], failure: Failure) -> Finished:
-        """The end of a task whose worker is dead; another takes its place if there is room."""
+    def _gone(
+        self, given: _Given, until_now: tuple[_Given, ...], failure: Failure, dead: bool = True
+    ) -> Finished:
+        """The end of a task without an answer; if its worker is dead, another takes its place."""
         beside = self._beside(given, until_now)
-        self._kill(given.slot)
+        if dead and given.slot.alive:
+            given.slot.alive = False
+            self._kill(given.slot)
+        self._leave(given.slot)
         self._follow_nodes()
         place = given.slot.place
         node = "unknown" if place is None else place.device.partition("/")[0]
@@ -422,9 +523,9 @@ class RayExecutor:
         self._drop(waiting[: max(0, self.slots - wanted)])
         self._idle += [self._new_worker() for _ in range(wanted - self.slots)]
         too_many = self.slots - wanted
-        for given in list(self._running.values()):
-            if too_many > 0 and self._place(given.slot) is None:
-                self._kill(given.slot)  # `wait` finds it lost
+        for slot in {given.slot for given in self._running.values() if given.slot.alive}:
+            if too_many > 0 and self._place(slot) is None:
+                self._kill(slot)  # `wait` finds it lost
                 too_many -= 1
 
     def _drop(self, slots: list[_Slot]) -> None:
@@ -476,7 +577,7 @@ class RayExecutor:
         if self._gpus:
             nodes = [node["Resources"] for node in self._cluster_nodes() if node["Alive"]]
             cpus = min(1.0, sum(node.get("CPU", 0.0) for node in nodes) / room)
-        return self._ray.remote(Worker).options(
+        return self._ray.remote(LaneWorker if self._has_lanes else Worker).options(
             num_cpus=cpus, num_gpus=self._gpus, max_restarts=0, max_task_retries=0
         )
 

@@ -3,7 +3,7 @@
 Absolute times depend on the machine, which is named; what is to be compared is measured within one
 run. Every measurement is a process of its own, so that memory is that of the measured work alone.
 
-    python -m tests.benchmarks [commands empty_trials steps fixed_costs growth grids soak]
+    python -m tests.benchmarks [commands empty_trials steps lanes fixed_costs growth grids soak]
 
 Without names all are run but `soak`, which takes an hour; with names the others keep their last
 figures.
@@ -148,6 +148,12 @@ def show_growth(found: dict[str, Any]) -> list[str]:
     ]
 
 
+def _show_lanes(found: dict[str, Any]) -> list[str]:
+    from tests.benchmarks import lanes
+
+    return lanes.markdown(found)
+
+
 def _show_fixed_costs(found: dict[str, Any]) -> list[str]:
     from tests.benchmarks import fixed_costs
 
@@ -170,6 +176,7 @@ SECTIONS: dict[str, tuple[Callable[[], dict[str, Any]], Callable[[dict[str, Any]
     "commands": (commands, show_commands),
     "empty_trials": (lambda: module("empty_trials"), show_empty_trials),
     "steps": (lambda: module("steps"), show_steps),
+    "lanes": (lambda: module("lanes"), _show_lanes),
     "fixed_costs": (lambda: module("fixed_costs"), _show_fixed_costs),
     "growth": (lambda: module("growth"), show_growth),
     "grids": (lambda: module("grids"), _show_grids),

@@ -1,8 +1,9 @@
 """What a GPU makes of the home study: seconds per trial, use of its arithmetic, trials at a time.
 
 Random data of the real shapes; needs torch, torchvision, scikit-learn and numpy alone. For each
-dataset one epoch of the student and of its teachers is timed, and the evaluation with its attack;
-then several processes train at a time, with and without NVIDIA's MPS. From the planned epochs of the
+dataset one epoch of the student and of its teachers is timed as captured steps, and the evaluation with
+its attack; then several processes train at a time. California Housing's student is also timed in lanes,
+one taken and all, in one process and in several. From the planned epochs of the
 thesis follows its time on one such GPU. Repeats are interleaved; medians and ranges are given.
 
     python -m tests.benchmarks.gpu [--device cuda] [--repeats 3] [--rows 0] [--at-a-time 1,2,4,8]
@@ -25,7 +26,9 @@ from torch.utils.flop_counter import FlopCounterMode
 import data
 import models.initialise
 from data.load import LoadedData, Split
+from tests.benchmarks.lanes import lanes_epoch_s
 from trials.device import configure, numerics_class
+from trials.engine import LANES, lane_group, plain_engine
 from trials.evaluate import evaluate
 from trials.spec import Guide, Objective, Precision, Recipe, Segment, TeacherRule, TrialSpec
 from trials.train import train
@@ -99,7 +102,8 @@ def train_s(loaded: LoadedData, spec: TrialSpec, device: torch.device) -> float:
     outputs = torch.zeros(len(loaded.train.y), loaded.outputs, device=device)
     _wait(device)
     began = time.perf_counter()
-    train(spec, loaded, {RULE.key: outputs}, device=device)
+    engine = plain_engine(device.type)
+    train(spec, loaded, {RULE.key: outputs}, device=device, engine=engine)
     _wait(device)
     return time.perf_counter() - began
 
@@ -142,10 +146,13 @@ def flops_of_epoch(loaded: LoadedData, name: str, model: str) -> int:
     return counter.get_total_flops() * len(loaded.train.y) // rows
 
 
-def at_a_time(name: str, processes: int, seconds: float, arguments: list[str]) -> float:
-    """Epochs a second of several processes that train the student on one device."""
+def at_a_time(
+    name: str, processes: int, seconds: float, arguments: list[str], side_by_side: bool = False
+) -> float:
+    """Epochs a second of several processes that train the student on one device, maybe in lanes."""
     command = [sys.executable, "-m", "tests.benchmarks.gpu", *arguments,
-               "--worker", name, "--seconds", str(seconds)]  # fmt: skip
+               "--worker", name, "--seconds", str(seconds),
+               *(["--side-by-side"] if side_by_side else [])]  # fmt: skip
     started = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(processes)
@@ -161,11 +168,22 @@ def at_a_time(name: str, processes: int, seconds: float, arguments: list[str]) -
     return float(sum(rates))
 
 
-def worker(name: str, rows: int, seconds: float, device: torch.device) -> None:
-    """Trains for a while and prints epochs a second; the other end of `at_a_time`."""
+def worker(
+    name: str, rows: int, seconds: float, device: torch.device, side_by_side: bool = False
+) -> None:
+    """Trains for a while and prints epochs a second; the other end of `at_a_time`.
+
+    In lanes all start together, and each does a number of epochs.
+    """
     loaded = random_data(name, rows, device)
     epochs = 1 if THESIS[name].batch_size else 200
     spec = spec_of(name, "student", "float32", epochs, True)
+    if side_by_side:
+        lanes_epoch_s(loaded, LANES, 1)
+        print("ready", flush=True)
+        sys.stdin.readline()
+        print(json.dumps({"epochs_per_s": LANES / lanes_epoch_s(loaded, LANES, 4 * epochs)}))
+        return
     train_s(loaded, spec, device)
     print("ready", flush=True)
     sys.stdin.readline()
@@ -215,18 +233,34 @@ def measure(options: argparse.Namespace, device: torch.device) -> dict[str, Any]
             str(count): at_a_time(name, count, options.seconds, passed)
             for count in map(int, options.at_a_time.split(","))
         }
+        if lane_group(spec_of(name, "student", "float32", 1, True)) is not None:
+            entry["lanes"] = LANES
+            entry["lanes_epoch_s"] = {
+                f"{taken} taken": spread(
+                    [lanes_epoch_s(loaded, taken, 50) for _ in range(options.repeats)]
+                )
+                for taken in (1, LANES)
+            }
+            entry["epochs_per_s_in_lanes"] = {
+                str(count): at_a_time(name, count, options.seconds, passed, side_by_side=True)
+                for count in map(int, options.at_a_time.split(","))
+            }
         found["datasets"][name] = entry
     found["thesis_minutes"] = projected(found["datasets"])
     return found
 
 
 def projected(datasets: dict[str, Any]) -> dict[str, float]:
-    """Minutes of the whole thesis on one such device, one trial at a time and at the best number."""
+    """Minutes of the whole thesis on one such device, one trial at a time and at the best number.
+
+    The best may be in lanes, where that is faster.
+    """
     alone = best = 0.0
     for name, entry in datasets.items():
         work = THESIS[name]
         rates = entry["epochs_per_s_at_a_time"]
-        gain = max(rates.values()) / rates[min(rates, key=int)]
+        best_rate = max([*rates.values(), *entry.get("epochs_per_s_in_lanes", {}).values()])
+        gain = best_rate / rates[min(rates, key=int)]
         seconds = sum(
             entry["epoch_s"][f"{model} float32"]["median"] * epochs
             for model, epochs in work.planned.items()
@@ -249,12 +283,13 @@ if __name__ == "__main__":
     parser.add_argument("--at-a-time", default="1,2,4,8")
     parser.add_argument("--seconds", type=float, default=6.0, help="of each number at a time")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--side-by-side", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.device == "cuda" and not torch.cuda.is_available():
         sys.exit("no CUDA device")
     configure()
     chosen = torch.device(given.device)
     if given.worker:
-        worker(given.worker, given.rows, given.seconds, chosen)
+        worker(given.worker, given.rows, given.seconds, chosen, given.side_by_side)
     else:
         print(json.dumps(measure(given, chosen), indent=2))

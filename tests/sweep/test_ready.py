@@ -46,3 +46,16 @@ def test_every_stage_starts_once(steps: list[tuple[bool, bool, bool]]) -> None:
         waiting.remove(found)
     assert not waiting
     assert len(started) == len(set(started)) == len(steps)
+
+
+def test_of_those_that_fit_the_last_starts_first() -> None:
+    ready = Ready()
+    for key, leaves in (("a", True), ("b", False), ("c", True), ("d", False), ("e", True)):
+        ready.push(key, leaves)
+    wanted = {"a", "b", "c"}
+    assert ready.pop_fitting(wanted.__contains__, nowhere) == "b"
+    assert ready.pop_fitting(wanted.__contains__, nowhere) is None
+    assert ready.pop_fitting(wanted.__contains__, everywhere) == "c"
+    assert ready.pop_fitting(everywhere, everywhere) == "e"
+    assert ready.pop_fitting(nowhere, everywhere) is None
+    assert [ready.pop(everywhere, idle=False) for _ in range(3)] == ["d", "a", None]

@@ -13,9 +13,13 @@ import pytest
 import torch
 
 import data
+import models
 from data.load import load
+from models.home import Dense
+from trials.course import Course
 from trials.device import configure
-from trials.engine import Engine
+from trials.engine import LANES, Engine, engine_for
+from trials.lanes import Lane, Lanes
 from trials.snapshot import Snapshot
 from trials.spec import (
     HARD,
@@ -24,6 +28,7 @@ from trials.spec import (
     LrSchedule,
     Objective,
     Recipe,
+    Segment,
     TeacherRule,
     TrialSpec,
     switched,
@@ -166,3 +171,85 @@ def test_bfloat16_is_another_training() -> None:
     one, full = _train(_spec(2, 1, "bfloat16"), "cuda"), _train(_spec(2, 1), "cuda")
     assert not _same(one, full)
     assert one.progress.train_loss == pytest.approx(full.progress.train_loss, rel=0.1)
+
+
+# Side by side. The tables and the task are those of `toys`, the masks of dropout the device's own.
+
+SOFT = Objective(0.4, 0.6, "mse", guides=(Guide(RULE),))
+
+
+def _lane_spec(dropouts: int = 2, seed: int = 5, **recipe: object) -> TrialSpec:
+    models.register(models.ModelEntry(f"dense-{dropouts}", Dense((40, 24), dropouts)))
+    made = Recipe(f"dense-{dropouts}", None, learning_rate=0.01)
+    return TrialSpec(
+        seed,
+        data.DataSpec("table", validation=0.1),
+        replace(made, **recipe),  # type: ignore[arg-type]
+        switched(SOFT, 4, 8),
+    )
+
+
+def _teachers(spec: TrialSpec) -> dict[str, torch.Tensor]:
+    rows = len(load(spec.data).train.y)
+    return {RULE.key: torch.linspace(-1, 1, rows).reshape(rows, 1).cuda()}
+
+
+def _lanes(spec: TrialSpec) -> Lanes:
+    return Lanes(spec, load(spec.data).to("cuda"))
+
+
+def _join(lanes: Lanes, spec: TrialSpec, start: Snapshot | None = None) -> Lane:
+    return lanes.join(Course(spec, "regression", start), _teachers(spec), start)
+
+
+def _finish(lanes: Lanes) -> None:
+    while lanes.free < LANES:
+        lanes.step()
+
+
+def _alone(spec: TrialSpec, engine: Engine | None = None) -> Snapshot:
+    loaded, device = load(spec.data), torch.device("cuda")
+    return train(spec, loaded, _teachers(spec), device=device, engine=engine).snapshot
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_every_lane_gives_the_same_bits(optimizer: str) -> None:
+    spec = _lane_spec(optimizer=optimizer)
+    assert engine_for("cuda", spec) == "lanes"
+    expected = _alone(spec)
+    lanes = _lanes(spec)
+    found = [_join(lanes, spec) for _ in range(LANES)]
+    _finish(lanes)
+    assert all(_same(lane.result().snapshot, expected) for lane in found)
+
+
+def test_neighbours_in_lanes_change_no_bit() -> None:
+    spec, expected = _lane_spec(), _alone(_lane_spec())
+    wild = _lane_spec(seed=9, learning_rate=1e9)
+    lanes = _lanes(spec)
+    neighbours = [_join(lanes, other) for other in (_lane_spec(seed=8), wild)]
+    first = _join(lanes, spec)
+    lanes.step()
+    later = _join(lanes, spec)  # the graph is captured by now
+    fork = Snapshot.from_bytes(_alone(spec.shortened(2)).to_bytes())
+    forked = _join(lanes, spec, fork)
+    _finish(lanes)
+    for lane in (first, later, forked):
+        assert _same(lane.result().snapshot, expected)
+    assert neighbours[1].result().snapshot.progress.diverged_epoch is not None
+
+
+def test_lanes_do_what_captured_steps_do() -> None:
+    spec = _lane_spec(dropouts=0)
+    lanes, graph = _alone(spec), _alone(spec, "graph")
+    assert lanes.progress.train_loss == pytest.approx(graph.progress.train_loss, rel=1e-3)
+    for key, tensor in graph.model.items():
+        assert torch.allclose(lanes.model[key], tensor, rtol=1e-2, atol=1e-3), key
+
+
+def test_lanes_draw_new_masks_every_epoch() -> None:
+    still = replace(_lane_spec(learning_rate=1e-12), schedule=(Segment(3),))
+    one, two, three = _alone(still).progress.train_loss
+    assert len({one, two, three}) == 3
+    other = _alone(replace(still, seed=6)).progress.train_loss
+    assert set(other).isdisjoint({one, two, three})
