@@ -17,5 +17,9 @@ class StoreError(SweepError):
     """A results directory that cannot be used."""
 
 
+class DamagedError(StoreError):
+    """A file of a results directory whose content is not what was written."""
+
+
 class QueryError(SweepError, ValueError):
     """A query that cannot be answered."""

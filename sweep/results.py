@@ -3,7 +3,7 @@
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,12 +34,15 @@ class Results:
     def __init__(self, directory: str | Path = "results") -> None:
         """Opens a results directory.
 
+        Args:
+            directory: a folder, or a URL such as `s3://bucket/prefix`.
+
         Raises:
             StoreError: where there is none.
         """
-        if not Path(directory).is_dir():
-            raise StoreError(f"results directory {str(directory)!r} does not exist")
         self.store = Store(directory)
+        if not self.store.is_there():
+            raise StoreError(f"results directory {str(directory)!r} does not exist")
 
     def studies(self) -> list[str]:
         """Names of the studies that were run here."""
@@ -120,7 +123,7 @@ class Results:
         found = self.store.read_cells(study)
         if found is None:
             known = ", ".join(self.studies()) or "none"
-            raise StoreError(f"study {study!r} was never run in {self.store.layout.root}; "
+            raise StoreError(f"study {study!r} was never run in {self.store}; "
                              f"studies there: {known}")  # fmt: skip
         return found[0]
 
@@ -153,7 +156,7 @@ class Results:
         weights = self.store.layout.weights(trial_id)
         return {
             **(record or {"trial_id": trial_id, "status": "failed"}),
-            "weights": str(weights) if weights.is_file() else None,
+            "weights": self.store.on.shown(weights) if self.store.on.exists(weights) else None,
             "attempts": sorted(own, key=lambda row: row["started_at"]),
         }
 
@@ -172,7 +175,7 @@ class Results:
                 f"the weights of trial {record['trial_id']} were not kept; "
                 "set evaluation.keep = 'weights' before training"
             )
-        content = Path(record["weights"]).read_bytes()
+        content = self.store.read_weights(record["trial_id"]) or b""
         network = weights.restore(record["dataset"], record["model"], content, record["weights"])
         return network.eval()
 
@@ -246,7 +249,7 @@ def _positions(cells: pa.Table, trials: pa.Table) -> pa.Array:
     return pc.index_in(cells["trial_id"], value_set=trials["trial_id"])
 
 
-def _warn_of(damaged: list[Path]) -> None:
+def _warn_of(damaged: list[PurePath]) -> None:
     if damaged:
         names = ", ".join(path.name for path in damaged)
         warnings.warn(f"damaged result files are left out: {names}", stacklevel=4)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import data
 import models
 from sweep.cells import Demand, demand
-from sweep.errors import SweepError
+from sweep.errors import DamagedError, SweepError
 from sweep.execution.base import Executor, Finished, Inputs, Runner, WorkerSetup
 from sweep.expand import cells as cells_of
 from sweep.expand import smoke_study
@@ -101,11 +101,25 @@ def run_study(
     only = list(only)
     with store.writing():
         for path in store.set_aside_damaged():
-            progress.say(f"{path} is damaged: set aside, its trials are run again")
-        wanted = demand(
-            study, store, only, seeds,
-            retry=lambda kind: kinds is not None and (not kinds or kind in kinds),
-        )  # fmt: skip
+            progress.say(f"{store.on.shown(path)} is damaged: set aside, its trials are run again")
+
+        def look() -> Demand:
+            return demand(
+                study, store, only, seeds,
+                retry=lambda kind: kinds is not None and (not kinds or kind in kinds),
+            )  # fmt: skip
+
+        wanted = look()
+        damaged = store.set_aside_damaged_weights(sorted(wanted.teaching))
+        for path in map(store.layout.snapshot, sorted(wanted.damaged)):
+            store.set_aside(path)
+            progress.say(
+                f"{store.on.shown(path)} is damaged: set aside, what it was for is trained"
+            )
+        for path in damaged:
+            progress.say(f"{store.on.shown(path)} is damaged: set aside, its trial is run again")
+        if damaged:
+            wanted = look()
         dropped = _write_cells(study, wanted, store)
         if dropped:
             progress.say(
@@ -176,6 +190,7 @@ def evaluate_study(
         if row["status"] == "done"
     }
     specs = {cell.trial_id: cell.spec for cell in cells_of(study)}
+    kept = store.kept_weights()
     tasks: list[EvaluateTask] = []
     complete = without_weights = 0
     for trial_id, have in known.items():
@@ -186,7 +201,7 @@ def evaluate_study(
         missing = tuple(epsilon for epsilon in wanted if epsilon not in have)
         if not missing:
             complete += 1
-        elif not store.layout.weights(trial_id).is_file():
+        elif trial_id not in kept:
             without_weights += 1
         else:
             tasks.append(EvaluateTask(trial_id, spec.data, spec.recipe.model, missing))
@@ -194,7 +209,8 @@ def evaluate_study(
     if tasks:
         with store.writing(), executor(where or Where()) as workers:
             told = time.monotonic()
-            for position, finished in enumerate(_each(workers, tasks, store), start=1):
+            ended = _each(workers, tasks, store, failures)
+            for position, finished in enumerate(ended, start=1):
                 outcome = finished.outcome
                 if isinstance(outcome, EvaluateOutcome):
                     store.evaluations.publish(_evaluation_rows(outcome))
@@ -207,14 +223,24 @@ def evaluate_study(
     return EvaluationSummary(len(tasks) - len(failures), complete, without_weights, tuple(failures))
 
 
-def _each(workers: Executor, tasks: list[EvaluateTask], store: Store) -> Iterator[Finished]:
-    """Keeps the workers busy and yields what ends."""
+def _each(
+    workers: Executor, tasks: list[EvaluateTask], store: Store, failures: list[str]
+) -> Iterator[Finished]:
+    """Keeps the workers busy and yields what ends; damaged weights are set aside and noted."""
     queue = list(reversed(tasks))
     running = 0
     while queue or running:
         while queue and workers.free > 0:
             task = queue.pop()
-            content = store.layout.weights(task.trial_id).read_bytes()
+            try:
+                content = store.read_weights(task.trial_id)
+            except DamagedError as error:
+                store.set_aside(store.layout.weights(task.trial_id))
+                failures.append(str(error))
+                continue
+            if content is None:
+                failures.append(f"{task.trial_id}: its weights are gone")
+                continue
             workers.submit(task.trial_id, task, Inputs(start=workers.put(content)))
             running += 1
         for finished in workers.wait(timeout_s=1.0):

@@ -209,12 +209,11 @@ def report(
 
     found = Results(results)
     name = _study_name(study)
-    path = output or found.store.layout.report(name)
-    reporting.write(found, name, path)
+    path, size = reporting.write(found, name, output)
     if as_json:
-        print_json({"study": name, "report": str(path), "bytes": path.stat().st_size})
+        print_json({"study": name, "report": path, "bytes": size})
     else:
-        print(f"report: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+        print(f"report: {path} ({size / 1e6:.1f} MB)")
 
 
 @app.command()

@@ -221,7 +221,7 @@ def _smoke(
 
 def _train(
     study: str,
-    results: Path,
+    results: str,
     where: "Where",
     *,
     settings: list[str] | None,
@@ -248,7 +248,7 @@ def _train(
         retry=retry,
         progress=progress.choose(out),
     )
-    more = f"sweep trials {chosen.name} --status failed --results {shlex.quote(str(results))}"
+    more = f"sweep trials {chosen.name} --status failed --results {shlex.quote(results)}"
     _conclude(summary, f"study {chosen.name} in {results}", more, out)
     if as_json:
         print_json(summary.__dict__)
