@@ -243,7 +243,7 @@ class LocalFiles:
             raise
 
     def _make_sound(self, folder: Path) -> None:
-        """Makes a folder whose name, and that of the folder above, outlive a crash.
+        """Makes a folder that outlives a crash, with all those above.
 
         Also where they are there: whoever made them may have been stopped before that was sure.
         """
@@ -256,9 +256,9 @@ class LocalFiles:
             above = above.parent
         for one in reversed(missing):
             self._disk.make_folder(one)
-        for one in dict.fromkeys([*missing, folder, folder.parent]):
-            with suppress(PermissionError):  # not ours to read, so it was not made by us
-                self._disk.sync_folder(one.parent)
+        for one in folder.parents:
+            with suppress(PermissionError):  # not ours to read, so what is in it was not made by us
+                self._disk.sync_folder(one)
         self._sound.add(folder)
 
 
