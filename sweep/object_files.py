@@ -22,15 +22,17 @@ _CONFLICTS = 5
 class ObjectFiles:
     """See `sweep.files.Files`."""
 
-    def __init__(self, filesystem: Any, scheme: str, lease_s: float = lease.LEASE_S) -> None:
+    def __init__(self, filesystem: Any, scheme: str, lease_s: float | None = None) -> None:
         """Wraps a file system of fsspec.
 
         Args:
             filesystem: an `fsspec.AbstractFileSystem`.
             scheme: of its URLs.
-            lease_s: how long a lock stands still before another may take it over.
+            lease_s: how long a lock stands still before another may take it over; None takes
+                `lease.LEASE_S`.
         """
-        self._filesystem, self._scheme, self._lease_s = filesystem, scheme, lease_s
+        self._filesystem, self._scheme = filesystem, scheme
+        self._lease_s = lease.LEASE_S if lease_s is None else lease_s
 
     @classmethod
     def at(cls, url: str) -> tuple["ObjectFiles", PurePath]:

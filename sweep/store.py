@@ -162,6 +162,11 @@ class Shelf:
         where = self.on.shown(self.folded)
         raise StoreError(f"{where} changes faster than it can be read; try again")
 
+    def unknown_columns(self) -> set[str]:
+        """Columns in the files that the schema does not have: of a later version."""
+        parts, _ = self._of_each_file(lambda file: set(file.parquet.schema_arrow.names))
+        return set().union(*parts).difference(self.schema.names)
+
     def fold(self) -> None:
         """Merges small files into a segment; rows are readable at every moment of it."""
         small = [

@@ -1,8 +1,9 @@
 """The contract of files, on every medium: a local disk, a simulated one, memory, S3."""
 
 import os
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 from uuid import uuid4
@@ -76,21 +77,12 @@ def test_of_many_at_once_one_puts(place: tuple[Files, PurePath]) -> None:
     files, root = place
     files.put(root / "lock" / "0", b"the folder is there")
     for attempt in range(3):
-        won: list[int] = []
-        start = threading.Barrier(4)
-
-        def contend(number: int, attempt: int = attempt) -> None:
-            start.wait()
-            if files.put_if_absent(root / "lock" / f"n{attempt}", b"%d" % number):
-                won.append(number)
-
-        threads = [threading.Thread(target=contend, args=(number,)) for number in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert len(won) == 1
-        assert files.read(root / "lock" / f"n{attempt}") == b"%d" % won[0]
+        path = root / "lock" / f"n{attempt}"
+        contents = [b"%d" % number for number in range(4)]
+        with ThreadPoolExecutor(len(contents)) as pool:
+            won = list(pool.map(partial(files.put_if_absent, path), contents))
+        assert sum(won) == 1
+        assert files.read(path) == contents[won.index(True)]
 
 
 def test_a_lock_is_held_by_one_and_free_afterwards(place: tuple[Files, PurePath]) -> None:

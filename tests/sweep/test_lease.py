@@ -73,9 +73,7 @@ def test_a_holder_that_stopped_is_waited_for_and_then_replaced(
     assert [entry.path.name for entry in files.entries(folder)].count(f"{2:012d}") == 1
 
 
-def test_of_many_challengers_one_takes_over(
-    place: tuple[Files, PurePath], stopped: None
-) -> None:
+def test_of_many_challengers_one_takes_over(place: tuple[Files, PurePath], stopped: None) -> None:
     files, folder = place
     files.lock(folder).__enter__()
     won: list[Any] = []
@@ -107,9 +105,7 @@ def test_what_a_challenger_saw_long_ago_gives_it_nothing(
     seen = lease._last
     stale = [lease._Generation(1, "one of long ago", 5, released=True)]
     with files.lock(folder) as check:  # generation 4; 2, which is next to 1, is free again
-        monkeypatch.setattr(
-            lease, "_last", lambda *where: stale.pop() if stale else seen(*where)
-        )
+        monkeypatch.setattr(lease, "_last", lambda *where: stale.pop() if stale else seen(*where))
         with pytest.raises(StoreError, match="is being written by"):
             files.lock(folder).__enter__()
         check()
@@ -169,11 +165,15 @@ def test_a_writer_that_lost_its_lease_publishes_nothing_more_and_loses_nothing(
     first, second = opened(), opened()
     with monkeypatch.context() as patch:
         patch.setattr(lease._Lease, "_keep", lambda self: None)  # its thread never runs again
-        with pytest.raises(StoreError, match="was taken over by"), first.writing():
-            first.trials.publish([row("a")])
-            with second.writing():
-                second.trials.publish([row("b")])
+        writing = first.writing()
+        writing.__enter__()
+        first.trials.publish([row("a")])
+        with second.writing():
+            second.trials.publish([row("b")])
+            with pytest.raises(StoreError, match="was taken over by"):
                 first.trials.publish([row("c")])
+            with pytest.raises(StoreError, match="was taken over by"):
+                writing.__exit__(None, None, None)  # nor does it fold
     rows, damaged = opened().trials.read(["trial_id"])
     assert (sorted(rows["trial_id"].to_pylist()), damaged) == (["a", "b"], [])
     with opened().writing():
