@@ -189,7 +189,7 @@ class Snapshots:
         state = stage.spec.shortened(epoch)
         self._files[key] = self._store.write_checkpoint(state, self._executor.get(handle))
         self._durable_s[key] = outcome.train_s
-        if older is not None:
+        if older is not None and older != self._files[key]:
             self._store.on.remove(older)
 
     def _forget_files(self, key: str) -> None:

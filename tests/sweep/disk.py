@@ -2,7 +2,7 @@
 
 import errno
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,12 +28,12 @@ class Fault:
     Attributes:
         at: the number of the call, from 0.
         error: an errno that this call ends with; None for a crash.
-        torn: of a write, how many bytes are done before; negative ones count from the end.
+        torn: of a write, how many of so many bytes are done before.
     """
 
     at: int
     error: int | None = None
-    torn: int | None = None
+    torn: Callable[[int], int] | None = None
 
 
 class SimulatedDisk(Disk):
@@ -138,8 +138,7 @@ class SimulatedDisk(Disk):
     def write(self, handle: int, content: memoryview) -> int:
         fault, number = self.fault, len(self.calls)
         if fault is not None and fault.torn is not None and fault.at == number and not self._down:
-            count = fault.torn if fault.torn >= 0 else len(content) + fault.torn
-            self._open[handle].content += bytes(content[: max(0, count)])
+            self._open[handle].content += bytes(content[: fault.torn(len(content))])
         self._called("write")
         self._open[handle].content += bytes(content)
         return len(content)
