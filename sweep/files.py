@@ -56,6 +56,10 @@ class Files(Protocol):
         """
         ...
 
+    def settle(self, folder: PurePath) -> None:
+        """Makes what is seen in a folder outlive a crash, though whoever put it there was stopped."""
+        ...
+
     def put_if_absent(self, path: PurePath, content: bytes) -> bool:
         """Makes a file unless there is one; of several at once, one succeeds.
 
@@ -114,6 +118,7 @@ class Guarded:
         self.shown, self.read, self.exists = files.shown, files.read, files.exists
         self.entries, self.is_folder = files.entries, files.is_folder
         self.lock, self.is_locked = files.lock, files.is_locked
+        self.settle = files.settle
 
     def put(self, path: PurePath, content: bytes, *, durable: bool = True) -> None:
         """See `Files.put`."""

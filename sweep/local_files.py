@@ -151,6 +151,14 @@ class LocalFiles:
         except OSError as error:
             raise _failed("write", path, error) from error
 
+    def settle(self, folder: PurePath) -> None:
+        """See `Files.settle`; contents were synced before they got their names."""
+        try:
+            if self._disk.is_folder(Path(folder)):
+                self._disk.sync_folder(Path(folder))
+        except OSError as error:
+            raise _failed("write", folder, error) from error
+
     def put_if_absent(self, path: PurePath, content: bytes) -> bool:
         """See `Files.put_if_absent`."""
         place = Path(path)

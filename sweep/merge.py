@@ -68,7 +68,7 @@ class MergeSummary:
         active: directories that a run is writing to; to be merged again when it is done.
     """
 
-    added: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    added: dict[str, int] = field(default_factory=dict)
     equal: int = 0
     other_class: list[str] = field(default_factory=list)
     conflicts: list[Conflict] = field(default_factory=list)
@@ -131,6 +131,9 @@ class _Merge:
         self._trials()
         self._cells()
         return found
+
+    def _count(self, what: str, number: int) -> None:
+        self._summary.added[what] = self._summary.added.get(what, 0) + number
 
     def _damaged(self, place: Store, paths: Iterable[Any]) -> None:
         self._summary.damaged += [place.on.shown(path) for path in paths]
@@ -230,7 +233,7 @@ class _Merge:
                     self._damaged(place, [entry.path])
                     continue
                 write(self._into, trial_id, content)
-                self._summary.added[what] += 1
+                self._count(what, 1)
                 there.add(trial_id)
 
     def _evaluations(self) -> None:
@@ -282,7 +285,7 @@ class _Merge:
         for start in range(0, len(rows), ROWS):
             shelf.add(rows.slice(start, ROWS))
         if len(rows):
-            self._summary.added[name] += len(rows)
+            self._count(name, len(rows))
 
     # Studies
 
@@ -320,7 +323,7 @@ class _Merge:
         held = len(before) if first is self._into else 0
         if len(joined) > held:
             self._into.put_cells(name, joined, text)
-            self._summary.added["cells"] += len(joined) - held
+            self._count("cells", len(joined) - held)
 
 
 def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

@@ -71,6 +71,9 @@ class ObjectFiles:
         with self._named("write", path):
             self._filesystem.pipe_file(str(path), content)
 
+    def settle(self, folder: PurePath) -> None:
+        """See `Files.settle`; all of it does."""
+
     def put_if_absent(self, path: PurePath, content: bytes) -> bool:
         """See `Files.put_if_absent`."""
         with self._named("write", path):

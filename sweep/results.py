@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 MEASURED = tuple(name for name in TRIALS.names if name not in (*CELLS.names, "status"))
 """What a trial has beside its parameters and its status."""
+
+ORIGINS = ("code_version", "numerics_class", "numerics_version")
+"""Columns that say what a result was computed with."""
 
 POINT = ("attack", "epsilon", "value")
 
@@ -136,6 +139,22 @@ class Results:
         """How many trials of a study are done, failed, blocked and missing."""
         return count(self.statuses(study))
 
+    def origins(self, trial_ids: Container[str] | None = None) -> dict[str, dict[str, int]]:
+        """How many trials are of each code version and numerics class, most frequent first.
+
+        Other numerics versions and other data make other trials, so they are never one trial's.
+
+        Args:
+            trial_ids: of which trials; None for all.
+        """
+        trials, _ = self.store.trials.read(["trial_id", *ORIGINS])
+        rows = [row for row in tuples(trials) if trial_ids is None or row[0] in trial_ids]
+        counts = (Counter(str(row[position]) for row in rows) for position in range(1, 1 + len(ORIGINS)))
+        return {
+            column: {value: found[value] for value in sorted(found, key=lambda v: (-found[v], v))}
+            for column, found in zip(ORIGINS, counts, strict=True)
+        }
+
     def trial(self, id_or_prefix: str) -> dict[str, Any]:
         """The whole record of a trial, with its attempts.
 
@@ -234,6 +253,21 @@ class Results:
             else:
                 statuses.append("missing")
         return statuses
+
+
+def mixed(origins: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """A line for each origin of which `Results.origins` found several."""
+    words = {
+        "code_version": "code versions",
+        "numerics_class": "numerics classes (equal bits are promised within one)",
+        "numerics_version": "numerics versions (their trials have other ids)",
+    }
+    return [
+        f"results of {len(found)} {words[column]}: "
+        + ", ".join(f"{value} ({number:,} trials)" for value, number in found.items())
+        for column, found in origins.items()
+        if len(found) > 1
+    ]
 
 
 def count(statuses: Mapping[str, str]) -> dict[str, int]:

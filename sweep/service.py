@@ -22,7 +22,7 @@ from sweep.expand import smoke_study
 from sweep.filters import Condition
 from sweep.progress import Progress, Silent
 from sweep.records import CELLS, cell_row, code_version, tuples
-from sweep.results import Results
+from sweep.results import Results, mixed
 from sweep.run import Interrupt, RunSummary, run, stop_on_signals
 from sweep.snapshots import DURABLE_EVERY_S
 from sweep.store import Store
@@ -131,6 +131,8 @@ def run_study(
                 f"{wanted.failed_before} trials failed earlier and are left alone; "
                 f"`sweep retry {study.name}` runs them again"
             )
+        for line in mixed(Results(results).origins(wanted.by_id)):
+            progress.say(line)
         if not wanted.todo:
             return _nothing_to_do(wanted)
         _fetch_data(wanted, where, progress)

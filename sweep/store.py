@@ -322,6 +322,8 @@ class Store:
             try:
                 for entry in self.leftovers():
                     self.on.remove(entry.path)
+                for folder in self.layout.folders:
+                    self.on.settle(folder)  # what is done is left out of a run: it must last
                 try:
                     yield
                 finally:

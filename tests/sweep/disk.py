@@ -104,6 +104,17 @@ class SimulatedDisk(Disk):
         self._open, self._held = {}, set()
         self.calls = []
 
+    def copy(self) -> "SimulatedDisk":
+        """Another disk with the same on it, and the same of it synced."""
+        other = SimulatedDisk()
+        inodes = {id(i): i for names in (self._names, self._synced_names) for i in names.values()}
+        copies = {key: _Inode(i.content, i.synced) for key, i in inodes.items()}
+        other._names = {path: copies[id(i)] for path, i in self._names.items()}
+        other._synced_names = {path: copies[id(i)] for path, i in self._synced_names.items()}
+        other._folders, other._synced_folders = set(self._folders), set(self._synced_folders)
+        other._down = self._down
+        return other
+
     # What a test looks at and harms
 
     def files(self) -> dict[Path, bytes]:
