@@ -149,7 +149,9 @@ class Results:
         """
         trials, _ = self.store.trials.read(["trial_id", *ORIGINS])
         rows = [row for row in tuples(trials) if trial_ids is None or row[0] in trial_ids]
-        counts = (Counter(str(row[position]) for row in rows) for position in range(1, 1 + len(ORIGINS)))
+        counts = (
+            Counter(str(row[position]) for row in rows) for position in range(1, 1 + len(ORIGINS))
+        )
         return {
             column: {value: found[value] for value in sorted(found, key=lambda v: (-found[v], v))}
             for column, found in zip(ORIGINS, counts, strict=True)
