@@ -268,16 +268,22 @@ def test_whatever_fails_wherever_nothing_is_lost_doubled_or_torn(
 def test_a_run_counts_on_nothing_that_a_crash_could_still_take_back() -> None:
     disk = SimulatedDisk()
     opened(disk).trials.publish([{"trial_id": "a", "status": "done"}])
-    disk.fault = Fault(len(disk.calls) + 6)  # renamed, but its folder is not synced
+    opened(disk).attempts.publish([attempt("before")])
+    dry = disk.copy()
+    opened(dry).attempts.publish([attempt("killed")])
+    last = max(number for number, call in enumerate(dry.calls) if call == "sync_folder")
+    disk.restart()
+    disk.fault = Fault(last)  # renamed, but its folder is not synced
     with pytest.raises(Crash):
         opened(disk).attempts.publish([attempt("killed")])
     disk.restart()
-    names = [path.parent.name for path in disk.files()]
+    lost = disk.copy()
+    lost.reopen()
+    assert len(opened(lost).attempts.read()[0]) == 1, "it was not promised yet"
     store = opened(disk)
     seen = store.attempts.read(["attempt_id"])[0]["attempt_id"].to_pylist()
     with store.writing():
         after = disk.copy()
         after.reopen()
         kept = opened(after).attempts.read(["attempt_id"])[0]["attempt_id"].to_pylist()
-    assert kept == seen
-    assert names.count("attempts") == 1, "either finished or unfinished"
+    assert sorted(kept) == sorted(seen) == ["before", "killed"]
