@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from analysis.figures.teachers import teacher_boxplots
     from analysis.findings import study_findings
     from analysis.pairs import paired
-    from analysis.report import ReportInfo, write_report
+    from analysis.report import ReportInfo, render_report, write_report
     from analysis.teachers import teacher_table
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "metric_over_switch_epoch",
     "paired",
     "reference",
+    "render_report",
     "robustness",
     "robustness_averages",
     "seed_boxplots",
@@ -71,6 +72,7 @@ _MODULE_OF = {
     "teacher_table": "teachers",
     "training_losses": "figures.losses",
     "variants": "cells",
+    "render_report": "report",
     "write_report": "report",
 }
 

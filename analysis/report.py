@@ -356,7 +356,11 @@ def _provenance(frame: pd.DataFrame, info: ReportInfo) -> Provenance:
         facts.append(("Command", (info.command,)))
     if info.code_version:
         facts.append(("This report's code", (info.code_version,)))
-    for column, label in (("code_version", "Results' code"), ("device_name", "Devices")):
+    for column, label in (
+        ("code_version", "Results' code"),
+        ("numerics_class", "Numerics classes (equal bits are promised within one)"),
+        ("device_name", "Devices"),
+    ):
         if column in trials and trials[column].notna().any():
             counts = trials[column].value_counts()
             listed = tuple(f"{name} ({words.counted(n, 'trial')})" for name, n in counts.items())

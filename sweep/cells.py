@@ -1,9 +1,8 @@
 """What a run wants: the cells that were asked for, and what the store holds of them."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
 
 from sweep.errors import StudyError
 from sweep.expand import Cell, Role, cells
@@ -43,6 +42,7 @@ class Demand:
         kept: earlier states that trials to do go on from, by their key, whose snapshots are kept.
         continuing: how many trials to do go on from them.
         superseded: checkpoints that lead to those states, or are damaged: nothing goes on from them.
+        damaged: trials whose kept snapshot would be gone on from, but is not what was written.
     """
 
     study: Study
@@ -58,6 +58,12 @@ class Demand:
     kept: Mapping[str, TrialSpec]
     continuing: int
     superseded: frozenset[str]
+    damaged: frozenset[str] = frozenset()
+
+    @property
+    def teaching(self) -> frozenset[str]:
+        """Trained trials that a trial to do may learn from, whose weights it then needs."""
+        return pools(self.todo.values()) & frozenset(self.candidates)
 
     @property
     def not_done_before(self) -> int:
@@ -160,15 +166,12 @@ def demand(
         if store is None
         else store.trials.read(SELECTION_COLUMNS)[0]
     )
+    kept_weights = {} if store is None else store.kept_weights()
     finished = {
         trial_id: status
         for trial_id, status in tuples(records.select(["trial_id", "status"]))
         if trial_id in by_id
-        and (
-            trial_id not in teacher_ids
-            or status == "diverged"
-            or (store is not None and store.layout.weights(trial_id).is_file())
-        )
+        and (trial_id not in teacher_ids or status == "diverged" or trial_id in kept_weights)
     }
     diverged = {trial_id for trial_id, status in finished.items() if status == "diverged"}
     again = diverged if retry("diverged") else set()
@@ -184,7 +187,7 @@ def demand(
         if (trial_id not in finished or trial_id in again) and trial_id not in left_alone
     }
     specs = [cell.spec for cell in todo.values()]
-    kept = _Kept({}, 0, frozenset()) if store is None else _kept_states(store, specs)
+    states = _States() if store is None else _kept_states(store, specs)
     return Demand(
         study=study,
         everything=everything,
@@ -200,22 +203,25 @@ def demand(
         },
         by_id=by_id,
         teacher_ids=teacher_ids,
-        kept=kept.states,
-        continuing=kept.continuing,
-        superseded=kept.superseded,
+        kept=states.kept,
+        continuing=states.continuing,
+        superseded=states.superseded,
+        damaged=states.damaged,
     )
 
 
-class _Kept(NamedTuple):
-    """See the fields of `Demand`."""
+@dataclass(frozen=True)
+class _States:
+    """Of a demand, the attributes of these names."""
 
-    states: Mapping[str, TrialSpec]
-    continuing: int
-    superseded: frozenset[str]
+    kept: Mapping[str, TrialSpec] = field(default_factory=dict)
+    continuing: int = 0
+    superseded: frozenset[str] = frozenset()
+    damaged: frozenset[str] = frozenset()
 
 
-def _kept_states(store: Store, specs: Iterable[TrialSpec]) -> _Kept:
-    """The longest kept state that each trial goes on from, and checkpoints of no use beside it."""
+def _kept_states(store: Store, specs: Iterable[TrialSpec]) -> _States:
+    """The longest kept state that each trial goes on from, and what is of no use beside it."""
     ends, checkpoints = store.kept_snapshots(), store.checkpoints()
     lengths = {epochs for epochs, _ in checkpoints.values()}
     if ends:
@@ -235,13 +241,18 @@ def _kept_states(store: Store, specs: Iterable[TrialSpec]) -> _Kept:
             if longest is not None:
                 passed.add(key)
                 continue
-            if key in checkpoints and key not in found and store.read_state(key) is None:
+            if key not in found and store.read_state(key) is None:
                 damaged.add(key)
                 continue
             found[key] = short
             longest = key
         continuing += longest is not None
-    return _Kept(found, continuing, frozenset(((passed | damaged) & set(checkpoints)) - set(found)))
+    return _States(
+        found,
+        continuing,
+        frozenset(((passed | damaged) & set(checkpoints)) - set(found)),
+        frozenset(damaged & set(ends)),
+    )
 
 
 def last_failures(store: Store) -> dict[str, str]:

@@ -17,5 +17,13 @@ class StoreError(SweepError):
     """A results directory that cannot be used."""
 
 
+class LockLostError(StoreError):
+    """A results directory that another run has taken over: nothing more may be written there."""
+
+
+class DamagedError(StoreError):
+    """A file of a results directory whose content is not what was written."""
+
+
 class QueryError(SweepError, ValueError):
     """A query that cannot be answered."""

@@ -208,12 +208,11 @@ def weights_sizes(store: Store | None) -> dict[tuple[str, str], int]:
         return {}
     rows, _ = store.trials.read(["trial_id", "dataset", "model"])
     kept = store.kept_weights()
-    examples = {
-        (dataset, model): store.layout.weights(trial_id)
+    return {
+        (dataset, model): kept[trial_id].size
         for trial_id, dataset, model in tuples(rows)
         if trial_id in kept
     }
-    return {kind: path.stat().st_size for kind, path in examples.items()}
 
 
 def _records_bytes(demand: Demand) -> int:

@@ -9,22 +9,25 @@ import pandas as pd
 
 import analysis
 from sweep import extensions
-from sweep.errors import StoreError, SweepError
+from sweep.errors import SweepError
+from sweep.local_files import write_atomically
 from sweep.records import code_version
 from sweep.results import Results
-from sweep.store import write_atomically
 
 NESTED = ("train_loss", "train_loss_step", "curve", "robustness", "per_class", "confusion",
           "teacher_trial_ids")  # fmt: skip
 
 
-def write(results: Results, study: str, path: Path) -> None:
+def write(results: Results, study: str, path: Path | None = None) -> tuple[str, int]:
     """Writes the report of a study.
 
     Args:
         results: where its results lie.
         study: its name.
-        path: the HTML file.
+        path: the HTML file; None puts it beside the results.
+
+    Returns:
+        Where it is, and its size in bytes.
 
     Raises:
         StoreError: where the study was never run there, or the file cannot be written.
@@ -44,12 +47,13 @@ def write(results: Results, study: str, path: Path) -> None:
         command=f"sweep run {study}",
         saved_epochs=(naive, _planned_epochs(described, set(distinct["trial_id"]))),
     )
-    try:
-        attempts = results.attempts()
-        own = attempts[attempts["trial_id"].isin(set(distinct["trial_id"]))]
-        analysis.write_report(cells, own, info, path, results.runs(study))
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+    attempts = results.attempts()
+    own = attempts[attempts["trial_id"].isin(set(distinct["trial_id"]))]
+    page = analysis.render_report(cells, own, info, results.runs(study)).encode()
+    if path is not None:
+        write_atomically(path, page)
+        return str(path), len(page)
+    return results.store.on.shown(results.store.write_report(study, page)), len(page)
 
 
 def _planned_epochs(described: dict[str, Any], trial_ids: set[str]) -> int:

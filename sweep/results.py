@@ -2,8 +2,8 @@
 
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 MEASURED = tuple(name for name in TRIALS.names if name not in (*CELLS.names, "status"))
 """What a trial has beside its parameters and its status."""
 
+ORIGINS = ("code_version", "numerics_class", "numerics_version")
+"""Columns that say what a result was computed with."""
+
 POINT = ("attack", "epsilon", "value")
 
 
@@ -34,12 +37,15 @@ class Results:
     def __init__(self, directory: str | Path = "results") -> None:
         """Opens a results directory.
 
+        Args:
+            directory: a folder, or a URL such as `s3://bucket/prefix`.
+
         Raises:
             StoreError: where there is none.
         """
-        if not Path(directory).is_dir():
-            raise StoreError(f"results directory {str(directory)!r} does not exist")
         self.store = Store(directory)
+        if not self.store.is_there():
+            raise StoreError(f"results directory {str(directory)!r} does not exist")
 
     def studies(self) -> list[str]:
         """Names of the studies that were run here."""
@@ -120,7 +126,7 @@ class Results:
         found = self.store.read_cells(study)
         if found is None:
             known = ", ".join(self.studies()) or "none"
-            raise StoreError(f"study {study!r} was never run in {self.store.layout.root}; "
+            raise StoreError(f"study {study!r} was never run in {self.store}; "
                              f"studies there: {known}")  # fmt: skip
         return found[0]
 
@@ -132,6 +138,26 @@ class Results:
     def counts(self, study: str) -> dict[str, int]:
         """How many trials of a study are done, failed, blocked and missing."""
         return count(self.statuses(study))
+
+    def origins(self, trial_ids: Iterable[str] | None = None) -> dict[str, dict[str, int]]:
+        """How many trials are of each code version and numerics class, most frequent first.
+
+        Other numerics versions and other data make other trials, so they are never one trial's.
+
+        Args:
+            trial_ids: of which trials; None for all.
+        """
+        trials, _ = self.store.trials.read(["trial_id", *ORIGINS])
+        if trial_ids is not None:
+            wanted = pa.array(list(trial_ids), pa.string())
+            trials = trials.filter(pc.is_in(trials["trial_id"], value_set=wanted))
+        found = {}
+        for column in ORIGINS:
+            counts = {
+                str(c["values"]): c["counts"] for c in trials[column].value_counts().to_pylist()
+            }
+            found[column] = {v: counts[v] for v in sorted(counts, key=lambda v: (-counts[v], v))}
+        return found
 
     def trial(self, id_or_prefix: str) -> dict[str, Any]:
         """The whole record of a trial, with its attempts.
@@ -153,7 +179,7 @@ class Results:
         weights = self.store.layout.weights(trial_id)
         return {
             **(record or {"trial_id": trial_id, "status": "failed"}),
-            "weights": str(weights) if weights.is_file() else None,
+            "weights": self.store.on.shown(weights) if self.store.on.exists(weights) else None,
             "attempts": sorted(own, key=lambda row: (row["number"] or 0, row["started_at"])),
         }
 
@@ -172,7 +198,7 @@ class Results:
                 f"the weights of trial {record['trial_id']} were not kept; "
                 "set evaluation.keep = 'weights' before training"
             )
-        content = Path(record["weights"]).read_bytes()
+        content = self.store.read_weights(record["trial_id"]) or b""
         network = weights.restore(record["dataset"], record["model"], content, record["weights"])
         return network.eval()
 
@@ -233,6 +259,21 @@ class Results:
         return statuses
 
 
+def mixed(origins: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """A line for each origin of which `Results.origins` found several."""
+    words = {
+        "code_version": "code versions",
+        "numerics_class": "numerics classes (equal bits are promised within one)",
+        "numerics_version": "numerics versions (their trials have other ids)",
+    }
+    return [
+        f"results of {len(found)} {words[column]}: "
+        + ", ".join(f"{value} ({number:,} trials)" for value, number in found.items())
+        for column, found in origins.items()
+        if len(found) > 1
+    ]
+
+
 def count(statuses: Mapping[str, str]) -> dict[str, int]:
     """How many trials there are, and how many of each status, from `Results.statuses`."""
     found = Counter(statuses.values())
@@ -246,7 +287,7 @@ def _positions(cells: pa.Table, trials: pa.Table) -> pa.Array:
     return pc.index_in(cells["trial_id"], value_set=trials["trial_id"])
 
 
-def _warn_of(damaged: list[Path]) -> None:
+def _warn_of(damaged: list[PurePath]) -> None:
     if damaged:
         names = ", ".join(path.name for path in damaged)
         warnings.warn(f"damaged result files are left out: {names}", stacklevel=4)

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from sweep.cells import Demand, Wanted
-from sweep.errors import StoreError
+from sweep.errors import LockLostError, StoreError
 from sweep.execution.base import Executor, Failure, Finished
 from sweep.expand import Cell
 from sweep.interrupts import Interrupt
@@ -28,7 +28,7 @@ from sweep.ready import Ready
 from sweep.records import Attempt, FailureKind, trial_row
 from sweep.selection import Candidate, choose_teacher
 from sweep.snapshots import DURABLE_EVERY_S, Snapshots
-from sweep.store import Store, write_atomically
+from sweep.store import Store
 from sweep.summary import RunSummary, run_row
 from trials.engine import LaneGroup, lane_group
 from trials.spec import TeacherRule
@@ -237,10 +237,16 @@ class _Run:
                 trial_id=chosen.trial_id,
                 data=cell.spec.data,
                 model=cell.spec.recipe.model,
-                weights=self._store.layout.weights(chosen.trial_id).read_bytes(),
+                weights=self._weights(chosen.trial_id),
             )
         self._chosen[rule.key] = chosen.trial_id
         self._release_all(rule.key)
+
+    def _weights(self, trial_id: str) -> bytes:
+        content = self._store.read_weights(trial_id)
+        if content is None:
+            raise StoreError(f"the weights of teacher {trial_id} are gone from {self._store}")
+        return content
 
     def _block(self, rule_key: str, why: str) -> None:
         """Gives up the stages that need a teacher which cannot be had."""
@@ -443,11 +449,11 @@ class _Run:
         if outcome.result is None or wanted is None:
             return
         if wanted.keep_weights and outcome.weights is not None:
-            path, weights = self._store.layout.weights(stage.key), outcome.weights
-            self._keep(lambda: write_atomically(path, weights))
+            weights = outcome.weights
+            self._keep(lambda: self._store.write_weights(stage.key, weights))
         if wanted.keep_snapshot and outcome.diverged_epoch is None:
             content = self._executor.get(finished.product)
-            self._keep(lambda: write_atomically(self._store.layout.snapshot(stage.key), content))
+            self._keep(lambda: self._store.write_snapshot(stage.key, content))
         self._publish(stage.key, outcome.result, finished)
 
     def _publish(self, trial_id: str, result: TrialResult, finished: Finished) -> None:
@@ -561,6 +567,8 @@ class _Run:
         while True:
             try:
                 return write()
+            except LockLostError:
+                raise
             except StoreError as error:
                 if self._interrupt.asked or time.monotonic() - since > WRITE_PATIENCE_S:
                     raise

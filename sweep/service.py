@@ -15,7 +15,7 @@ import pyarrow as pa
 import data
 import models
 from sweep.cells import Demand, demand
-from sweep.errors import SweepError
+from sweep.errors import DamagedError, SweepError
 from sweep.execution.base import Executor, Finished, Inputs, Runner, WorkerSetup
 from sweep.expand import cells as cells_of
 from sweep.expand import smoke_study
@@ -24,7 +24,7 @@ from sweep.interrupts import Interrupt, end_on_signals, stop_on_signals
 from sweep.policy import Policy
 from sweep.progress import Progress, Silent
 from sweep.records import CELLS, cell_row, code_version, tuples
-from sweep.results import Results
+from sweep.results import Results, mixed
 from sweep.run import run
 from sweep.snapshots import DURABLE_EVERY_S
 from sweep.store import Store
@@ -104,26 +104,16 @@ def run_study(
     kinds = None if retry is None else frozenset(retry)
     store = Store(results)
     only = list(only)
-    with end_on_signals(), store.writing():
-        for path in store.set_aside_damaged():
-            progress.say(f"{path} is damaged: set aside, its trials are run again")
-        wanted = demand(
+
+    def look() -> Demand:
+        return demand(
             study, store, only, seeds,
             retry=lambda kind: kinds is not None and (not kinds or kind in kinds),
         )  # fmt: skip
-        changes = _write_cells(study, wanted, store)
-        if changes.dropped:
-            progress.say(
-                f"{changes.dropped} cells that were asked for earlier are not in the study as it is "
-                "now: they are left out of it, their trials are kept"
-            )
-        if not changes.first:
-            progress.say(_what_is_new(wanted, changes))
-        if wanted.failed_before:
-            progress.say(
-                f"{wanted.failed_before} trials failed earlier and are left alone; "
-                f"`sweep retry {study.name}` runs them again"
-            )
+
+    with end_on_signals(), store.writing():
+        wanted = _without_damage(look, store, progress)
+        _say_what_is_there(study, wanted, _write_cells(study, wanted, store), store, progress)
         if not wanted.todo:
             return _nothing_to_do(wanted)
         _fetch_data(wanted, where, progress)
@@ -133,6 +123,40 @@ def run_study(
                 wanted, store, workers, progress=progress, interrupt=interrupt, policy=policy,
                 share=share, snapshot_bytes=where.snapshot_bytes, durable_every_s=where.durable_every_s,
             )  # fmt: skip
+
+
+def _without_damage(look: Callable[[], Demand], store: Store, progress: Progress) -> Demand:
+    """What is wanted, once files that are not what was written are set aside and told of."""
+    for path in store.set_aside_damaged():
+        progress.say(f"{store.on.shown(path)} is damaged: set aside, its trials are run again")
+    wanted = look()
+    damaged = store.set_aside_damaged_weights(sorted(wanted.teaching))
+    for path in map(store.layout.snapshot, sorted(wanted.damaged)):
+        store.set_aside(path)
+        progress.say(f"{store.on.shown(path)} is damaged: set aside, what it was for is trained")
+    for path in damaged:
+        progress.say(f"{store.on.shown(path)} is damaged: set aside, its trial is run again")
+    return look() if damaged else wanted
+
+
+def _say_what_is_there(
+    study: Study, wanted: Demand, changes: "_Changes", store: Store, progress: Progress
+) -> None:
+    """What an earlier run left, and how the study has changed since."""
+    if changes.dropped:
+        progress.say(
+            f"{changes.dropped} cells that were asked for earlier are not in the study as it is "
+            "now: they are left out of it, their trials are kept"
+        )
+    if not changes.first:
+        progress.say(_what_is_new(wanted, changes))
+    if wanted.failed_before:
+        progress.say(
+            f"{wanted.failed_before} trials failed earlier and are left alone; "
+            f"`sweep retry {study.name}` runs them again"
+        )
+    for line in mixed(Results(str(store)).origins(wanted.by_id)):
+        progress.say(line)
 
 
 @dataclass(frozen=True)
@@ -183,6 +207,7 @@ def evaluate_study(
         if row["status"] == "done"
     }
     specs = {cell.trial_id: cell.spec for cell in cells_of(study)}
+    kept = store.kept_weights()
     tasks: list[EvaluateTask] = []
     complete = without_weights = 0
     for trial_id, have in known.items():
@@ -193,7 +218,7 @@ def evaluate_study(
         missing = tuple(epsilon for epsilon in wanted if epsilon not in have)
         if not missing:
             complete += 1
-        elif not store.layout.weights(trial_id).is_file():
+        elif trial_id not in kept:
             without_weights += 1
         else:
             tasks.append(EvaluateTask(trial_id, spec.data, spec.recipe.model, missing))
@@ -201,7 +226,8 @@ def evaluate_study(
     if tasks:
         with store.writing(), executor(where or Where()) as workers:
             told = time.monotonic()
-            for position, finished in enumerate(_each(workers, tasks, store), start=1):
+            ended = _each(workers, tasks, store, failures)
+            for position, finished in enumerate(ended, start=1):
                 outcome = finished.outcome
                 if isinstance(outcome, EvaluateOutcome):
                     store.evaluations.publish(_evaluation_rows(outcome))
@@ -214,14 +240,24 @@ def evaluate_study(
     return EvaluationSummary(len(tasks) - len(failures), complete, without_weights, tuple(failures))
 
 
-def _each(workers: Executor, tasks: list[EvaluateTask], store: Store) -> Iterator[Finished]:
-    """Keeps the workers busy and yields what ends."""
+def _each(
+    workers: Executor, tasks: list[EvaluateTask], store: Store, failures: list[str]
+) -> Iterator[Finished]:
+    """Keeps the workers busy and yields what ends; damaged weights are set aside and noted."""
     queue = list(reversed(tasks))
     running = 0
     while queue or running:
         while queue and workers.free > 0:
             task = queue.pop()
-            content = store.layout.weights(task.trial_id).read_bytes()
+            try:
+                content = store.read_weights(task.trial_id)
+            except DamagedError as error:
+                store.set_aside(store.layout.weights(task.trial_id))
+                failures.append(str(error))
+                continue
+            if content is None:
+                failures.append(f"{task.trial_id}: its weights are gone")
+                continue
             workers.submit(task.trial_id, task, Inputs(start=workers.put(content)))
             running += 1
         for finished in workers.wait(timeout_s=1.0):

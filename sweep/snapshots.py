@@ -7,7 +7,7 @@ checkpoint too, so that neither a lost node nor a lost driver costs more than th
 
 from collections.abc import Container
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePath
 
 from sweep.errors import StoreError
 from sweep.execution.base import Executor, Handle
@@ -66,7 +66,7 @@ class Snapshots:
         self._coming: dict[str, int] = {}
         self._durable_s: dict[str, float] = {}
         found = store.checkpoints()
-        self._files: dict[str, Path] = {
+        self._files: dict[str, PurePath] = {
             key: path for key, (_, path) in found.items() if key in kept
         }
         self._bytes = 0
@@ -157,8 +157,8 @@ class Snapshots:
                 self.lose(parent)
             return
         self._forget_pause(key)
-        if path is not None:
-            content = path.read_bytes()
+        content = None if path is None else self._store.read_checkpoint(path)
+        if content is not None:
             self._paused[key] = _Paused(self._executor.put(content), len(content), paused.epoch)
             self._grow(len(content))
 
@@ -189,8 +189,8 @@ class Snapshots:
         state = stage.spec.shortened(epoch)
         self._files[key] = self._store.write_checkpoint(state, self._executor.get(handle))
         self._durable_s[key] = outcome.train_s
-        if older is not None:
-            older.unlink(missing_ok=True)
+        if older is not None and older != self._files[key]:
+            self._store.on.remove(older)
 
     def _forget_files(self, key: str) -> None:
         """Removes the checkpoints on the path to a stage that nothing below needs any more."""
@@ -199,7 +199,7 @@ class Snapshots:
         current: str | None = key
         while current is not None:
             if current in self._files and self._all_settled(current):
-                self._files.pop(current).unlink(missing_ok=True)
+                self._store.on.remove(self._files.pop(current))
             current = self._plan.stages[current].parent
 
     def _all_settled(self, key: str) -> bool:

@@ -1,23 +1,18 @@
 """The results directory: records are published once, read by anyone, and never half there.
 
-A file is written under a temporary name, flushed to disk, and renamed; its name is the SHA-256 of
-its content, which is checked before any parser sees it. Because ids are content hashes, publishing
-a record twice is harmless: readers see one row per trial. Fresh records lie in small files in
-`incoming/`; folding them into `trials/` publishes the new segment first and removes the old files
-after, so that an interruption at any point leaves every row readable.
+A file is put in place whole (`sweep.files`); its name is the SHA-256 of its content, which is checked
+before any parser sees it. Because ids are content hashes, publishing a record twice is harmless:
+readers see one row per trial. Fresh records lie in small files in `incoming/`; folding them into
+`trials/` publishes the new segment first and removes the old files after, so that an interruption at
+any point leaves every row readable.
 """
 
-import fcntl
 import hashlib
 import json
-import os
-import platform
-import time
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -25,8 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from data.atomic import TEMPORARY, replacing
-from sweep.errors import StoreError
+from data.atomic import TEMPORARY
+from sweep import files, sealed
+from sweep.errors import DamagedError, StoreError
+from sweep.files import Entry, Files, Guarded
 from sweep.layout import Layout
 from sweep.records import ATTEMPTS, CELLS, EVALUATIONS, RUNS, TRIALS, table
 from trials.spec import TrialSpec
@@ -41,20 +38,6 @@ _READ_ATTEMPTS = 20
 T = TypeVar("T")
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Puts a file in place whole: temporary name, fsync, rename, fsync of the folder.
-
-    Raises:
-        StoreError: where it cannot be written, naming it.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as stream:
-            stream.write(content)
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
-
-
 def to_parquet(content: pa.Table) -> bytes:
     """A table as the bytes of a Parquet file."""
     sink = pa.BufferOutputStream()
@@ -67,6 +50,7 @@ class Shelf:
     """The files of one table.
 
     Attributes:
+        on: where they lie.
         schema: of the current version.
         key: the column in which rows are unique.
         fresh: where single publications go.
@@ -74,13 +58,14 @@ class Shelf:
         gives_way: a column and a value; of rows with one key, those with another value come first.
     """
 
+    on: Files
     schema: pa.Schema
     key: str
-    fresh: Path
-    folded: Path
+    fresh: PurePath
+    folded: PurePath
     gives_way: tuple[str, str] | None = None
 
-    def publish(self, rows: Sequence[Mapping[str, Any]]) -> Path | None:
+    def publish(self, rows: Sequence[Mapping[str, Any]]) -> PurePath | None:
         """Writes rows so that they are all there or not at all.
 
         Returns:
@@ -91,22 +76,30 @@ class Shelf:
         """
         if not rows:
             return None
-        path = self._publish(table(rows, self.schema), self.fresh)
+        return self.add(table(rows, self.schema))
+
+    def add(self, rows: pa.Table) -> PurePath:
+        """Does the same with a table of the schema."""
+        path = self._publish(rows, self.fresh)
         self._gather()
         return path
 
-    def files(self) -> list[Path]:
-        """All files, folded ones first.
+    def files(self) -> list[PurePath]:
+        """All files, folded ones first; see `entries`."""
+        return [entry.path for entry in self.entries()]
+
+    def entries(self) -> list[Entry]:
+        """All files with their sizes, folded ones first.
 
         What is merged is published before what went into it is removed, and it goes to the same
         folder or to the one of the segments; so a reader that looks for segments last finds either.
         A folder can change while it is listed: each is looked at twice.
         """
-        fresh = sorted({*self.fresh.glob("*.parquet"), *self.fresh.glob("*.parquet")})
-        folded = sorted({*self.folded.glob("*.parquet"), *self.folded.glob("*.parquet")})
-        return list(dict.fromkeys([*folded, *fresh]))
+        fresh = sorted({*_parquet(self.on, self.fresh), *_parquet(self.on, self.fresh)})
+        folded = sorted({*_parquet(self.on, self.folded), *_parquet(self.on, self.folded)})
+        return list({entry.path: entry for entry in (*folded, *fresh)}.values())
 
-    def read(self, columns: Sequence[str] | None = None) -> tuple[pa.Table, list[Path]]:
+    def read(self, columns: Sequence[str] | None = None) -> tuple[pa.Table, list[PurePath]]:
         """Reads every row once.
 
         Args:
@@ -127,7 +120,7 @@ class Shelf:
         rows = pa.concat_tables(parts) if parts else schema.empty_table()
         return self._one_of_each(rows).select(wanted), damaged
 
-    def scan(self) -> tuple["Dataset", list[Path]]:
+    def scan(self) -> tuple["Dataset", list[PurePath]]:
         """The rows that `read` gives, for who does not know yet which columns are wanted.
 
         Returns:
@@ -152,28 +145,34 @@ class Shelf:
         """The columns that say which row of a key counts."""
         return [self.key, *(self.gives_way or ())[:1]]
 
-    def _of_each_file(self, take: Callable[["_File"], T]) -> tuple[list[T], list[Path]]:
+    def _of_each_file(self, take: Callable[["_File"], T]) -> tuple[list[T], list[PurePath]]:
         """Something from every file, all as they were at one moment, and the damaged ones."""
         for _ in range(_READ_ATTEMPTS):
             parts, damaged, gone = [], [], False
             for path in self.files():
-                file = _opened(path)
+                file = _opened(self.on, path)
                 if file is not None:
                     parts.append(take(file))
-                elif path.exists():
+                elif self.on.exists(path):
                     damaged.append(path)
                 else:
                     gone = True  # folded away while we looked: its rows are in a segment now
             if not gone:
                 return parts, damaged
-        raise StoreError(f"{self.folded} changes faster than it can be read; try again")
+        where = self.on.shown(self.folded)
+        raise StoreError(f"{where} changes faster than it can be read; try again")
+
+    def unknown_columns(self) -> set[str]:
+        """Columns in the files that the schema does not have: of a later version."""
+        parts, _ = self._of_each_file(lambda file: set(file.parquet.schema_arrow.names))
+        return set().union(*parts).difference(self.schema.names)
 
     def fold(self) -> None:
         """Merges small files into a segment; rows are readable at every moment of it."""
         small = [
             path
-            for path in self.files()
-            if path.parent == self.fresh != self.folded or path.stat().st_size < SEGMENT_BYTES
+            for path, size in self.entries()
+            if path.parent == self.fresh != self.folded or size < SEGMENT_BYTES
         ]
         fresh = [path for path in small if path.parent == self.fresh]
         if not fresh or (self.fresh == self.folded and len(small) < 2):
@@ -182,19 +181,15 @@ class Shelf:
 
     def _gather(self) -> None:
         """Merges tiny fresh files when there are many: a reader opens each, also while a run goes on."""
-        tiny = [
-            path
-            for path in sorted(self.fresh.glob("*.parquet"))
-            if path.stat().st_size < GATHER_BYTES
-        ]
+        tiny = [path for path, size in _parquet(self.on, self.fresh) if size < GATHER_BYTES]
         if len(tiny) >= GATHER_FILES:
             self._merge(tiny, self.fresh)
 
-    def _merge(self, paths: Sequence[Path], folder: Path) -> None:
+    def _merge(self, paths: Sequence[PurePath], folder: PurePath) -> None:
         """Puts the rows of some files into one; they are readable at every moment of it."""
         merged, kept = [], []
         for path in paths:
-            file = _opened(path)
+            file = _opened(self.on, path)
             if file is None or set(file.parquet.schema_arrow.names) - set(self.schema.names):
                 continue  # damaged, or of a later version, whose columns would be lost
             part = _columns(file.parquet, self.schema.names)
@@ -206,12 +201,7 @@ class Shelf:
         target = self._publish(rows.sort_by(self.key), folder)
         for path in kept:
             if path != target:
-                path.unlink(missing_ok=True)
-
-    def clean(self) -> None:
-        """Removes what an interrupted writer left behind."""
-        for folder in {self.fresh, self.folded}:
-            _clean(folder)
+                self.on.remove(path)
 
     def _one_of_each(self, rows: pa.Table) -> pa.Table:
         """The first row of each key, those that give way last."""
@@ -227,16 +217,15 @@ class Shelf:
         first = ranked.group_by("key").aggregate([("rank", "min")])["rank_min"]
         return rows.take(np.sort(first.to_numpy() % len(keys)))
 
-    def _publish(self, rows: pa.Table, folder: Path) -> Path:
+    def _publish(self, rows: pa.Table, folder: PurePath) -> PurePath:
         content = to_parquet(rows)
         path = folder / f"{hashlib.sha256(content).hexdigest()}.parquet"
-        write_atomically(path, content)  # also over a file of that name, which may be damaged
+        self.on.put(path, content)  # also over a file of that name, which may be damaged
         return path
 
 
-def _clean(folder: Path) -> None:
-    for path in folder.glob(f"{TEMPORARY}*"):
-        path.unlink(missing_ok=True)
+def _parquet(on: Files, folder: PurePath) -> list[Entry]:
+    return [entry for entry in on.entries(folder) if entry.path.suffix == ".parquet"]
 
 
 class _File(NamedTuple):
@@ -244,14 +233,12 @@ class _File(NamedTuple):
     parquet: pq.ParquetFile
 
 
-def _opened(path: Path) -> _File | None:
+def _opened(on: Files, path: PurePath) -> _File | None:
     """A file whose content is what its name says; None where it is not, or is absent."""
-    try:
-        content = pa.py_buffer(path.read_bytes())
-    except FileNotFoundError:
+    read = on.read(path)
+    if read is None:
         return None
-    except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
+    content = pa.py_buffer(read)
     if hashlib.sha256(content).hexdigest() != path.stem:
         return None
     try:
@@ -287,21 +274,41 @@ def _digest(cells: pa.Table, text: str) -> str:
 class Store:
     """The tables and files of a results directory."""
 
-    def __init__(self, root: Path | str) -> None:
-        """Opens a results directory; nothing is created until something is written."""
-        self.layout = Layout(Path(root))
+    def __init__(self, root: Path | str, on: Files | None = None) -> None:
+        """Opens a results directory; nothing is created until something is written.
+
+        Args:
+            root: a folder, or a URL such as `s3://bucket/prefix`.
+            on: where the folder lies, if not where its name says.
+
+        Raises:
+            StoreError: for a URL that nothing here can read.
+        """
+        found, path = files.at(root) if on is None else (on, Path(root))
+        self.on = Guarded(found)
+        self.layout = Layout(path)
         place = self.layout
         self.trials = Shelf(
-            TRIALS, "trial_id", place.incoming, place.trials, gives_way=("status", "diverged")
+            self.on, TRIALS, "trial_id", place.incoming, place.trials,
+            gives_way=("status", "diverged"),
+        )  # fmt: skip
+        self.attempts = Shelf(self.on, ATTEMPTS, "attempt_id", place.attempts, place.attempts)
+        self.evaluations = Shelf(
+            self.on, EVALUATIONS, "evaluation_id", place.evaluations, place.evaluations
         )
-        self.attempts = Shelf(ATTEMPTS, "attempt_id", place.attempts, place.attempts)
-        self.evaluations = Shelf(EVALUATIONS, "evaluation_id", place.evaluations, place.evaluations)
-        self.runs = Shelf(RUNS, "run_id", place.runs, place.runs)
+        self.runs = Shelf(self.on, RUNS, "run_id", place.runs, place.runs)
+
+    def __str__(self) -> str:
+        return self.on.shown(self.layout.root)
 
     @property
     def shelves(self) -> tuple[Shelf, ...]:
         """All tables."""
         return (self.trials, self.attempts, self.evaluations, self.runs)
+
+    def is_there(self) -> bool:
+        """Whether there is such a directory."""
+        return self.on.is_folder(self.layout.root)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -310,41 +317,81 @@ class Store:
         Raises:
             StoreError: where another run holds it, naming that run, or it cannot be written.
         """
-        place = self.layout
-        try:
-            place.root.mkdir(parents=True, exist_ok=True)
-            handle = os.open(place.lock, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise StoreError(f"cannot write to {place.root}: {error.strerror}") from error
-        try:
-            if not _locked(handle):
-                holder = place.lock.read_text("utf-8", errors="replace") or "another run"
-                raise StoreError(f"{place.root} is being written by {holder}")
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, _holder().encode(), 0)
-            for shelf in self.shelves:
-                shelf.clean()
-            for folder in (
-                place.weights("x").parent,
-                place.snapshot("x").parent,
-                place.checkpoints,
-            ):
-                _clean(folder)
+        with self.on.lock(self.layout.lock) as check:
+            self.on.check = check
             try:
-                yield
+                for entry in self.leftovers():
+                    self.on.remove(entry.path)
+                for folder in self.layout.folders:
+                    self.on.settle(folder)  # what is done is left out of a run: it must last
+                try:
+                    yield
+                finally:
+                    self.on.remove(self.layout.live)
+                    for shelf in self.shelves:
+                        shelf.fold()
             finally:
-                place.live.unlink(missing_ok=True)
-                for shelf in self.shelves:
-                    shelf.fold()
-        finally:
-            os.close(handle)
+                self.on.check = files.unlocked
 
-    def kept_snapshots(self) -> frozenset[str]:
-        """Keys of the ends of trials that a longer training can go on from."""
-        folder = self.layout.snapshot("x").parent
-        return frozenset(path.stem for path in folder.glob("*.safetensors"))
+    def leftovers(self) -> list[Entry]:
+        """What interrupted writers left behind; while one is at work, also what it is writing."""
+        return [
+            entry
+            for folder in self.layout.folders
+            for entry in self.on.entries(folder)
+            if entry.path.name.startswith(TEMPORARY)
+        ]
 
-    def write_checkpoint(self, state: TrialSpec, content: bytes) -> Path:
+    # States of networks
+
+    def kept_weights(self) -> Mapping[str, Entry]:
+        """The files of trained weights, by trial."""
+        return self._named_after_trials(self.layout.weights("x").parent)
+
+    def kept_snapshots(self) -> Mapping[str, Entry]:
+        """The ends of trials that a longer training can go on from, by trial."""
+        return self._named_after_trials(self.layout.snapshot("x").parent)
+
+    def _named_after_trials(self, folder: PurePath) -> dict[str, Entry]:
+        found = self.on.entries(folder)
+        return {entry.path.stem: entry for entry in found if entry.path.suffix == ".safetensors"}
+
+    def write_weights(self, trial_id: str, content: bytes) -> None:
+        """Keeps the trained weights of a trial, a safetensors file."""
+        self.on.put(self.layout.weights(trial_id), sealed.seal(content))
+
+    def write_snapshot(self, trial_id: str, content: bytes) -> None:
+        """Keeps the end of a trial, so that a longer training can go on from it."""
+        self.on.put(self.layout.snapshot(trial_id), sealed.seal(content))
+
+    def read_weights(self, trial_id: str) -> bytes | None:
+        """The trained weights of a trial; None where they were not kept.
+
+        Raises:
+            DamagedError: where the file is damaged.
+        """
+        path = self.layout.weights(trial_id)
+        content = self.on.read(path)
+        if content is not None and not sealed.is_whole(content):
+            raise DamagedError(f"{self.on.shown(path)} is damaged; `sweep run` trains it anew")
+        return content
+
+    def set_aside_damaged_weights(self, trial_ids: Iterable[str]) -> list[PurePath]:
+        """Moves those of some trials' weights that are not what was written to `damaged/`.
+
+        Returns:
+            Their former paths; trials that are wanted for their weights now count as missing.
+        """
+        damaged = []
+        for trial_id in trial_ids:
+            try:
+                self.read_weights(trial_id)
+            except DamagedError:
+                damaged.append(self.layout.weights(trial_id))
+                self.set_aside(damaged[-1])
+        return damaged
+
+    def write_checkpoint(self, state: TrialSpec, content: bytes) -> PurePath:
         """Keeps a state in the middle of a training until that training is done.
 
         Args:
@@ -354,26 +401,32 @@ class Store:
         Returns:
             The file; whoever has it written removes it.
         """
-        name = f"{state.trial_id}-{state.epochs}-{hashlib.sha256(content).hexdigest()}"
-        path = self.layout.checkpoints / f"{name}.safetensors"
-        write_atomically(path, content)
+        digest = hashlib.sha256(content).hexdigest()
+        path = self.layout.checkpoint(state.trial_id, state.epochs, digest)
+        self.on.put(path, content)
         return path
 
-    def checkpoints(self) -> dict[str, tuple[int, Path]]:
+    def checkpoints(self) -> dict[str, tuple[int, PurePath]]:
         """The states that `write_checkpoint` kept: epochs done and the file, by key."""
         found = {}
-        for path in sorted(self.layout.checkpoints.glob("*.safetensors")):
-            key, _, rest = path.stem.partition("-")
-            epochs, _, _ = rest.partition("-")
-            if epochs.isdecimal():
-                found[key] = (int(epochs), path)
+        for path, _ in self.on.entries(self.layout.checkpoints):
+            name = Layout.of_checkpoint(path)
+            if name is not None:
+                found[name.key] = (name.epochs, path)
         return found
+
+    def read_checkpoint(self, path: PurePath) -> bytes | None:
+        """A state that `write_checkpoint` kept; None where it is gone or damaged."""
+        name, content = Layout.of_checkpoint(path), self.on.read(path)
+        if name is None or content is None:
+            return None
+        return content if hashlib.sha256(content).hexdigest() == name.digest else None
 
     def remove_checkpoints(self, keys: Container[str]) -> None:
         """Removes states that nothing goes on from any more."""
         for key, (_, path) in self.checkpoints().items():
             if key in keys:
-                path.unlink(missing_ok=True)
+                self.on.remove(path)
 
     def read_state(self, key: str) -> bytes | None:
         """The snapshot of a kept state; None where there is none, or it is damaged.
@@ -381,39 +434,43 @@ class Store:
         Args:
             key: of the state: a trial's id, or that of its training up to a checkpoint.
         """
-        path = self.layout.snapshot(key)
-        if path.is_file():
-            return path.read_bytes()
+        content = self.on.read(self.layout.snapshot(key))
+        if content is not None and sealed.is_whole(content):
+            return content
         entry = self.checkpoints().get(key)
-        if entry is None:
-            return None
-        content = entry[1].read_bytes()
-        whole = hashlib.sha256(content).hexdigest() == entry[1].stem.rpartition("-")[2]
-        return content if whole else None
+        return None if entry is None else self.read_checkpoint(entry[1])
 
-    def kept_weights(self) -> frozenset[str]:
-        """Ids of the trials whose trained weights are kept."""
-        folder = self.layout.weights("x").parent
-        return frozenset(path.stem for path in folder.glob("*.safetensors"))
+    # Damage
 
-    def set_aside_damaged(self) -> list[Path]:
+    def set_aside_damaged(self) -> list[PurePath]:
         """Moves files whose content is not what their name says to `damaged/`.
 
         Returns:
             Their former paths; their trials now count as missing.
         """
         damaged = [
-            path for shelf in self.shelves for path in shelf.files() if _opened(path) is None
+            path
+            for shelf in self.shelves
+            for path in shelf.files()
+            if _opened(self.on, path) is None
         ]
         for study in self.studies():
             try:
                 self.read_cells(study)
-            except StoreError:
+            except DamagedError:
                 damaged.append(self.layout.study(study))
         for path in damaged:
-            self.layout.damaged.mkdir(parents=True, exist_ok=True)
-            path.replace(self.layout.damaged / path.name)
+            self.set_aside(path)
         return damaged
+
+    def set_aside(self, path: PurePath) -> None:
+        """Moves a file to `damaged/`."""
+        content = self.on.read(path)
+        if content is not None:
+            self.on.put(self.layout.set_aside(path), content)
+            self.on.remove(path)
+
+    # Studies
 
     def write_cells(self, study: str, rows: Sequence[Mapping[str, Any]], text: str) -> None:
         """Writes the cells of a study, with the study itself in the file's metadata.
@@ -423,10 +480,13 @@ class Store:
             rows: of `sweep.records.CELLS`.
             text: the study as JSON.
         """
-        cells = table(rows, CELLS)
+        self.put_cells(study, table(rows, CELLS), text)
+
+    def put_cells(self, study: str, cells: pa.Table, text: str) -> None:
+        """Does the same with a table."""
         about = {"study": text, "sha256": _digest(cells, text)}
-        cells = cells.replace_schema_metadata({**(cells.schema.metadata or {}), **about})
-        write_atomically(self.layout.study(study), to_parquet(cells))
+        cells = cells.replace_schema_metadata({**(CELLS.metadata or {}), **about})
+        self.on.put(self.layout.study(study), to_parquet(cells))
 
     def read_cells(self, study: str) -> tuple[pa.Table, str] | None:
         """The cells of a study and the study as JSON; None where it was never run here.
@@ -435,64 +495,49 @@ class Store:
         checksums, and the footer a hash of the rest.
 
         Raises:
-            StoreError: where the file is damaged.
+            DamagedError: where the file is damaged.
         """
         path = self.layout.study(study)
-        if not path.is_file():
+        content = self.on.read(path)
+        if content is None:
             return None
         try:
-            content = pa.BufferReader(path.read_bytes())
-            found = pq.ParquetFile(content, page_checksum_verification=True).read(use_threads=False)
+            file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+            found = file.read(use_threads=False)
             about = found.schema.metadata or {}
             text = about.get(b"study", b"").decode()
             if not text or about.get(b"sha256", b"").decode() not in ("", _digest(found, text)):
                 raise ValueError("its content is not what was written")
             return _conform(found, CELLS, CELLS.names), text
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise StoreError(f"{path} is damaged ({error}); `sweep run` writes it anew") from None
+            shown = self.on.shown(path)
+            raise DamagedError(
+                f"{shown} is damaged ({error}); `sweep run` writes it anew"
+            ) from None
 
     def studies(self) -> list[str]:
         """Names of the studies that were run here."""
-        return self.layout.studies()
+        return self.layout.studies(entry.path for entry in self.on.entries(self.layout.cells))
+
+    def write_report(self, study: str, content: bytes) -> PurePath:
+        """Puts the report of a study in its place."""
+        path = self.layout.report(study)
+        self.on.put(path, content)
+        return path
+
+    # The run that is at work
 
     def write_live(self, state: Mapping[str, Any]) -> None:
         """Tells readers what the active run is doing; a run does not end for want of it."""
-        temporary = self.layout.live.with_suffix(".tmp")
-        with suppress(OSError):
-            temporary.write_text(json.dumps(state))
-            temporary.replace(self.layout.live)
+        with suppress(StoreError):
+            self.on.put(self.layout.live, json.dumps(state).encode(), durable=False)
 
     def read_live(self) -> dict[str, Any] | None:
         """What the active run is doing; None where there is none."""
-        try:
-            handle = os.open(self.layout.lock, os.O_RDONLY)
-        except OSError:
+        if not self.on.is_locked(self.layout.lock):
             return None
         try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            try:
-                found: dict[str, Any] = json.loads(self.layout.live.read_text())
-            except (OSError, ValueError):
-                return {}
-            return found
-        finally:
-            os.close(handle)
-        return None
-
-
-def _locked(handle: int, attempts: int = 10, pause_s: float = 0.1) -> bool:
-    """Takes the lock; a reader that looks who holds it has it for a moment, so tries again."""
-    for _ in range(attempts):
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            time.sleep(pause_s)
-        else:
-            return True
-    return False
-
-
-def _holder() -> str:
-    started = datetime.now(UTC).isoformat(timespec="seconds")
-    return f"process {os.getpid()} on {platform.node()}, started {started}"
+            found: dict[str, Any] = json.loads(self.on.read(self.layout.live) or b"")
+        except ValueError:
+            return {}
+        return found

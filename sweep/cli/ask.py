@@ -46,7 +46,7 @@ def _study_name(source: str) -> str:
 @app.command()
 def status(study: MaybeStudy = None, results: Directory = RESULTS, as_json: Json = False) -> None:
     """Show how many trials are done, running, failed and missing."""
-    from sweep.results import Results, count
+    from sweep.results import Results, count, mixed
 
     found = Results(results)
     names = [_study_name(study)] if study else found.studies()
@@ -59,8 +59,9 @@ def status(study: MaybeStudy = None, results: Directory = RESULTS, as_json: Json
         rows.append({"study": name, **count(statuses), "running": running})
         shown |= set(statuses)
     failures = _failures_by_kind(found, shown)
+    origins = found.origins(shown)
     if as_json:
-        print_json({"studies": rows, "failed_attempts": failures, "live": live})
+        print_json({"studies": rows, "failed_attempts": failures, "live": live, "origins": origins})
         return
     columns = ("study", "total", "done", "running", "failed", "blocked", "missing")
     print_table([[row[c] for c in columns] for row in rows], columns)
@@ -71,6 +72,8 @@ def status(study: MaybeStudy = None, results: Directory = RESULTS, as_json: Json
               f"ETA {duration(live.get('eta_s'))}")  # fmt: skip
         for line in live.get("running", ()):
             print(f"  {line}")
+    for line in mixed(origins):
+        print(f"\n{line}")
     if failures:
         print("\nfailed attempts: " + ", ".join(f"{n} {kind}" for kind, n in failures.items()))
 
@@ -212,12 +215,11 @@ def report(
 
     found = Results(results)
     name = _study_name(study)
-    path = output or found.store.layout.report(name)
-    reporting.write(found, name, path)
+    path, size = reporting.write(found, name, output)
     if as_json:
-        print_json({"study": name, "report": str(path), "bytes": path.stat().st_size})
+        print_json({"study": name, "report": path, "bytes": size})
     else:
-        print(f"report: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+        print(f"report: {path} ({size / 1e6:.1f} MB)")
 
 
 @app.command()

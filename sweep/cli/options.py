@@ -5,14 +5,15 @@ import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 Study = Annotated[str, typer.Argument(metavar="STUDY", help="a built-in study or a TOML file")]
 MaybeStudy = Annotated[str | None, typer.Argument(metavar="[STUDY]", help="all, if left out")]
-Directory = Annotated[Path, typer.Option("--results", metavar="DIR", help="results directory")]
+Directory = Annotated[
+    str, typer.Option("--results", metavar="DIR", help="results directory, or s3://bucket/prefix")
+]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 Settings = Annotated[
     list[str] | None,
@@ -27,7 +28,7 @@ Only = Annotated[
 ]
 Seeds = Annotated[int | None, typer.Option(metavar="N", help="only the first N seeds")]
 
-RESULTS = Path("results")
+RESULTS = "results"
 
 
 def fail(message: str) -> NoReturn:

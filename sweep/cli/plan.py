@@ -1,7 +1,6 @@
 """`sweep studies` and `sweep plan`: what there is to run, and what it costs."""
 
 import os
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -115,7 +114,7 @@ def plan(
         _show(found, results)
 
 
-def _show(found: Any, results: Path) -> None:
+def _show(found: Any, results: str) -> None:
     from sweep.progress import duration
 
     saved = found.epochs_naive / found.epochs_planned if found.epochs_planned else 1.0

@@ -314,7 +314,7 @@ def _smoke(study: str, where: "Where", choosing: Choosing, *, as_json: bool, sto
 
 def _train(
     study: str,
-    results: Path,
+    results: str,
     where: "Where",
     choosing: Choosing,
     policy: "Policy",
@@ -341,7 +341,7 @@ def _train(
         retry=retry,
         progress=progress.choose(out),
     )
-    more = f"sweep trials {chosen.name} --status failed --results {shlex.quote(str(results))}"
+    more = f"sweep trials {chosen.name} --status failed --results {shlex.quote(results)}"
     _conclude(summary, f"study {chosen.name} in {results}", more, out)
     if as_json:
         print_json(summary.__dict__)

@@ -68,7 +68,7 @@ class Asking:
         Args:
             results: the results, or their directory.
         """
-        place = results if isinstance(results, str | Path) else results.store.layout.root
+        place = results if isinstance(results, str | Path) else results.store
         self._place = str(place)
         self._turn = threading.Lock()
         self._reader = _Reader(self._place)

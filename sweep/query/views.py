@@ -71,11 +71,8 @@ def held(results: Results, before: Held | None = None) -> Held:
 def _stamp(results: Results) -> object:
     """Equal for equal results: names of files hold hashes, but for those of studies."""
     store = results.store
-    studies = [store.layout.study(name).stat() for name in store.studies()]
-    return (
-        [shelf.files() for shelf in store.shelves],
-        [(found.st_ino, found.st_size, found.st_mtime_ns) for found in studies],
-    )
+    studies = [store.layout.study(name) for name in store.studies()]
+    return [shelf.files() for shelf in store.shelves], [(p, store.on.read(p)) for p in studies]
 
 
 def database(held: Held, threads: int, memory_bytes: int) -> "duckdb.DuckDBPyConnection":

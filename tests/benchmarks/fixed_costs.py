@@ -19,9 +19,10 @@ from typing import Any
 
 from sweep.execution.base import Inputs
 from sweep.expand import Cell, cells
+from sweep.local_files import write_atomically
 from sweep.records import Attempt, trial_row
 from sweep.service import Where, executor
-from sweep.store import Store, write_atomically
+from sweep.store import Store
 from sweep.study import load_study
 from tests.benchmarks.grids import spread
 from tests.sweep.tiny import result

@@ -121,6 +121,8 @@ def test_status_and_trials(sweep: Sweep, study: Path, results: Path) -> None:
         "running": 0,
     }  # fmt: skip
     assert "tiny" in sweep("status", "--results", results)
+    origins = sweep.json("status", "--results", results)["origins"]
+    assert [sum(found.values()) for found in origins.values()] == [TRIALS] * 3
     every = sweep.json("trials", "tiny", "--results", results, "--limit", 0)
     assert len(every) == CELLS
     chosen = sweep.json(

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from sweep.errors import StoreError
+from sweep.errors import DamagedError, StoreError
 from sweep.query import query
 from sweep.records import trial_row
 from sweep.results import Results
 from sweep.store import Store
 from tests.sweep.test_results import Asked
 from tests.sweep.tiny import result
-from trials.weights import WeightsError
 
 
 def command(*arguments: str | bytes, folder: Path) -> "subprocess.CompletedProcess[bytes]":
@@ -80,6 +79,6 @@ def test_damaged_weights_are_named(tmp_path: Path, content: bytes) -> None:
     path = asked.store.layout.weights(cell.trial_id)
     path.parent.mkdir()
     path.write_bytes(content)
-    with pytest.raises(WeightsError) as caught:
+    with pytest.raises(DamagedError) as caught:
         Results(tmp_path).model(cell.trial_id)
-    assert f"{path}: not a safetensors file" in str(caught.value)
+    assert f"{path} is damaged" in str(caught.value)

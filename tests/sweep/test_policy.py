@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweep.cells import demand
-from sweep.errors import StoreError
+from sweep.errors import LockLostError, StoreError
 from sweep.execution.base import Failure, Finished, WorkerSetup, describe_failure
 from sweep.execution.local import LocalExecutor
 from sweep.policy import Policy, SameFailures, WorkKind, signature, timed_out
@@ -322,6 +322,22 @@ def test_a_full_disk_is_waited_for_and_nothing_is_lost(
     go(undisturbed, FakeTraining())
     assert science(store).equals(science(undisturbed))
     assert len(store.attempts.read()[0]) == TRIALS
+
+
+def test_a_run_whose_lock_was_taken_over_does_not_wait(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[int] = []
+
+    def publish(self: Shelf, rows: Any) -> Any:
+        tries.append(1)
+        raise LockLostError("taken over by another")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Shelf, "publish", publish)
+        with pytest.raises(LockLostError, match="taken over"):
+            go(store, FakeTraining())
+    assert len(tries) <= 2  # once, and once more for what is left at the end
 
 
 def test_a_disk_that_stays_full_ends_the_run_in_the_end(

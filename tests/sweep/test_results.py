@@ -8,7 +8,7 @@ import pytest
 from sweep.cells import demand
 from sweep.expand import Cell, Role
 from sweep.records import CELLS, TRIALS, FailureKind, cell_row, trial_row
-from sweep.results import Results
+from sweep.results import Results, mixed
 from sweep.store import Store
 from sweep.study import Study
 from tests.sweep.test_cells import attempt, diverge, finish, names
@@ -149,3 +149,20 @@ def test_later_evaluations_of_trials_that_are_not_here_change_nothing(asked: Ask
     baseline = asked.some(Role.BASELINE)[0]
     asked.store.trials.publish([{"trial_id": baseline.trial_id, "status": "done"}])
     assert robustness(asked.store) == {baseline.trial_id: []}
+
+
+def test_results_of_several_origins_are_told_apart_and_said(asked: Asked) -> None:
+    first, second = asked.some(Role.BASELINE)
+    finish(asked.store, first)
+    results = Results(asked.store.layout.root)
+    assert mixed(results.origins()) == []
+    rows = trial_row(second, result(numerics_class="another"))
+    asked.store.trials.publish([{**rows, "code_version": "0.0.9"}])
+    origins = results.origins()
+    assert origins["numerics_class"] == {"test": 1, "another": 1}
+    lines = mixed(origins)
+    assert len(lines) == 2
+    assert "results of 2 code versions: " in lines[0]
+    assert "0.0.9 (1 trials)" in lines[0]
+    assert lines[1].endswith("another (1 trials), test (1 trials)")
+    assert mixed(results.origins({first.trial_id})) == []

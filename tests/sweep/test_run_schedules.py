@@ -25,7 +25,7 @@ from sweep.run import run
 from sweep.store import Store
 from sweep.summary import RunSummary
 from tests.sweep.executors import AnyOrder, Losses
-from tests.sweep.tiny import prepared, result, science, tiny_study
+from tests.sweep.tiny import prepared, result, science, tiny_study, weights
 from trials.spec import HARD, Guide, Objective, Segment, TeacherRule, TrialSpec, cut
 from trials.task import LoadTask, StageOutcome, StageTask, TeacherOutputs, TeachTask
 
@@ -124,7 +124,9 @@ class Spelling:
             raise RuntimeError("a teacher that cannot be trained")
         if task.spec.recipe.model == "small":
             taught = result(validation_metric=float(task.spec.seed), epochs_run=task.spec.epochs)
-            return StageOutcome(task.key, task.spec.epochs, None, taught, weights=b"teacher")
+            return StageOutcome(
+                task.key, task.spec.epochs, None, taught, weights=weights("teacher")
+            )
         word = str(task.spec.seed) if start is None else start.decode()
         assert len(word) == 1 + task.start_epoch
         latest = self._latest[task.key] = []

@@ -14,7 +14,8 @@ from sweep.service import Where, run_study
 from sweep.snapshots import Snapshots
 from sweep.store import Store
 from tests.sweep.test_run import go
-from tests.sweep.tiny import FakeTraining, science, tiny_study
+from tests.sweep.tiny import FakeTraining, epochs_of, science, tiny_study
+from tests.sweep.tiny import state as state_bytes
 from trials.task import StageOutcome, StageTask
 
 # Three trees of students (one per alpha) for each of two seeds, each a trunk with four forks.
@@ -196,7 +197,7 @@ class Slow(FakeTraining):
             epochs = task.spec.epochs
             limit = task.start_epoch + max(1, int((task.pause_after_s or 1e9) // 60))
             if limit < epochs:
-                return StageOutcome(task.key, limit, None, None, True, None, str(limit).encode(),
+                return StageOutcome(task.key, limit, None, None, True, None, state_bytes(limit),
                                     10, 60.0 * limit)  # fmt: skip
             outcome = replace(outcome, train_s=60.0 * epochs)
         return outcome
@@ -210,7 +211,7 @@ def test_checkpoints_follow_the_time_of_training_over_stages(
 
     def write(self: Store, state: Any, content: bytes) -> Path:
         written.append((state.recipe.model, state.epochs))
-        assert int(content) == state.epochs
+        assert epochs_of(content) == state.epochs
         return original(self, state, content)
 
     monkeypatch.setattr(Store, "write_checkpoint", write)

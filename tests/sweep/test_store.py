@@ -23,8 +23,10 @@ from hypothesis import strategies as st
 
 from sweep import store as store_module
 from sweep.errors import StoreError
+from sweep.files import Entry
+from sweep.local_files import LocalFiles, write_atomically
 from sweep.records import ATTEMPTS, CELLS, EVALUATIONS, TRIALS
-from sweep.store import Shelf, Store, to_parquet, write_atomically
+from sweep.store import Shelf, Store, to_parquet
 
 AT = datetime(2025, 6, 1, 12, 30, 15, 123456, tzinfo=UTC)
 VERSION_1 = Path(__file__).parent / "data" / "v1"
@@ -325,7 +327,7 @@ def test_an_interruption_before_the_segment_is_published_loses_nothing(
 ) -> None:
     store.trials.publish([row("a")])
     with monkeypatch.context() as patch:
-        patch.setattr(store_module, "write_atomically", _raise(KeyboardInterrupt()))
+        patch.setattr(LocalFiles, "put", _raise(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
             store.trials.fold()
     assert ids(store) == ["a"]
@@ -390,21 +392,21 @@ def test_a_merge_while_folders_are_listed_hides_nothing(
     for name in "ab":
         shelf.publish([{shelf.key: name, "trial_id": name}])
     monkeypatch.setattr(store_module, "GATHER_FILES", 2)
-    plain = Path.glob
+    plain = shelf.on.entries
     count = 0
 
-    def glob(folder: Path, pattern: str) -> Iterator[Path]:
+    def entries(folder: Path) -> list[Entry]:
         nonlocal count
         count += 1
         if count == listing:
-            monkeypatch.setattr(Path, "glob", plain)
+            monkeypatch.setattr(shelf.on, "entries", plain)
             before = set(shelf.files())
             merge(shelf)
             assert len(before) == 2
             assert len(set(shelf.files()) - before) == 1
-        return iter(list(plain(folder, pattern)))
+        return plain(folder)
 
-    monkeypatch.setattr(Path, "glob", glob)
+    monkeypatch.setattr(shelf.on, "entries", entries)
     rows, damaged = shelf.read([shelf.key])
     assert sorted(rows[shelf.key].to_pylist()) == ["a", "b"]
     assert damaged == []
@@ -462,7 +464,7 @@ def test_a_damaged_file_is_left_out_reported_and_set_aside(
     content = bad.read_bytes()
     assert store.set_aside_damaged() == [bad]
     assert not bad.exists()
-    assert (store.layout.damaged / bad.name).read_bytes() == content
+    assert store.layout.set_aside(bad).read_bytes() == content
     assert ids(store) == ["b"]
     assert store.set_aside_damaged() == []
 
@@ -634,7 +636,7 @@ def test_a_full_disk_does_not_end_a_run_for_its_progress(
     with store.writing():
         store.write_live({"done": 3})
         with monkeypatch.context() as patch:
-            patch.setattr(Path, "write_text", _raise(FULL))
+            patch.setattr(os, "write", _raise(FULL))
             store.write_live({"done": 4})
         assert store.read_live() == {"done": 3}
 

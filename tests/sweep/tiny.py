@@ -1,5 +1,6 @@
 """Small studies, and a stand-in for training, for tests of everything around the training."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -73,6 +74,23 @@ def prepared(task: LoadTask | TeachTask) -> Prepared:
     return Prepared(SharedData({"name": task.data.name}, {}))
 
 
+def state(epochs: int) -> bytes:
+    """Stands in for a snapshot after so many epochs: a safetensors file without tensors."""
+    header = json.dumps({"__metadata__": {"epochs": str(epochs)}}).encode()
+    return len(header).to_bytes(8, "little") + header
+
+
+def epochs_of(content: bytes) -> int:
+    """What `state` was given, also after the store had it."""
+    return int(json.loads(content[8:])["__metadata__"]["epochs"])
+
+
+def weights(name: str) -> bytes:
+    """Stands in for weights: a safetensors file without tensors."""
+    header = json.dumps({"__metadata__": {"name": name}}).encode()
+    return len(header).to_bytes(8, "little") + header
+
+
 class FakeTraining:
     """Stands in for `run_stage`: writes down what it is given and answers at once.
 
@@ -100,7 +118,7 @@ class FakeTraining:
         if error is not None:
             raise error
         self.tasks.append(task)
-        done = 0 if start is None else int(start)
+        done = 0 if start is None else epochs_of(start)
         assert done == task.start_epoch
         assert {t.trial_id for t in teachers} == set(task.teachers.values())
         stop = epoch_count(task.spec.schedule)
@@ -122,7 +140,7 @@ class FakeTraining:
             stop,
             None,
             ended if task.ends_trial or early else None,
-            weights=task.key.encode() if task.keep_weights else None,
-            product=str(stop).encode() if task.hand_over else None,
+            weights=weights(task.key) if task.keep_weights else None,
+            product=state(stop) if task.hand_over else None,
             stopped_epoch=early,
         )
