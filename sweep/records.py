@@ -20,7 +20,7 @@ from sweep.expand import CELL_COLUMNS, Cell
 from trials.identity import NUMERICS_VERSION
 from trials.spec import TrialSpec
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _POINT = pa.struct([("attack", pa.string()), ("epsilon", pa.float64()), ("value", pa.float64())])
 _CLASS = pa.struct(

@@ -26,10 +26,12 @@ from sweep.errors import StoreError
 from sweep.files import Entry
 from sweep.local_files import LocalFiles, write_atomically
 from sweep.records import ATTEMPTS, CELLS, EVALUATIONS, TRIALS
+from sweep.results import Results
 from sweep.store import Shelf, Store, to_parquet
 
 AT = datetime(2025, 6, 1, 12, 30, 15, 123456, tzinfo=UTC)
 VERSION_1 = Path(__file__).parent / "data" / "v1"
+VERSION_2 = Path(__file__).parent / "data" / "v2"
 
 
 def full_row(trial_id: str = "a" * 24) -> dict[str, Any]:
@@ -787,12 +789,38 @@ def test_results_of_version_1_are_read(tmp_path: Path, folded: bool) -> None:
     assert cells[1] == '{"name": "old"}'
 
 
+def test_results_of_version_2_are_read(tmp_path: Path) -> None:
+    store = Store(shutil.copytree(VERSION_2, tmp_path / "results"))
+    (trial,) = store.trials.read()[0].to_pylist()
+    assert (trial["trial_id"], trial["test_metric"], trial["numerics_version"]) == (
+        "b" * 24,
+        95.5,
+        2,
+    )
+    assert (trial["epochs_run"], trial["stopped_epoch"], trial["best_epoch"]) == (6, 6, 4)
+    assert trial["lr_schedule"] == '{"kind":"step","factor":0.5,"milestones":[2]}'
+    (attempt,) = store.attempts.read()[0].to_pylist()
+    assert (attempt["status"], attempt["beside"], attempt["number"]) == (
+        "retried",
+        ["c" * 24],
+        None,
+    )
+    (run,) = store.runs.read()[0].to_pylist()
+    assert (run["epochs_alone"], run["epochs_trained"]) == (9, 6)
+    assert store.evaluations.read(["value"])[0]["value"].to_pylist() == [20.0]
+    cells = store.read_cells("second")
+    assert cells is not None
+    assert cells[1] == '{"name": "second"}'
+    assert Results(store.layout.root).counts("second")["done"] == 1
+
+
+@pytest.mark.parametrize("version", [VERSION_1, VERSION_2])
 @pytest.mark.parametrize(
     ("folder", "schema"),
     [("trials", TRIALS), ("attempts", ATTEMPTS), ("evaluations", EVALUATIONS), ("studies", CELLS)],
 )
-def test_columns_are_only_ever_added(folder: str, schema: pa.Schema) -> None:
-    (path,) = (VERSION_1 / folder).glob("*.parquet")
+def test_columns_are_only_ever_added(version: Path, folder: str, schema: pa.Schema) -> None:
+    (path,) = (version / folder).glob("*.parquet")
     for field in pq.read_schema(path):
         assert schema.field(field.name).type == field.type
 
