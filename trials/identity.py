@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 Canonical: TypeAlias = "bool | int | float | str | list[Canonical] | dict[str, Canonical] | None"
 
-NUMERICS_VERSION = 2
+NUMERICS_VERSION = 3
 """Raised by hand when a change of the code alters the result of a trial."""
 
 ID_LENGTH = 24
