@@ -186,8 +186,7 @@ def demand(
         for trial_id, cell in by_id.items()
         if (trial_id not in finished or trial_id in again) and trial_id not in left_alone
     }
-    specs = [cell.spec for cell in todo.values()]
-    states = _States() if store is None else _kept_states(store, specs)
+    states = _States() if store is None else _kept_states(store, todo)
     return Demand(
         study=study,
         everything=everything,
@@ -220,8 +219,12 @@ class _States:
     damaged: frozenset[str] = frozenset()
 
 
-def _kept_states(store: Store, specs: Iterable[TrialSpec]) -> _States:
-    """The longest kept state that each trial goes on from, and what is of no use beside it."""
+def _kept_states(store: Store, todo: Mapping[str, Cell]) -> _States:
+    """The longest kept state that each trial goes on from, and what is of no use beside it.
+
+    One that is itself to be trained (its record was not written any more) is no such state: nothing
+    would come to its end.
+    """
     ends, checkpoints = store.kept_snapshots(), store.checkpoints()
     lengths = {epochs for epochs, _ in checkpoints.values()}
     if ends:
@@ -231,14 +234,14 @@ def _kept_states(store: Store, specs: Iterable[TrialSpec]) -> _States:
     continuing = 0
     passed: set[str] = set()
     damaged: set[str] = set()
-    for spec in specs if lengths else ():
+    for spec in (cell.spec for cell in todo.values()) if lengths else ():
         longest: str | None = None
         for length in sorted((n for n in lengths if n < spec.epochs), reverse=True):
             short = spec.shortened(length)
             key = short.trial_id
             if key in damaged or not (key in ends or key in checkpoints):
                 continue
-            if longest is not None:
+            if longest is not None or key in todo:
                 passed.add(key)
                 continue
             if key not in found and store.read_state(key) is None:

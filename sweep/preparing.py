@@ -107,12 +107,16 @@ class Preparing:
 
         Returns:
             What it was to make; it stands in `failed` where it could not.
+
+        Raises:
+            ProductLostError: where what it made is gone already.
         """
-        need = self._asked.pop(finished.task_id)
+        need = self._asked[finished.task_id]
         if finished.failure is None:
             self._made[need] = self.executor.keep(finished.product)
         else:
             self.failed[need] = finished
+        del self._asked[finished.task_id]
         return need
 
     def _needs(self, stage: Stage, chosen: Mapping[str, str]) -> list[Need]:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from sweep.cells import Demand, Wanted
 from sweep.errors import LockLostError, StoreError
-from sweep.execution.base import Executor, Failure, Finished
+from sweep.execution.base import Executor, Failure, Finished, ProductLostError
 from sweep.expand import Cell
 from sweep.interrupts import Interrupt
 from sweep.pace import Pace, Settled, work_of
@@ -124,6 +124,7 @@ class _Run:
         self._counts = dict.fromkeys(("done", "diverged", "failed", "blocked", "held_back"), 0)
         self._failures: list[str] = []
         self._failed_stages = 0
+        self._unwritable_since: float | None = None
         self._stopped: str | None = None
         self._epochs_done = self._epochs_alone = 0
         self._slots = executor.slots
@@ -257,6 +258,7 @@ class _Run:
             if on_path and stage.key not in self._settled:
                 blocked = [s for s in self._plan.below(stage.key) if s.key not in self._settled]
                 self._settled.update(s.key for s in blocked)
+                self._snapshots.settle(stage.key, succeeded=False)
                 count += sum(s.key in self._cells for s in blocked)
         self._counts["blocked"] += count
         if count:
@@ -307,10 +309,16 @@ class _Run:
                 return
             if ready in self._settled or ready in self._running:
                 continue
-            if self._snapshots.can_begin(ready):
-                self._submit(self._plan.stages[ready])
+            stage, time_left_s = (
+                self._plan.stages[ready],
+                self._time_left_s(self._plan.stages[ready]),
+            )
+            if time_left_s is not None and time_left_s <= 0:
+                self._fail_unbegun(stage)
+            elif self._snapshots.can_begin(ready):
+                self._submit(stage, time_left_s)
             else:
-                self._train_again(self._plan.stages[ready].parent)
+                self._train_again(stage.parent)
 
     def _next_ready(self, free: bool, joinable: frozenset[LaneGroup]) -> str | None:
         """The next stage for a free worker, else for one that has a lane for it."""
@@ -330,10 +338,16 @@ class _Run:
             self._settled.discard(key)
             self._ready.push(key, leaves_snapshot=True)
 
-    def _submit(self, stage: Stage) -> None:
+    def _fail_unbegun(self, stage: Stage) -> None:
+        """The stages before it have used up its trials' time."""
+        now = datetime.now(UTC)
+        failure = timed_out(self._path_s.get(stage.parent or "", 0.0))
+        ended = Finished(stage.key, None, None, failure, "none", "none", now, now)
+        self._fail(stage, ended, failure)
+
+    def _submit(self, stage: Stage, time_left_s: float | None) -> None:
         start, epoch = self._snapshots.begin(stage.key)
         inputs = self._preparing.inputs(stage, self._chosen, start)
-        time_left_s = self._time_left_s(stage)
         task = self._task(stage, epoch, time_left_s)
         self._executor.submit(stage.key, task, inputs, time_left_s)
         self._begun_at[stage.key] = epoch
@@ -400,16 +414,23 @@ class _Run:
             if reached > start:
                 piece = replace(stage, start=start, spec=stage.spec.shortened(reached))
                 self._pace.learn(piece, elapsed)
-            self._succeed(stage, finished, finished.outcome)
+            try:
+                self._succeed(stage, finished, finished.outcome)
+            except ProductLostError as error:
+                failure = _gone(error)
+                self._fail(stage, replace(finished, outcome=None, product=None), failure)
 
     def _prepared(self, finished: Finished) -> None:
         """A dataset or a teacher's outputs are there, or cannot be had."""
         if finished.failure is not None and self._try_again(finished, finished.failure):
-            return
-        need = self._preparing.collect(finished)
+            return None
+        try:
+            need = self._preparing.collect(finished)
+        except ProductLostError as error:
+            return self._prepared(replace(finished, product=None, failure=_gone(error)))
         if finished.failure is not None:
             self._progress.say(f"{need}: {finished.failure.message.splitlines()[0]}")
-        self._release_all(need)
+        return self._release_all(need)
 
     def _succeed(self, stage: Stage, finished: Finished, outcome: StageOutcome) -> None:
         if outcome.paused:
@@ -421,6 +442,7 @@ class _Run:
             self._keep(lambda: self._snapshots.pause(stage.key, finished.product, outcome))
             self._ready.push(stage.key, stage.key in self._plan.children)
             return
+        content = self._content_to_keep(stage, finished, outcome)
         self._same.succeeded(WorkKind.of(stage))
         self._settled.add(stage.key)
         if outcome.ended_early and outcome.result is not None:
@@ -430,10 +452,10 @@ class _Run:
             self._epochs_total -= stage.epochs - trained + sum(s.epochs for s in after)
             self._settled.update(s.key for s in after)
             for ended in (stage, *after):
-                self._end_trial(ended, finished, outcome)
-            self._snapshots.settle(stage.key)
+                self._end_trial(ended, finished, outcome, content)
+            self._settle(stage.key)
             return
-        self._end_trial(stage, finished, outcome)
+        self._end_trial(stage, finished, outcome, content)
         children = self._plan.children.get(stage.key, ())
         if children:
             self._path_s[stage.key] = outcome.train_s
@@ -441,9 +463,32 @@ class _Run:
             # The longest subtree is pushed first and so runs last: forks free their snapshot.
             for child in sorted(children, key=lambda k: -self._plan.stages[k].trials):
                 self._release(child)
-        self._snapshots.settle(stage.key)
+        self._settle(stage.key)
 
-    def _end_trial(self, stage: Stage, finished: Finished, outcome: StageOutcome) -> None:
+    def _settle(self, key: str) -> None:
+        """A stage is done; a record is durable before the checkpoint that could make it again goes."""
+        if self._snapshots.has_files(key):
+            self._flush(force=True)
+        self._snapshots.settle(key)
+
+    def _content_to_keep(
+        self, stage: Stage, finished: Finished, outcome: StageOutcome
+    ) -> bytes | None:
+        """The snapshot of a stage, where a trial that ends with it keeps one.
+
+        Raises:
+            ProductLostError: where it is gone; nothing is changed by then.
+        """
+        if outcome.result is None or outcome.diverged_epoch is not None:
+            return None
+        ending = self._plan.below(stage.key) if outcome.ended_early else [stage]
+        if any(wanted.keep_snapshot for s in ending if (wanted := self._wanted(s)) is not None):
+            return self._executor.get(finished.product)
+        return None
+
+    def _end_trial(
+        self, stage: Stage, finished: Finished, outcome: StageOutcome, content: bytes | None
+    ) -> None:
         """Keeps and publishes what is wanted of the trial that ends with a stage, if one does."""
         wanted = self._wanted(stage)
         if outcome.result is None or wanted is None:
@@ -451,8 +496,7 @@ class _Run:
         if wanted.keep_weights and outcome.weights is not None:
             weights = outcome.weights
             self._keep(lambda: self._store.write_weights(stage.key, weights))
-        if wanted.keep_snapshot and outcome.diverged_epoch is None:
-            content = self._executor.get(finished.product)
+        if wanted.keep_snapshot and content is not None:
             self._keep(lambda: self._store.write_snapshot(stage.key, content))
         self._publish(stage.key, outcome.result, finished)
 
@@ -488,13 +532,14 @@ class _Run:
                 f"{finished.device}: its memory was too small for what ran there; "
                 f"{self._executor.slots} trials at a time from now on"
             )
-        else:
+        elif not finished.innocent:
             self._failed_tries[finished.task_id] += 1
         tries = self._failed_tries[finished.task_id]
-        if not finished.relieved and tries > self._policy.retries.get(failure.kind, 0):
+        spared = finished.relieved or finished.innocent
+        if not spared and tries > self._policy.retries.get(failure.kind, 0):
             return False
         self._progress.say(f"{failure.kind}: {failure.message.splitlines()[0]}; trying again")
-        pause_s = 0.0 if finished.relieved else self._policy.pause_s.get(failure.kind, 0.0) * tries
+        pause_s = 0.0 if spared else self._policy.pause_s.get(failure.kind, 0.0) * tries
         self._later.append((time.monotonic() + pause_s, finished.task_id))
         return True
 
@@ -502,12 +547,12 @@ class _Run:
         self, stage: Stage, finished: Finished, failure: Failure, final: bool = False
     ) -> None:
         below = [s for s in self._plan.below(stage.key) if s.key not in self._settled]
-        lost = [s for s in below if s.key in self._cells]
+        lost = [s for s in below if s.key in self._cells and s.key not in self._published]
         again = not final and self._try_again(finished, failure)
         for s in lost:
             self._note(s.key, finished, failure, again)
         if again:
-            if "ObjectLost" in failure.message or "OwnerDied" in failure.message:
+            if finished.start_lost:
                 self._snapshots.lose_start(stage.key)  # it went with its node
             return
         self._settled.update(s.key for s in below)
@@ -540,6 +585,7 @@ class _Run:
                 continue
             below = [s.key for s in self._plan.below(stage.key) if s.key not in self._settled]
             self._settled.update(below)
+            self._snapshots.settle(stage.key, succeeded=False)
             held += [key for key in below if key in self._cells]
         if not held:
             return
@@ -562,20 +608,22 @@ class _Run:
         Raises:
             StoreError: where it stays impossible for `WRITE_PATIENCE_S`, or the run is to end.
         """
-        since = time.monotonic()
-        told = False
         while True:
             try:
-                return write()
+                done = write()
             except LockLostError:
                 raise
             except StoreError as error:
-                if self._interrupt.asked or time.monotonic() - since > WRITE_PATIENCE_S:
-                    raise
-                if not told:
+                if self._unwritable_since is None:
+                    self._unwritable_since = time.monotonic()
                     self._progress.say(f"{error}; what is finished waits, and is tried again")
-                    told = True
+                waited_s = time.monotonic() - self._unwritable_since
+                if self._interrupt.asked or waited_s > WRITE_PATIENCE_S:
+                    raise
                 self._interrupt.wait(WRITE_PAUSE_S)
+            else:
+                self._unwritable_since = None
+                return done
 
     def _note(
         self, trial_id: str, finished: Finished, failure: Failure | None, again: bool = False
@@ -659,6 +707,11 @@ class _Run:
             self._cells[s.key] for s in self._plan.below(key) if s.key in self._cells
         )
         return f"{describe(cell)}, epochs {stage.start}-{stage.stop}"
+
+
+def _gone(error: ProductLostError) -> Failure:
+    """What ended well, and what it made is gone: as if its worker had been lost."""
+    return Failure(FailureKind.WORKER_LOST, f"what it made is gone: {error}", "")
 
 
 def describe(cell: Cell) -> str:

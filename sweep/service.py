@@ -2,8 +2,6 @@
 
 import contextlib
 import operator
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from sweep.progress import Progress, Silent
 from sweep.records import CELLS, cell_row, code_version, tuples
 from sweep.results import Results, mixed
 from sweep.run import run
+from sweep.scratch import Scratch
 from sweep.snapshots import DURABLE_EVERY_S
 from sweep.store import Store
 from sweep.study import Study
@@ -296,11 +295,9 @@ def smoke(
         progress: told what happens.
     """
     only = [condition for condition in only if condition.key not in _NOT_IN_SMOKE]
-    folder = tempfile.mkdtemp(prefix="sweep-smoke-")
-    try:
-        return run_study(smoke_study(study), folder, where, only=only, progress=progress)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with Scratch() as scratch:
+        results = scratch.folder() / "results"
+        return run_study(smoke_study(study), results, where, only=only, progress=progress)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from sweep.errors import StoreError
-from sweep.execution.base import Executor, Handle
+from sweep.execution.base import Executor, Handle, ProductLostError
 from sweep.plan import Plan, Stage
 from sweep.store import Store
 from trials.task import StageOutcome
@@ -124,6 +124,8 @@ class Snapshots:
         self._sizes[_kind(self._plan.stages[key])] = outcome.product_bytes
         self._hold(key, handle, outcome.product_bytes)
         self._make_durable(key, outcome.epoch, handle, outcome)
+        if not self._left[key]:  # those that were to go on from it were given up meanwhile
+            self.lose(key)
 
     def settle(self, key: str, succeeded: bool = True) -> None:
         """A stage needs nothing any more, nor does what it started from for its sake.
@@ -141,6 +143,15 @@ class Snapshots:
                 del self._left[parent]
         if succeeded:
             self._forget_files(key)
+
+    def has_files(self, key: str) -> bool:
+        """Whether something on the path to the end of a stage is on disk, until it is settled."""
+        current: str | None = key if self._files else None
+        while current is not None:
+            if current in self._files:
+                return True
+            current = self._plan.stages[current].parent
+        return False
 
     def lose(self, key: str) -> None:
         """Lets go of the snapshot after a stage."""
@@ -185,9 +196,12 @@ class Snapshots:
         if outcome.train_s - before < self._every_s:
             self._durable_s[key] = before
             return
-        older = self._files.pop(key, None)
-        state = stage.spec.shortened(epoch)
-        self._files[key] = self._store.write_checkpoint(state, self._executor.get(handle))
+        try:
+            content = self._executor.get(handle)
+        except ProductLostError:  # whoever goes on from it finds out, and has it made again
+            return
+        older = self._files.get(key)
+        self._files[key] = self._store.write_checkpoint(stage.spec.shortened(epoch), content)
         self._durable_s[key] = outcome.train_s
         if older is not None and older != self._files[key]:
             self._store.on.remove(older)

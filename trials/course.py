@@ -117,7 +117,7 @@ class Course:
         self._losses, self._loss_steps = list(progress.train_loss), list(progress.train_loss_step)
         self._curve = list(progress.curve)
         self._steps, self._wall_s = progress.steps, progress.wall_s
-        self._diverged_epoch = progress.diverged_epoch
+        self._diverged_epoch, self._numerics = progress.diverged_epoch, progress.numerics
         self._plateau = PlateauState() if start is None else start.plateau
         self._stop = StopState() if start is None else start.early_stop
         self._best = {} if start is None else start.best
@@ -192,7 +192,7 @@ class Course:
         """
         progress = Progress(
             self._steps, tuple(self._losses), tuple(self._loss_steps), tuple(self._curve),
-            self._wall_s, self._diverged_epoch,
+            self._wall_s, self._diverged_epoch, self._numerics,
         )  # fmt: skip
         snapshot = Snapshot(
             self.epoch, _on_cpu(model.state_dict()), optimizer, progress, self._plateau, self._stop,

@@ -36,6 +36,8 @@ class Progress:
         curve: optional evaluations `{"epoch", "split", "metric", "loss"}` on the way.
         wall_s: seconds of training, evaluation excluded.
         diverged_epoch: the epoch in which the loss stopped being finite.
+        numerics: the numerics classes it was trained in, in their order: one, unless a training was
+            gone on with on another machine or with another engine.
     """
 
     steps: int = 0
@@ -44,6 +46,13 @@ class Progress:
     curve: tuple[dict[str, float | int | str], ...] = ()
     wall_s: float = 0.0
     diverged_epoch: int | None = None
+    numerics: tuple[str, ...] = ()
+
+    def trained_in(self, numerics: str) -> "Progress":
+        """The same after training in a numerics class."""
+        if numerics in self.numerics[-1:]:
+            return self
+        return dataclasses.replace(self, numerics=(*self.numerics, numerics))
 
 
 @dataclass(frozen=True)

@@ -246,7 +246,8 @@ class BegunStage:
         ended_training = time.perf_counter()
         task, spec, workshop = self.task, self.task.spec, self._workshop
         device, loaded = workshop.device, self.loaded
-        state, progress = trained.snapshot, trained.snapshot.progress
+        progress = trained.snapshot.progress.trained_in(str(workshop.numerics_of(spec)))
+        state = replace(trained.snapshot, progress=progress)
         result = None
         diverged = progress.diverged_epoch is not None
         stopped_epoch = state.early_stop.stopped_epoch
@@ -293,7 +294,7 @@ class BegunStage:
                 device_s=device_s,
                 peak_memory_bytes=peak_memory_bytes(device),
                 device_name=workshop.numerics.device,
-                numerics_class=str(workshop.numerics_of(spec)),
+                numerics_class=", then ".join(progress.numerics),
                 data_fingerprint=loaded.fingerprint,
                 finished_at=datetime.now(UTC),
             )

@@ -141,7 +141,9 @@ class Giving:
     trial_timeout: Annotated[
         float | None,
         typer.Option(
-            metavar="MINUTES", help="the same for the whole training of a trial, as if alone"
+            metavar="MINUTES",
+            help="the same for the whole training of a trial as if alone, but for what an earlier "
+            "run did of it",
         ),
     ] = None
     max_failures: Annotated[

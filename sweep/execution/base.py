@@ -62,6 +62,10 @@ class Failure:
     traceback: str
 
 
+class ProductLostError(Exception):
+    """What a handle stood for is gone, with the node that held it."""
+
+
 @dataclass(frozen=True)
 class Finished:
     """The end of one attempt at a stage.
@@ -74,6 +78,9 @@ class Finished:
         node, worker, device: where it ran.
         beside: what ran on the same device when it failed.
         relieved: whether fewer tasks share that device from now on, because its memory ran out.
+        innocent: whether it was ended for what another task of its worker did.
+        start_lost: whether it could not begin because what it was to go on from is gone.
+        took_s: seconds it took, by a clock that never jumps; None: the difference of the times.
     """
 
     task_id: str
@@ -87,10 +94,15 @@ class Finished:
     device: str | None = None
     beside: tuple[str, ...] = ()
     relieved: bool = False
+    innocent: bool = False
+    start_lost: bool = False
+    took_s: float | None = None
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds it took; 0 where the clock went back meanwhile."""
+        """Seconds it took; never below 0."""
+        if self.took_s is not None:
+            return self.took_s
         return max(0.0, (self.finished_at - self.started_at).total_seconds())
 
     @property
@@ -174,11 +186,19 @@ class Executor(Protocol):
         ...
 
     def keep(self, handle: Handle) -> Handle:
-        """A handle on the same value that does not go with the node of the worker that made it."""
+        """A handle on the same value that does not go with the node of the worker that made it.
+
+        Raises:
+            ProductLostError: where the value is gone.
+        """
         ...
 
     def get(self, handle: Handle) -> bytes:
-        """The bytes behind a handle that `wait` returned."""
+        """The bytes behind a handle that `wait` returned.
+
+        Raises:
+            ProductLostError: where they are gone.
+        """
         ...
 
     def submit(

@@ -9,7 +9,7 @@ import platform
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -114,10 +114,12 @@ class LocalExecutor:
     def wait(self, timeout_s: float) -> list[Finished]:  # noqa: ARG002 (it never waits)
         """Runs what is queued, and what is in lanes until one has ended, however long it takes."""
         finished: list[Finished] = []
-        with suppress(
-            TaskInterrupted
-        ):  # as a worker that is ended in the middle: nothing comes of it
+        try:
             self._work(finished)
+        except TaskInterrupted:  # as a worker that is ended in the middle: nothing comes of it
+            self._queue.clear()
+            self._aboard.clear()
+            self._crew = Crew(self._workshop)
         return finished
 
     def _work(self, finished: list[Finished]) -> None:

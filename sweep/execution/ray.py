@@ -23,6 +23,7 @@ import socket
 import sys
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -39,6 +40,7 @@ from sweep.execution.base import (
     Handle,
     Inputs,
     Outcome,
+    ProductLostError,
     Runner,
     Task,
     WorkerSetup,
@@ -103,7 +105,7 @@ class Worker:
         self, task: Task, start: bytes | None, dataset: Any, *teachers: TeacherOutputs
     ) -> tuple[dict[str, Any], Any]:
         """Runs a task; what goes wrong is part of the answer."""
-        began = datetime.now(UTC)
+        began = datetime.now(UTC), time.monotonic()
         outcome: Outcome | None = None
         failure: Failure | None = None
         product = None
@@ -118,15 +120,16 @@ class Worker:
         return self._report(outcome, failure, began), product
 
     def _report(
-        self, outcome: Outcome | None, failure: Failure | None, began: datetime
+        self, outcome: Outcome | None, failure: Failure | None, began: tuple[datetime, float]
     ) -> dict[str, Any]:
         return {
             "outcome": outcome,
             "failure": failure,
             "node": platform.node(),
             "worker": self._name,
-            "started_at": began,
+            "started_at": began[0],
             "finished_at": datetime.now(UTC),
+            "took_s": time.monotonic() - began[1],
         }
 
 
@@ -146,7 +149,7 @@ class LaneWorker(Worker):
         """Trains a stage beside others, where the device is one for that; else as `run` does."""
         if not self._crew.takes(task):
             return self.run(task, start, dataset, *teachers)
-        began = datetime.now(UTC)
+        began = datetime.now(UTC), time.monotonic()
         try:
             if dataset is not None:
                 self._workshop.adopt(task.data, dataset)
@@ -182,6 +185,7 @@ class _Slot:
         tasks: that it has.
         group: of the stages that it trains side by side.
         alive: whether it is, as far as is known.
+        sacrificed: whether it was ended because one of its tasks took too long.
     """
 
     actor: Any
@@ -190,6 +194,7 @@ class _Slot:
     tasks: int = 0
     group: LaneGroup | None = None
     alive: bool = True
+    sacrificed: bool = False
 
 
 @dataclass(eq=False)
@@ -241,14 +246,28 @@ class RayExecutor:
         self._started_here = not ray.is_initialized()
         self._restore_output: Callable[[], None] = _silence()
         self._within = contextlib.ExitStack()
+        self._idle: list[_Slot] = []
+        self._running: dict[Any, _Given] = {}
+        self._relieved: Counter[str] = Counter()
+        self._stopped = False
+        try:
+            self._start(setup, address, workers)
+        except BaseException:  # what is started so far is not to stay
+            self.stop()
+            raise
+
+    def _start(self, setup: WorkerSetup, address: str | None, workers: int | None) -> None:
+        """See `__init__`."""
+        ray = self._ray
         if self._started_here:
             folder = None
             if address is None:
-                scratch.clear_abandoned()
+                base = scratch.short_base()
+                for place in {base, None}:
+                    scratch.clear_abandoned(place)
                 ours = self._within.enter_context(scratch.Scratch())
                 if setup.gpus != 0:
                     self._within.enter_context(mps.service(ours))
-                base = scratch.short_base()
                 folder = None if base is None else ours.folder(base)
             _connect(ray, address, workers, folder)
         if setup.gpus is None:
@@ -263,16 +282,13 @@ class RayExecutor:
         self._has_lanes = setup.runner is None and (setup.engine or by_device) == "lanes"
         self._gpus, self._workers = setup.gpus or 0.0, workers
         self._actor_class = self._actor()
-        self._relieved = 0
         self._room_bytes = int(
             SNAPSHOT_SHARE
             * sum(n["Resources"].get("object_store_memory", 0.0) for n in self._cluster_nodes())
         )
-        self._idle: list[_Slot] = [self._new_worker() for _ in range(self._wanted())]
-        self._running: dict[Any, _Given] = {}
+        self._idle = [self._new_worker() for _ in range(self._wanted())]
         self._looked = self._had_room = time.monotonic()
         self._lost_in_a_row = 0
-        self._stopped = False
 
     @property
     def slots(self) -> int:
@@ -303,12 +319,17 @@ class RayExecutor:
         """Has the object store of this node hold the value too, if there are others."""
         if len([node for node in self._cluster_nodes() if node["Alive"]]) == 1:
             return handle
-        return self._ray.put(self._ray.get(handle))
+        return self._ray.put(self._value(handle))
 
     def get(self, handle: Handle) -> bytes:
         """Fetches a value from the object store."""
-        content: Any = self._ray.get(handle)
-        return bytes(content)
+        return bytes(self._value(handle))
+
+    def _value(self, handle: Handle) -> Any:
+        try:
+            return self._ray.get(handle)
+        except self._ray.exceptions.RayError as error:
+            raise ProductLostError(_last_line(error)) from error
 
     def submit(
         self, task_id: str, task: Task, inputs: Inputs, timeout_s: float | None = None
@@ -390,7 +411,7 @@ class RayExecutor:
                 continue
             given.since = given.since or time.monotonic()
             if time.monotonic() - given.since > given.timeout_s:
-                given.overdue, given.slot.alive = True, False
+                given.overdue, given.slot.alive, given.slot.sacrificed = True, False, True
                 self._kill(given.slot)
 
     def _place(self, slot: _Slot) -> Place | None:
@@ -448,7 +469,7 @@ class RayExecutor:
         if device is None or all(self._device(other) != device for other in others):
             return False
         slot.alive = False
-        self._relieved += 1
+        self._relieved[slot.place.node if slot.place else ""] += 1
         self._kill(slot)
         return True
 
@@ -463,6 +484,11 @@ class RayExecutor:
             took = time.monotonic() - (given.since or 0.0)
             return self._gone(given, until_now, timed_out(took))
         exceptions = self._ray.exceptions
+        if given.slot.sacrificed:
+            why = "its worker was ended because another of its trainings took too long"
+            failure = Failure(FailureKind.WORKER_LOST, why, "")
+            return replace(self._gone(given, until_now, failure), innocent=True)
+        start_lost = isinstance(getattr(error, "cause", error), exceptions.ObjectLostError)
         # An answer that could not be given is no dead worker; with neighbours, it goes on.
         dead = given.slot.tasks == 1 or not isinstance(error, exceptions.RayTaskError)
         self._lost_in_a_row += dead and given.slot.alive
@@ -473,12 +499,12 @@ class RayExecutor:
             )
         if isinstance(error, exceptions.OutOfMemoryError):
             kind = FailureKind.HOST_OUT_OF_MEMORY
-        elif isinstance(error, exceptions.RayTaskError):
+        elif isinstance(error, exceptions.RayTaskError) and not start_lost:
             kind = FailureKind.BUG
         else:
             kind = FailureKind.WORKER_LOST
         failure = Failure(kind, f"{type(error).__name__}: {error}".strip(), str(error))
-        return self._gone(given, until_now, failure, dead)
+        return replace(self._gone(given, until_now, failure, dead), start_lost=start_lost)
 
     def _gone(
         self, given: _Given, until_now: tuple[_Given, ...], failure: Failure, dead: bool = True
@@ -555,14 +581,19 @@ class RayExecutor:
 
     def _wanted(self) -> int:
         """How many workers there are to be, by the room on the nodes that are there now."""
-        return max(0, min(self._room() - self._relieved, self._workers or sys.maxsize))
+        return min(self._room(), self._workers or sys.maxsize)
 
     def _room(self) -> int:
-        """How many workers fit, node by node."""
-        nodes = [node["Resources"] for node in self._cluster_nodes() if node["Alive"]]
-        if self._gpus:
-            return sum(_fitting(node.get("GPU", 0.0), self._gpus) for node in nodes)
-        return sum(_fitting(node.get("CPU", 0.0), 1.0) for node in nodes)
+        """How many workers fit, node by node, those not counted that were given up for memory."""
+        device, each = ("GPU", self._gpus) if self._gpus else ("CPU", 1.0)
+        return sum(
+            max(
+                0,
+                _fitting(node["Resources"].get(device, 0.0), each) - self._relieved[node["NodeID"]],
+            )
+            for node in self._cluster_nodes()
+            if node["Alive"]
+        )
 
     def _actor(self) -> Any:
         """The actor with the resources that one takes.

@@ -91,7 +91,8 @@ class Losses:
             return end
         self.lost[end.task_id] += 1
         failure = Failure(FailureKind.WORKER_LOST, self._message, "")
-        return replace(end, outcome=None, product=None, failure=failure)
+        start_lost = self._message.startswith("ObjectLost")
+        return replace(end, outcome=None, product=None, failure=failure, start_lost=start_lost)
 
 
 class AnyOrder(LocalExecutor):

@@ -23,6 +23,7 @@ from sweep.service import Where, run_study
 from sweep.store import Store
 from sweep.study import Study
 from tests.sweep.executors import AnyOrder, Losses
+from tests.sweep.signals import as_in_a_terminal
 from tests.sweep.tiny import science, tiny_study
 
 CPU = {"gpus_per_trial": 0.0}
@@ -177,6 +178,7 @@ import sys
 from sweep.filters import parse
 from sweep.service import Where, run_study
 from sweep.progress import PlainLines
+from tests.sweep.signals import as_in_a_terminal
 from tests.sweep.tiny import tiny_study
 where = Where(local=sys.argv[2] == "local", workers=2, gpus_per_trial=0.0)
 summary = run_study(tiny_study(), sys.argv[1], where, progress=PlainLines(sys.stdout, 0.0))
@@ -193,6 +195,7 @@ def _start(folder: Path, where: str) -> "subprocess.Popen[str]":
         cwd=Path(__file__).parents[2],
         env={**os.environ, "OMP_NUM_THREADS": "2"},
         start_new_session=True,
+        preexec_fn=as_in_a_terminal,
     )
 
 

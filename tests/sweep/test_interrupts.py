@@ -15,6 +15,7 @@ from sweep.execution.base import WorkerSetup
 from sweep.execution.local import LocalExecutor
 from sweep.interrupts import Interrupt, end_on_signals, stop_on_signals
 from sweep.store import Store
+from tests.sweep.signals import as_in_a_terminal
 from tests.sweep.test_run import TRIALS, go, ids
 from tests.sweep.tiny import FakeTraining
 
@@ -52,7 +53,7 @@ def test_a_stage_in_this_process_is_ended_in_the_middle(
 ) -> None:
     going = subprocess.Popen(
         [sys.executable, "-c", LONG, str(tmp_path / "results")], cwd=ROOT, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=as_in_a_terminal,
     )  # fmt: skip
     assert going.stdout is not None
     while "a stage" not in going.stdout.readline():

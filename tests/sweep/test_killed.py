@@ -25,6 +25,7 @@ from sweep.service import Where, run_study
 from sweep.store import Store
 from sweep.study import Study, load_study
 from tests.sweep import faulty
+from tests.sweep.signals import as_in_a_terminal
 from tests.sweep.test_run_in_use import _below
 from tests.sweep.tiny import science
 
@@ -45,7 +46,7 @@ def study() -> Study:
             "recipe": {"epochs": 4, "batch_size": 16},
             "split": {"train_size": 600, "validation": 0.1},
             "evaluation": {"fgsm_epsilons": [0.05], "keep": "weights"},
-            "datasets": {"digits": {"student": "medium"}},
+            "datasets": {"digits": {"student": "student"}},  # its snapshots are not inlined by Ray
         }
     )
 
@@ -80,7 +81,7 @@ def start(results: Path, base: Path, address: str = "", script: str = DRIVER) ->
     with (results.parent / f"{results.name}.log").open("a") as log:
         return subprocess.Popen(
             [sys.executable, "-c", script, str(results), address], stdout=log, stderr=log, cwd=ROOT,
-            env=environment(base), start_new_session=True,
+            env=environment(base), start_new_session=True, preexec_fn=as_in_a_terminal,
         )  # fmt: skip
 
 
@@ -348,7 +349,7 @@ def _popen(folder: Path, marks: Path, base: Path, **options: Any) -> Any:
     return subprocess.Popen(
         [sys.executable, "-m", "tests.sweep.faulty", str(folder), str(marks), json.dumps(options)],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env=environment(base), start_new_session=True,
+        env=environment(base), start_new_session=True, preexec_fn=as_in_a_terminal,
     )  # fmt: skip
 
 

@@ -4,7 +4,6 @@ import errno
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -231,7 +230,7 @@ class Slow(LocalExecutor):
             if limit is not None and took > limit:
                 end = replace(end, outcome=None, product=None, failure=timed_out(limit))
                 took = limit
-            ended.append(replace(end, finished_at=end.started_at + timedelta(seconds=took)))
+            ended.append(replace(end, took_s=took))
         return ended
 
 

@@ -213,9 +213,7 @@ def test_an_early_stop_does_not_look_like_a_faster_training(store: Store) -> Non
 
     class Slow(LocalExecutor):
         def wait(self, timeout_s: float) -> list[Finished]:
-            took = timedelta(seconds=0.02)
-            ended = super().wait(timeout_s)
-            return [replace(end, finished_at=end.started_at + took) for end in ended]
+            return [replace(end, took_s=0.02) for end in super().wait(timeout_s)]
 
     real = Pace.learn
 
@@ -258,7 +256,10 @@ class Losing(LocalExecutor):
             if left:
                 self.lose[end.task_id] = left - 1
                 failure = Failure(FailureKind.WORKER_LOST, self.message, "")
-                end = replace(end, outcome=None, product=None, failure=failure)
+                start_lost = self.message.startswith("ObjectLost")
+                end = replace(
+                    end, outcome=None, product=None, failure=failure, start_lost=start_lost
+                )
             answers.append(end)
         return answers
 

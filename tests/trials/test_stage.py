@@ -572,3 +572,18 @@ def test_damaged_snapshots_and_weights_are_errors_that_say_so(workshop: Workshop
     damaged = replace(whole, trial_id="other", weights=whole.weights[:-1])
     with pytest.raises(ValueError, match="weights of teacher other"):
         ask_teacher(TeachTask(damaged, DIGITS), workshop)
+
+
+def test_a_training_gone_on_with_elsewhere_says_both_numerics_classes(workshop: Workshop) -> None:
+    spec = TrialSpec(5, DIGITS, Recipe("medium", 32), (Segment(2),))
+    first = run_stage(
+        task_of(spec.shortened(1), hand_over=True, ends_trial=False), None, [], workshop
+    )
+    here = str(workshop.numerics_of(spec))
+    again = run_stage(task_of(spec, start_epoch=1), first.product, [], workshop)
+    assert again.result is not None
+    assert again.result.numerics_class == here
+    workshop.numerics = replace(workshop.numerics, device="another")
+    other = run_stage(task_of(spec, start_epoch=1), first.product, [], workshop)
+    assert other.result is not None
+    assert other.result.numerics_class == f"{here}, then {workshop.numerics_of(spec)}"
