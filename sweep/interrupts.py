@@ -66,8 +66,19 @@ def end_on_signals() -> Iterator[None]:
 
 
 @contextmanager
+def children_ignore_hangups() -> Iterator[None]:
+    """Processes started within, and theirs, do not end with the terminal: their run ends them.
+
+    What is ignored is inherited, unlike handlers.
+    """
+    with _handling([signal.SIGHUP], signal.SIG_IGN):
+        yield
+
+
+@contextmanager
 def _handling(
-    numbers: Sequence[signal.Signals], handle: Callable[[int, FrameType | None], None]
+    numbers: Sequence[signal.Signals],
+    handle: Callable[[int, FrameType | None], None] | signal.Handlers,
 ) -> Iterator[None]:
     """Handles signals, but for those that are ignored (as by `nohup`), in the main thread."""
     if threading.current_thread() is not threading.main_thread():

@@ -46,6 +46,7 @@ from sweep.execution.base import (
     WorkerSetup,
     describe_failure,
 )
+from sweep.interrupts import children_ignore_hangups
 from sweep.policy import timed_out
 from sweep.records import FailureKind
 from trials.capacity import Footprint, trials_at_a_time
@@ -640,7 +641,7 @@ def _connect(ray: Any, address: str | None, workers: int | None, folder: Path | 
         _check_reachable(address)
         options["address"] = address
     marked = contextlib.nullcontext() if folder is None else scratch.marking(folder)
-    with warnings.catch_warnings(), marked:
+    with warnings.catch_warnings(), marked, children_ignore_hangups():
         warnings.simplefilter("ignore")
         try:
             ray.init(**options)

@@ -13,7 +13,12 @@ import pytest
 
 from sweep.execution.base import WorkerSetup
 from sweep.execution.local import LocalExecutor
-from sweep.interrupts import Interrupt, end_on_signals, stop_on_signals
+from sweep.interrupts import (
+    Interrupt,
+    children_ignore_hangups,
+    end_on_signals,
+    stop_on_signals,
+)
 from sweep.store import Store
 from tests.sweep.signals import as_in_a_terminal
 from tests.sweep.test_run import TRIALS, go, ids
@@ -127,6 +132,18 @@ def test_before_there_is_something_to_drain_a_signal_ends_the_command() -> None:
         with pytest.raises(KeyboardInterrupt), end_on_signals():
             signal.raise_signal(number)
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_children_outlive_the_end_of_a_terminal() -> None:
+    with children_ignore_hangups():
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    with child:
+        time.sleep(0.3)
+        child.send_signal(signal.SIGHUP)
+        time.sleep(0.3)
+        assert child.poll() is None
+        child.kill()
+    assert signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
 
 
 def test_a_signal_that_is_ignored_stays_ignored() -> None:
