@@ -135,6 +135,7 @@ def test_before_there_is_something_to_drain_a_signal_ends_the_command() -> None:
 
 
 def test_children_outlive_the_end_of_a_terminal() -> None:
+    before = signal.getsignal(signal.SIGHUP)
     with children_ignore_hangups():
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     with child:
@@ -143,7 +144,7 @@ def test_children_outlive_the_end_of_a_terminal() -> None:
         time.sleep(0.3)
         assert child.poll() is None
         child.kill()
-    assert signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
+    assert signal.getsignal(signal.SIGHUP) == before
 
 
 def test_a_signal_that_is_ignored_stays_ignored() -> None:
