@@ -146,6 +146,7 @@ class _Run:
             while self._unfinished and not self._ending:
                 self._step()
             if self._ending:
+                self._flush(force=True)  # before anything that a cluster in its death could hold up
                 for finished in self._executor.wait(timeout_s=0):
                     self._collect(finished)
                 now = time.monotonic()
