@@ -41,7 +41,8 @@ class Demand:
         teacher_ids: trials that some rule may choose.
         kept: earlier states that trials to do go on from, by their key, whose snapshots are kept.
         continuing: how many trials to do go on from them.
-        superseded: checkpoints that lead to those states, or are damaged: nothing goes on from them.
+        superseded: checkpoints that lead to those states or to trials that have ended, or are
+            damaged: nothing goes on from them.
         damaged: trials whose kept snapshot would be gone on from, but is not what was written.
     """
 
@@ -186,7 +187,8 @@ def demand(
         for trial_id, cell in by_id.items()
         if (trial_id not in finished or trial_id in again) and trial_id not in left_alone
     }
-    states = _States() if store is None else _kept_states(store, todo)
+    ended = [cell.spec for trial_id, cell in by_id.items() if trial_id not in todo]
+    states = _States() if store is None else _kept_states(store, todo, ended)
     return Demand(
         study=study,
         everything=everything,
@@ -219,7 +221,7 @@ class _States:
     damaged: frozenset[str] = frozenset()
 
 
-def _kept_states(store: Store, todo: Mapping[str, Cell]) -> _States:
+def _kept_states(store: Store, todo: Mapping[str, Cell], ended: Iterable[TrialSpec]) -> _States:
     """The longest kept state that each trial goes on from, and what is of no use beside it.
 
     One that is itself to be trained (its record was not written any more) is no such state: nothing
@@ -250,6 +252,13 @@ def _kept_states(store: Store, todo: Mapping[str, Cell]) -> _States:
             found[key] = short
             longest = key
         continuing += longest is not None
+    unclear = set(checkpoints) - set(found) - passed - damaged
+    for spec in ended:  # killed between the record and their removal
+        if not unclear:
+            break
+        states = {spec.shortened(n).trial_id for n in lengths if n <= spec.epochs}
+        passed |= states & unclear
+        unclear -= states
     return _States(
         found,
         continuing,

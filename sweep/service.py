@@ -114,6 +114,7 @@ def run_study(
         wanted = _without_damage(look, store, progress)
         _say_what_is_there(study, wanted, _write_cells(study, wanted, store), store, progress)
         if not wanted.todo:
+            store.remove_checkpoints(wanted.superseded)
             return _nothing_to_do(wanted)
         _fetch_data(wanted, where, progress)
         interrupt = Interrupt()

@@ -16,11 +16,12 @@ from sweep.execution.ray import Place, RayExecutor, _Slot
 from sweep.interrupts import Interrupt
 from sweep.policy import Policy
 from sweep.records import FailureKind
+from sweep.service import Where, run_study
 from sweep.snapshots import Snapshots
 from sweep.store import Shelf, Store
 from tests.sweep.test_policy import Slow, Timed
 from tests.sweep.test_run import TRIALS, Losing, _trunk_and_fork, go, ids
-from tests.sweep.tiny import FakeTraining, science
+from tests.sweep.tiny import FakeTraining, science, tiny_study
 
 
 @pytest.fixture
@@ -84,6 +85,24 @@ def test_a_record_is_durable_before_the_checkpoint_of_its_training_goes(
         patch.setattr(Snapshots, "settle", settle)
         assert go(store, training, durable_every_s=5.0).exit_status == 0
     assert removed
+
+
+def test_a_checkpoint_that_outlived_its_training_goes(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run was killed after the record was written and before the checkpoint was removed."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "remove_checkpoints", lambda *_: None)
+        patch.setattr(Snapshots, "_forget_files", lambda *_: None)
+        assert go(store, Timed(), durable_every_s=5.0).exit_status == 0
+    orphans = set(store.checkpoints())
+    assert orphans
+    assert demand(tiny_study(), store).superseded == orphans
+    wanted = demand(tiny_study(**{"recipe.epochs": 2, "grid.switch_epoch": [0]}), store)
+    assert not wanted.superseded, "those of another study are its own"
+    where = Where(local=True, gpus_per_trial=0.0)
+    assert run_study(tiny_study(), store.layout.root, where).total == 0
+    assert not store.checkpoints()
 
 
 def test_a_checkpoint_stays_where_the_record_could_not_be_written(
