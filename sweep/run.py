@@ -310,10 +310,8 @@ class _Run:
                 return
             if ready in self._settled or ready in self._running:
                 continue
-            stage, time_left_s = (
-                self._plan.stages[ready],
-                self._time_left_s(self._plan.stages[ready]),
-            )
+            stage = self._plan.stages[ready]
+            time_left_s = self._time_left_s(stage)
             if time_left_s is not None and time_left_s <= 0:
                 self._fail_unbegun(stage)
             elif self._snapshots.can_begin(ready):
@@ -430,7 +428,7 @@ class _Run:
         except ProductLostError as error:
             return self._prepared(replace(finished, product=None, failure=_gone(error)))
         if finished.failure is not None:
-            self._progress.say(f"{need}: {finished.failure.message.splitlines()[0]}")
+            self._progress.say(f"{need}: {finished.failure.headline}")
         return self._release_all(need)
 
     def _succeed(self, stage: Stage, finished: Finished, outcome: StageOutcome) -> None:
@@ -539,7 +537,7 @@ class _Run:
         spared = finished.relieved or finished.innocent
         if not spared and tries > self._policy.retries.get(failure.kind, 0):
             return False
-        self._progress.say(f"{failure.kind}: {failure.message.splitlines()[0]}; trying again")
+        self._progress.say(f"{failure.kind}: {failure.headline}; trying again")
         pause_s = 0.0 if spared else self._policy.pause_s.get(failure.kind, 0.0) * tries
         self._later.append((time.monotonic() + pause_s, finished.task_id))
         return True
@@ -558,10 +556,9 @@ class _Run:
             return
         self._settled.update(s.key for s in below)
         self._counts["failed"] += len(lost)
-        first = failure.message.splitlines()[0] if failure.message else str(failure.kind)
         about = describe(self._cells[lost[0].key]) if lost else stage.key
         more = f" (and {len(lost) - 1} trials that go on from there)" if len(lost) > 1 else ""
-        self._failures.append(f"{about}{more}: {failure.kind}: {first}")
+        self._failures.append(f"{about}{more}: {failure.kind}: {failure.headline}")
         self._snapshots.settle(stage.key, succeeded=False)
         for s in lost:
             self._teacher_is_gone(s.key, "failed")
@@ -591,10 +588,9 @@ class _Run:
         if not held:
             return
         self._counts["held_back"] += len(held)
-        first = failure.message.splitlines()[0] if failure.message else str(failure.kind)
         why = (
             f"{kind}: the first {self._policy.same_failure_limit} trainings all failed with "
-            f"{failure.kind}: {first}; {len(held)} trials that would do the same are left alone"
+            f"{failure.kind}: {failure.headline}; {len(held)} trials that would do the same are left alone"
         )
         self._failures.insert(0, why)
         self._progress.say(why)

@@ -61,6 +61,11 @@ class Failure:
     message: str
     traceback: str
 
+    @property
+    def headline(self) -> str:
+        """The first line of the message; without one, the kind."""
+        return self.message.splitlines()[0] if self.message else str(self.kind)
+
 
 class ProductLostError(Exception):
     """What a handle stood for is gone, with the node that held it."""

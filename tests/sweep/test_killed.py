@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ from sweep.store import Store
 from sweep.study import Study, load_study
 from tests.sweep import faulty
 from tests.sweep.signals import as_in_a_terminal
-from tests.sweep.test_run_in_use import _below
+from tests.sweep.test_run_in_use import busy_workers
+from tests.sweep.test_scratch import until as wait_until
 from tests.sweep.tiny import science
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,15 +104,6 @@ def remains(base: Path) -> list[str]:
         if f"RAY_TMPDIR={base}".encode() in about or os.fsencode(base) in about:
             found.append(f"{entry.name}: {command[:80]}")
     return found
-
-
-def wait_until(condition: Callable[[], object], timeout_s: float) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.1)
-    return False
 
 
 def records(folder: Path) -> int:
@@ -213,7 +205,7 @@ def test_workers_killed_fifty_times(tmp_path: Path, base: Path, undisturbed: Sto
         driver = start(folder, base)
         while driver.poll() is None:
             time.sleep(chance.uniform(0.2, 1.5))
-            busy = list(_busy(driver.pid))
+            busy = list(busy_workers(driver.pid))
             if busy and kills < 50:
                 os.kill(chance.choice(busy), signal.SIGKILL)
                 kills += 1
@@ -229,17 +221,6 @@ def test_workers_killed_fifty_times(tmp_path: Path, base: Path, undisturbed: Sto
             assert driver.returncode == 0, (tmp_path / f"{folder.name}.log").read_text()
         agrees(folder, undisturbed)
     print(f"\n{kills} workers killed in {runs} runs: all tables equal")
-
-
-def _busy(driver: int) -> Iterator[int]:
-    """The worker processes below a driver that train."""
-    for process in _below(driver):
-        try:
-            name = Path(f"/proc/{process}/cmdline").read_bytes()
-        except OSError:
-            continue
-        if name.startswith(b"ray::Worker.run"):
-            yield process
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -436,14 +437,20 @@ def _busy_worker(driver: int, live: Path, timeout_s: float = 120.0) -> int:
         time.sleep(0.2)
         if not live.exists() or not json.loads(live.read_text())["running"]:
             continue
-        for process in _below(driver):
-            try:
-                name = Path(f"/proc/{process}/cmdline").read_bytes()
-            except OSError:
-                continue
-            if name.startswith(b"ray::Worker.run"):
-                return process
+        for process in busy_workers(driver):
+            return process
     raise AssertionError("no worker ran")
+
+
+def busy_workers(driver: int) -> Iterator[int]:
+    """The processes of Ray workers below a driver that train."""
+    for process in _below(driver):
+        try:
+            name = Path(f"/proc/{process}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if name.startswith(b"ray::Worker.run"):
+            yield process
 
 
 def _below(process: int) -> list[int]:
