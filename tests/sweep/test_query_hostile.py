@@ -1,9 +1,11 @@
 """Hostile queries: none hangs, none leaks, none changes anything, and the next one is answered."""
 
+import ctypes
 import os
 import time
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +75,9 @@ def children(pid: int) -> list[int]:
 
 
 def resident_mb() -> float:
+    """Memory that this process holds: not what the allocator keeps of buffers long freed."""
+    with suppress(AttributeError):  # a C library that is not glibc
+        ctypes.CDLL(None).malloc_trim(0)
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
