@@ -1,0 +1,272 @@
+"""The six questions of the home study, answered from any results of its form.
+
+Each answer rests on contrasts of the whole grid (`analysis.contrasts`), not on a best cell that was
+picked for being best. All contrasts of one question, over all datasets, are one family (Holm).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis import words
+from analysis.cells import configuration_keys, matching_keys, tidy
+from analysis.columns import direction
+from analysis.contrasts import MIN_SEEDS, Grid, contrasts, full_grid, judged
+
+Array = NDArray[np.float64]
+Asked = dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the results say to one question.
+
+    Attributes:
+        key: Short name: guidance, switching, both_losses, task, teacher, alpha.
+        question: The question.
+        contrasts: `dataset`, `metric_name` ("relative_error" for percent of the baseline's error),
+            `contrast`, `n` (seeds), `difference`, `deviation`, `ci_low`, `ci_high`, `p`, `p_holm`,
+            `verdict`.
+        sentences: The answer in words, one or more per dataset.
+        remark: What limits the answer; "" for nothing.
+    """
+
+    key: str
+    question: str
+    contrasts: pd.DataFrame
+    sentences: tuple[str, ...]
+    remark: str = ""
+
+
+def answers(cells: pd.DataFrame) -> tuple[Answer, ...]:
+    """Answers the questions that the results can speak to, in the thesis's order.
+
+    Args:
+        cells: One row per requested cell.
+
+    Returns:
+        One answer per question that has a contrast; none where no student is finished.
+
+    Raises:
+        ValueError: See `analysis.cells.tidy`.
+    """
+    frame = tidy(cells)
+    grids = _grids(frame)
+    if not grids:
+        return ()
+    metrics = frame.dropna(subset=["metric_name"]).groupby("dataset")["metric_name"].first()
+    found = (
+        _answer(
+            "guidance",
+            "What does guidance by a teacher do to the student?",
+            grids,
+            metrics,
+            lambda grid: {"all configurations against the baseline": grid.by_seed(grid.where())},
+        ),
+        _answer(
+            "switching",
+            "When should the student go on alone?",
+            grids,
+            metrics,
+            _switching,
+            "Each contrast is the change over the whole range of switch epochs, from the straight "
+            "line through the means of one seed.",
+        ),
+        _answer(
+            "both_losses",
+            "Are soft and hard loss together, to the end, better than the hard loss alone?",
+            grids,
+            metrics,
+            _to_the_end,
+        ),
+        _task(grids, metrics),
+        _answer(
+            "teacher",
+            "How large should the teacher be?",
+            grids,
+            metrics,
+            lambda grid: _levels(grid, "teacher", words.by_size(grid.levels("teacher"))),
+            "One trained teacher of each size guided all students: what is said here holds for "
+            "these teachers. Another teacher of the same size may guide otherwise.",
+        ),
+        _answer(
+            "alpha",
+            "How much should the hard loss weigh (alpha)?",
+            grids,
+            metrics,
+            lambda grid: _levels(grid, "alpha", grid.levels("alpha")),
+        ),
+    )
+    return tuple(answer for answer in found if not answer.contrasts.empty)
+
+
+def _grids(frame: pd.DataFrame) -> dict[str, Grid]:
+    """Per dataset the students beside their baselines, without those that are the baseline."""
+    keys, match = configuration_keys(frame), matching_keys(frame)
+    frame = frame.assign(value=frame["test_metric"].where(frame["done"]))
+    base = frame.loc[frame["role"] == "baseline", [*match, "seed", "value", "trial_id"]]
+    base = base.drop_duplicates([*match, "seed"]).rename(columns={"value": "baseline"})
+    students = frame[frame["role"] == "student"].merge(
+        base, on=[*match, "seed"], how="left", suffixes=("", "_baseline")
+    )
+    same = (students["trial_id"] == students["trial_id_baseline"]).fillna(False).astype(bool)
+    grids = {str(name): full_grid(part, keys) for name, part in students[~same].groupby("dataset")}
+    return {name: grid for name, grid in grids.items() if grid.values.size}
+
+
+def _answer(
+    key: str,
+    question: str,
+    grids: dict[str, Grid],
+    metrics: "pd.Series[str]",
+    ask: Callable[[Grid], Asked],
+    remark: str = "",
+) -> Answer:
+    tables = []
+    for dataset, grid in grids.items():
+        table = contrasts(ask(grid))
+        table.insert(0, "dataset", dataset)
+        table.insert(1, "metric_name", metrics[dataset])
+        tables.append(table)
+    whole = pd.concat(tables, ignore_index=True)
+    table = judged(whole, [direction(name) for name in whole["metric_name"]])
+    said = [_sentence(str(dataset), part) for dataset, part in table.groupby("dataset")]
+    left = [
+        f"{words.dataset_title(dataset)}: left out for want of results "
+        f"{words.counted(grid.configurations_left_out, 'configuration')} and "
+        f"{words.counted(grid.seeds_left_out, 'seed')}."
+        for dataset, grid in grids.items()
+        if grid.configurations_left_out or grid.seeds_left_out
+    ]
+    return Answer(
+        key, question, table, tuple(said), " ".join([*([remark] if remark else []), *left])
+    )
+
+
+def _switching(grid: Grid) -> Asked:
+    """Change of the metric from the first to the last switch epoch, per teacher and alpha."""
+    epochs = grid.configurations["switch_epoch"].to_numpy(dtype=np.float64)
+    if len(np.unique(epochs)) < 2:
+        return {}
+    span = float(np.ptp(epochs))
+    asked = {"last against first switch epoch": _slope(grid, grid.where(), epochs) * span}
+    for teacher in words.by_size(grid.configurations["teacher"]):
+        for alpha in grid.levels("alpha"):
+            chosen = grid.where(teacher=teacher, alpha=alpha)
+            if len(np.unique(epochs[chosen])) > 1:
+                name = f"{teacher} teacher, alpha {words.number(alpha)}"
+                asked[name] = _slope(grid, chosen, epochs) * span
+    return asked if len(asked) > 2 else dict(list(asked.items())[:1])
+
+
+def _slope(grid: Grid, chosen: NDArray[np.bool_], epochs: Array) -> Array:
+    """Least-squares slope of the metric on the switch epoch, shape (seeds,)."""
+    centred = epochs[chosen] - epochs[chosen].mean()
+    return np.asarray(centred @ grid.metric[chosen] / (centred @ centred), dtype=np.float64)
+
+
+def _to_the_end(grid: Grid) -> Asked:
+    """Students that are guided longest against the baseline: all, and per alpha."""
+    last = max(grid.levels("switch_epoch"))
+    chosen = grid.where(switch_epoch=last)
+    asked = {f"switch {last} against the baseline": grid.by_seed(chosen)}
+    alphas = grid.configurations.loc[chosen, "alpha"].unique()
+    if len(alphas) > 1:
+        for alpha in sorted(alphas):
+            name = f"switch {last}, alpha {words.number(alpha)} against the baseline"
+            asked[name] = grid.by_seed(grid.where(switch_epoch=last, alpha=alpha))
+    return asked
+
+
+def _levels(grid: Grid, column: str, levels: Sequence[Any]) -> Asked:
+    """The values of a parameter against each other, over configurations that all of them have."""
+    own = {level: grid.where(**{column: level}) for level in levels}
+    rest = [c for c in grid.configurations.columns if c != column]
+    there = {
+        level: set(map(tuple, grid.configurations.loc[chosen, rest].astype(str).to_numpy()))
+        for level, chosen in own.items()
+    }
+    shared = set.intersection(*there.values()) if there else set()
+    row = [tuple(values) in shared for values in grid.configurations[rest].astype(str).to_numpy()]
+    common = np.array(row, dtype=bool)
+    if not common.any():
+        return {}
+    named = [_level_name(column, level) for level in levels]
+    means = [grid.metric[own[level] & common].mean(axis=0) for level in levels]
+    return {
+        f"{named[b]} against {named[a]}": means[b] - means[a]
+        for a, b in combinations(range(len(levels)), 2)
+    }
+
+
+def _level_name(column: str, level: object) -> str:
+    return (
+        f"{words.number(level)} teacher" if column == "teacher" else f"alpha {words.number(level)}"
+    )
+
+
+def _task(grids: dict[str, Grid], metrics: "pd.Series[str]") -> Answer:
+    """Each dataset's error in percent of the baseline's, so that tasks have a common scale."""
+    tables = []
+    for dataset, grid in grids.items():
+        base = (grid.metric - grid.values).mean(axis=0)
+        error = 100 - base if metrics[dataset] == "accuracy" else base
+        sign = -direction(metrics[dataset])
+        change = 100 * sign * grid.values.mean(axis=0) / np.where(error > 0, error, np.nan)
+        table = contrasts({"change of the error, all configurations": change})
+        table.insert(0, "dataset", dataset)
+        table.insert(1, "metric_name", "relative_error")
+        tables.append(table)
+    table = judged(pd.concat(tables, ignore_index=True), -1)
+    tasks = {"regression" if metrics[d] != "accuracy" else "classification" for d in grids}
+    said = []
+    for row in table.to_dict("records"):
+        task = "classification" if metrics[row["dataset"]] == "accuracy" else "regression"
+        change = row["difference"]
+        way = "grew" if change > 0 else "fell"
+        said.append(
+            f"{words.dataset_title(row['dataset'])} ({task}): over all configurations the error "
+            f"{way} by {abs(change):.1f} % of the baseline's (95 % interval "
+            f"{words.signed(row['ci_low'], 1)} to {words.signed(row['ci_high'], 1)} %; "
+            f"{words.counted(row['n'], 'seed')}): {_sure(row['verdict'], row['n'])}."
+        )
+    remark = ""
+    if len(tasks) < 2:
+        remark = f"There are only results of {tasks.pop()}: nothing can be said of the other."
+    return Answer(
+        "task", "Does it depend on the task, classification or regression?", table, tuple(said),
+        remark,
+    )  # fmt: skip
+
+
+def _sentence(dataset: str, table: pd.DataFrame) -> str:
+    """The first contrast in full, and the others too or, where they are many, how they came out."""
+    first, *others = table.to_dict("records")
+    parts = [_contrast(first)]
+    if len(others) <= 3:
+        parts += [_contrast(row) for row in others]
+    else:
+        came = pd.Series([row["verdict"] for row in others]).value_counts()
+        counts = [f"{words.none_or(int(came.get(v, 0)))} {v}" for v in ("better", "worse")]
+        rest = [f"{came[v]} {v}" for v in ("no clear difference", "cannot say") if v in came]
+        parts.append(f"of {len(others)} parts {words.listed([*counts, *rest])}")
+    return f"{words.dataset_title(dataset)}: {'; '.join(parts)}."
+
+
+def _contrast(row: Mapping[Any, Any]) -> str:
+    metric = row["metric_name"]
+    value = words.metric_difference(row["difference"], metric)
+    around = words.interval(row["ci_low"], row["ci_high"], metric, True)
+    within = f" ({around})" if around != "–" else ""
+    return f"{row['contrast']} {value}{within}, {_sure(row['verdict'], row['n'])}"
+
+
+def _sure(verdict: str, n: int) -> str:
+    if verdict == "cannot say":
+        return f"cannot say with {words.counted(n, 'seed')} (at least {MIN_SEEDS} are needed)"
+    return verdict
