@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from analysis.cells import configuration_keys, matching_keys
 from analysis.intervals import holm, t_interval, t_p_value
 
 MIN_SEEDS = 6
@@ -85,6 +86,27 @@ def full_grid(students: pd.DataFrame, keys: Sequence[str]) -> Grid:
         configurations_left_out=int((~enough).sum()),
         seeds_left_out=int((~whole).sum()),
     )
+
+
+def guided_grids(frame: pd.DataFrame) -> dict[str, Grid]:
+    """The full grid of students of each dataset, without those that are the baseline's trial.
+
+    Args:
+        frame: A table in the form of `analysis.cells.tidy`.
+
+    Returns:
+        Dataset to grid; without datasets that have nothing in common to all seeds.
+    """
+    keys, match = configuration_keys(frame), matching_keys(frame)
+    frame = frame.assign(value=frame["test_metric"].where(frame["done"]))
+    base = frame.loc[frame["role"] == "baseline", [*match, "seed", "value", "trial_id"]]
+    base = base.drop_duplicates([*match, "seed"]).rename(columns={"value": "baseline"})
+    students = frame[frame["role"] == "student"].merge(
+        base, on=[*match, "seed"], how="left", suffixes=("", "_baseline")
+    )
+    same = (students["trial_id"] == students["trial_id_baseline"]).fillna(False).astype(bool)
+    grids = {str(name): full_grid(part, keys) for name, part in students[~same].groupby("dataset")}
+    return {name: grid for name, grid in grids.items() if grid.values.size}
 
 
 def contrasts(by_seed: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:

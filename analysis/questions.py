@@ -14,9 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis import words
-from analysis.cells import configuration_keys, matching_keys, tidy
+from analysis.cells import tidy
 from analysis.columns import direction
-from analysis.contrasts import MIN_SEEDS, Grid, contrasts, full_grid, judged
+from analysis.contrasts import MIN_SEEDS, Grid, contrasts, guided_grids, judged
 
 Array = NDArray[np.float64]
 Asked = dict[str, Array]
@@ -56,7 +56,7 @@ def answers(cells: pd.DataFrame) -> tuple[Answer, ...]:
         ValueError: See `analysis.cells.tidy`.
     """
     frame = tidy(cells)
-    grids = _grids(frame)
+    grids = guided_grids(frame)
     if not grids:
         return ()
     metrics = frame.dropna(subset=["metric_name"]).groupby("dataset")["metric_name"].first()
@@ -103,20 +103,6 @@ def answers(cells: pd.DataFrame) -> tuple[Answer, ...]:
         ),
     )
     return tuple(answer for answer in found if not answer.contrasts.empty)
-
-
-def _grids(frame: pd.DataFrame) -> dict[str, Grid]:
-    """Per dataset the students beside their baselines, without those that are the baseline."""
-    keys, match = configuration_keys(frame), matching_keys(frame)
-    frame = frame.assign(value=frame["test_metric"].where(frame["done"]))
-    base = frame.loc[frame["role"] == "baseline", [*match, "seed", "value", "trial_id"]]
-    base = base.drop_duplicates([*match, "seed"]).rename(columns={"value": "baseline"})
-    students = frame[frame["role"] == "student"].merge(
-        base, on=[*match, "seed"], how="left", suffixes=("", "_baseline")
-    )
-    same = (students["trial_id"] == students["trial_id_baseline"]).fillna(False).astype(bool)
-    grids = {str(name): full_grid(part, keys) for name, part in students[~same].groupby("dataset")}
-    return {name: grid for name, grid in grids.items() if grid.values.size}
 
 
 def _answer(

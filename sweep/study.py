@@ -338,6 +338,45 @@ class Evaluation(_Section):
         return epsilons
 
 
+class Expected(_Section):
+    """Settings that somebody expected to do best, before the study was run.
+
+    The report says what was found of them. What is left out stands for every value.
+    """
+
+    dataset: Name | None = Field(None, description="one of the study's; absent: all")
+    teacher: Name | None = Field(None, description="one of the grid's; absent: all")
+    alpha: Values[Alpha] = Field((), description="some of the grid's; absent: all")
+    switch_epoch: Annotated[
+        Values[Annotated[Count, Field(ge=0, le=MAX_EPOCHS)]], BeforeValidator(_expand_range)
+    ] = Field((), description="some of the grid's; list or {start, stop, step}; absent: all")
+
+    def check(self, datasets: Mapping[str, "DatasetStudy"]) -> None:
+        """Checks that the study has such settings.
+
+        Raises:
+            ValueError: naming the key, the value and what is allowed.
+        """
+        if self.dataset is not None and self.dataset not in datasets:
+            raise ValueError(
+                f"expected.dataset = {self.dataset!r}: must be one of {', '.join(sorted(datasets))}"
+            )
+        grids = [d.grid for n, d in datasets.items() if self.dataset in (None, n)]
+        wanted: tuple[tuple[str, Sequence[object]], ...] = (
+            ("teacher", () if self.teacher is None else (self.teacher,)),
+            ("alpha", self.alpha),
+            ("switch_epoch", self.switch_epoch),
+        )
+        if not any(values for _, values in wanted):
+            raise ValueError("expected: must name a teacher, alpha or switch_epoch")
+        for key, values in wanted:
+            allowed = sorted({value for grid in grids for value in getattr(grid, key)})
+            for value in values:
+                if value not in allowed:
+                    listed = ", ".join(str(one) for one in allowed)
+                    raise ValueError(f"expected.{key} = {value!r}: must be one of {listed}")
+
+
 _SECTION_MODELS: dict[str, type[_Section]] = {
     "grid": Grid,
     "recipe": Recipe,
@@ -378,6 +417,9 @@ class Study(_Section):
     question: str = Field("", max_length=4000, description="what the study asks")
     seeds: Values[Seed] = Field(..., description="repeats of every point")
     datasets: dict[str, DatasetStudy] = Field(..., min_length=1, description="by dataset name")
+    expected: tuple[Expected, ...] = Field(
+        (), max_length=100, description="settings expected to do best, [[expected]]; see there"
+    )
 
     @field_validator("name")
     @classmethod
@@ -392,6 +434,12 @@ class Study(_Section):
         _check_seeds(seeds)
         return seeds
 
+    @model_validator(mode="after")
+    def _expected(self) -> "Study":
+        for expected in self.expected:
+            expected.check(self.datasets)
+        return self
+
     def to_json(self) -> str:
         """The whole study as text, for the record."""
         return self.model_dump_json()
@@ -404,8 +452,9 @@ def documented_keys() -> list[tuple[str, str, str]]:
         For each: its dotted name, its default (empty where it must be given), what it means.
     """
     sections: tuple[tuple[str, type[BaseModel], frozenset[str]], ...] = (
-        ("", Study, frozenset({"datasets"})),
+        ("", Study, frozenset({"datasets", "expected"})),
         *((f"{name}.", model, frozenset()) for name, model in _SECTION_MODELS.items()),
+        ("expected.", Expected, frozenset()),
         ("datasets.NAME.", DatasetStudy, frozenset(SECTIONS)),
     )
     return [
@@ -809,6 +858,8 @@ def _line(key: str, problem: Any, shows_value: bool) -> str:
     """A problem in words; that of a table within a section begins with the key inside it."""
     if problem["loc"] and problem["loc"][-1] in _TABLES:
         return f"{key}.{_message(problem)}"
+    if not key:  # of the whole study: the message names its keys
+        return _message(problem)
     value = f" = {_show(problem['input'])}" if shows_value else ""
     return f"{key}{value}: {_message(problem)}"
 

@@ -4,9 +4,11 @@ import hashlib
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
+from sweep.errors import StudyError
 from sweep.expand import Role, cells
 from sweep.plan import plan
 from sweep.study import Study, builtin_names, count_cells, documented_keys, load_study
@@ -122,6 +124,37 @@ def test_schedules_survive_the_record_of_a_study() -> None:
     assert again.datasets["digits"].recipe.lr_schedule.milestones == (5, 10, 15)
 
 
+def test_expected_settings_are_of_the_grid() -> None:
+    expected = [
+        {
+            "dataset": "digits",
+            "alpha": [0.6, 0.9],
+            "switch_epoch": {"start": 1, "stop": 3, "step": 1},
+        }
+    ]
+    study = load_study("quickstart", {"expected": expected})
+    assert study.expected[0].switch_epoch == (1, 2, 3)
+    ids = [cell.trial_id for cell in cells(load_study("quickstart"))]
+    assert [cell.trial_id for cell in cells(study)] == ids
+
+
+@pytest.mark.parametrize(
+    ("expected", "message"),
+    [
+        ({"alpha": [0.2]}, "expected.alpha = 0.2: must be one of 0.1, 0.6, 0.9"),
+        ({"teacher": "huge"}, "expected.teacher = 'huge': must be one of large, medium, small"),
+        ({"switch_epoch": [5]}, "expected.switch_epoch = 5: must be one of 1, 2, 3, 4, 6"),
+        ({"dataset": "mnist", "alpha": [0.1]}, "expected.dataset = 'mnist': must be one of digits"),
+        ({"dataset": "digits"}, "expected: must name a teacher, alpha or switch_epoch"),
+        ({"aplha": [0.1]}, "expected[0].aplha = [0.1]: Extra inputs are not permitted"),
+    ],
+)
+def test_unexpected_settings_are_refused(expected: dict[str, Any], message: str) -> None:
+    with pytest.raises(StudyError) as caught:
+        load_study("quickstart", {"expected": [expected]})
+    assert str(caught.value) == message
+
+
 def test_every_key_of_a_study_file_is_described() -> None:
     described = {name: meaning for name, _, meaning in documented_keys()}
     assert all(described.values())
@@ -136,6 +169,7 @@ def test_every_key_of_a_study_file_is_described() -> None:
 def test_planning_the_thesis_loads_no_torch() -> None:
     code = """
 import sys
+from typing import Any
 from sweep.cli import main
 sys.argv = ["sweep", "plan", "thesis", "--json", "--results", "/nonexistent"]
 try:
