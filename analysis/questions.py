@@ -218,7 +218,7 @@ def _task(grids: dict[str, Grid], metrics: "pd.Series[str]") -> Answer:
         said.append(
             f"{words.dataset_title(row['dataset'])} ({task}): over all configurations the error "
             f"{way} by {abs(change):.1f} % of the baseline's (95 % interval "
-            f"{words.signed(row['ci_low'], 1)} to {words.signed(row['ci_high'], 1)} %; "
+            f"{words.interval(row['ci_low'], row['ci_high'], 'relative_error', True)} %; "
             f"{words.counted(row['n'], 'seed')}): {_sure(row['verdict'], row['n'])}."
         )
     remark = ""

@@ -6,7 +6,7 @@ load anything. Names and messages come from users and from machines; the templat
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,9 +16,11 @@ import pandas as pd
 
 from analysis import tables, words
 from analysis.cells import Variant, tidy, variants
+from analysis.expectations import expectations
 from analysis.figures import fgsm, heatmap, losses, seeds, style, switch_epoch
 from analysis.figures import teachers as teacher_figure
 from analysis.findings import Findings, study_findings
+from analysis.questions import Answer, answers
 from analysis.runs import run_totals
 from analysis.teachers import selection_splits
 
@@ -43,6 +45,7 @@ class ReportInfo:
         code_version: Version of this package.
         command: The command that made the results or the report.
         saved_epochs: Epochs if each trial were trained alone, and epochs planned after sharing.
+        expected: Settings expected to do best (see `analysis.expectations`).
     """
 
     study: str
@@ -53,6 +56,7 @@ class ReportInfo:
     code_version: str = ""
     command: str = ""
     saved_epochs: tuple[int, int] | None = None
+    expected: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,14 @@ class VariantBlock:
 
     label: str
     figures: tuple[FigureBlock, ...]
+
+
+@dataclass(frozen=True)
+class QuestionBlock:
+    """A question with its answer and the contrasts behind it."""
+
+    answer: Answer
+    contrasts: tables.Table
 
 
 @dataclass(frozen=True)
@@ -164,6 +176,8 @@ def render_report(
         title=info.title or info.study,
         generated=f"{info.generated_at:%Y-%m-%d %H:%M}" if info.generated_at else "",
         sections=sections,
+        answers=[QuestionBlock(answer, tables.contrasts(answer)) for answer in answers(frame)],
+        expected=tables.expected(expectations(frame, info.expected)),
         progress=_progress(frame, info, runs),
         on_test=[s.title for s in sections if "test" in s.splits],
         unfinished=tables.unfinished(frame, attempts),

@@ -42,6 +42,8 @@ def metric_difference(value: float, metric_name: str, unit: bool = True) -> str:
         return "–"
     if metric_name == "accuracy":
         return signed(value, 2) + (" points" if unit else "")
+    if metric_name == "relative_error":
+        return signed(value, 1) + (" %" if unit else "")
     return signed(value, 4) + (f" {metric_name.upper()}" if unit else "")
 
 

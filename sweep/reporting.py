@@ -45,6 +45,7 @@ def write(results: Results, study: str, path: Path | None = None) -> tuple[str, 
         generated_at=datetime.now(UTC),
         code_version=code_version(),
         command=f"sweep run {study}",
+        expected=tuple(described.get("expected", ())),
         saved_epochs=(naive, _planned_epochs(described, set(distinct["trial_id"]))),
     )
     attempts = results.attempts()

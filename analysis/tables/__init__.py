@@ -1,0 +1,22 @@
+"""The report's tables as values: columns and rows of written cells that know how they sort."""
+
+from analysis.tables.attacks import attacks_full, attacks_summary
+from analysis.tables.configurations import configurations
+from analysis.tables.entries import Entry, Table
+from analysis.tables.failures import failed_attempts, runs, unfinished
+from analysis.tables.questions import contrasts, expected
+from analysis.tables.teachers import teachers
+
+__all__ = [
+    "Entry",
+    "Table",
+    "attacks_full",
+    "attacks_summary",
+    "configurations",
+    "contrasts",
+    "expected",
+    "failed_attempts",
+    "runs",
+    "teachers",
+    "unfinished",
+]
