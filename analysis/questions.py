@@ -23,6 +23,18 @@ Asked = dict[str, Array]
 
 
 @dataclass(frozen=True)
+class Said:
+    """The answer for one dataset: in words, and the contrasts it rests on."""
+
+    dataset: str
+    lead: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{words.dataset_title(self.dataset)}: {self.lead}. {self.detail}"
+
+
+@dataclass(frozen=True)
 class Answer:
     """What the results say to one question.
 
@@ -32,14 +44,14 @@ class Answer:
         contrasts: `dataset`, `metric_name` ("relative_error" for percent of the baseline's error),
             `contrast`, `n` (seeds), `difference`, `deviation`, `ci_low`, `ci_high`, `p`, `p_holm`,
             `verdict`.
-        sentences: The answer in words, one or more per dataset.
+        said: The answer in words, per dataset.
         remark: What limits the answer; "" for nothing.
     """
 
     key: str
     question: str
     contrasts: pd.DataFrame
-    sentences: tuple[str, ...]
+    said: tuple[Said, ...]
     remark: str = ""
 
 
@@ -67,6 +79,11 @@ def answers(cells: pd.DataFrame) -> tuple[Answer, ...]:
             grids,
             metrics,
             lambda grid: {"all configurations against the baseline": grid.by_seed(grid.where())},
+            _lead(
+                "over the whole grid, guidance helped",
+                "over the whole grid, guidance hurt",
+                "over the whole grid, guidance changed nothing clearly",
+            ),
         ),
         _answer(
             "switching",
@@ -74,6 +91,11 @@ def answers(cells: pd.DataFrame) -> tuple[Answer, ...]:
             grids,
             metrics,
             _switching,
+            _lead(
+                "the longer the teacher guides, the better",
+                "the sooner the student goes on alone, the better",
+                "there is no clear trend over the switch epoch",
+            ),
             "Each contrast is the change over the whole range of switch epochs, from the straight "
             "line through the means of one seed.",
         ),
@@ -83,6 +105,7 @@ def answers(cells: pd.DataFrame) -> tuple[Answer, ...]:
             grids,
             metrics,
             _to_the_end,
+            _end_lead,
         ),
         _task(grids, metrics),
         _answer(
@@ -91,6 +114,7 @@ def answers(cells: pd.DataFrame) -> tuple[Answer, ...]:
             grids,
             metrics,
             lambda grid: _levels(grid, "teacher", words.by_size(grid.levels("teacher"))),
+            _front,
             "One trained teacher of each size guided all students: what is said here holds for "
             "these teachers. Another teacher of the same size may guide otherwise.",
         ),
@@ -100,6 +124,7 @@ def answers(cells: pd.DataFrame) -> tuple[Answer, ...]:
             grids,
             metrics,
             lambda grid: _levels(grid, "alpha", grid.levels("alpha")),
+            _front,
         ),
     )
     return tuple(answer for answer in found if not answer.contrasts.empty)
@@ -111,6 +136,7 @@ def _answer(
     grids: dict[str, Grid],
     metrics: "pd.Series[str]",
     ask: Callable[[Grid], Asked],
+    lead: Callable[[pd.DataFrame], str],
     remark: str = "",
 ) -> Answer:
     tables = []
@@ -121,7 +147,9 @@ def _answer(
         tables.append(table)
     whole = pd.concat(tables, ignore_index=True)
     table = judged(whole, [direction(name) for name in whole["metric_name"]])
-    said = [_sentence(str(dataset), part) for dataset, part in table.groupby("dataset")]
+    said = [
+        Said(str(dataset), lead(part), _detail(part)) for dataset, part in table.groupby("dataset")
+    ]
     left = [
         f"{words.dataset_title(dataset)}: left out for want of results "
         f"{words.counted(grid.configurations_left_out, 'configuration')} and "
@@ -209,28 +237,77 @@ def _task(grids: dict[str, Grid], metrics: "pd.Series[str]") -> Answer:
         table.insert(1, "metric_name", "relative_error")
         tables.append(table)
     table = judged(pd.concat(tables, ignore_index=True), -1)
-    tasks = {"regression" if metrics[d] != "accuracy" else "classification" for d in grids}
+    tasks = {d: "classification" if metrics[d] == "accuracy" else "regression" for d in grids}
     said = []
     for row in table.to_dict("records"):
-        task = "classification" if metrics[row["dataset"]] == "accuracy" else "regression"
-        change = row["difference"]
-        way = "grew" if change > 0 else "fell"
+        way = {"better": "fell", "worse": "grew"}.get(row["verdict"], "did not change clearly")
+        if row["verdict"] == "cannot say":
+            way = _sure("cannot say", row["n"])
         said.append(
-            f"{words.dataset_title(row['dataset'])} ({task}): over all configurations the error "
-            f"{way} by {abs(change):.1f} % of the baseline's (95 % interval "
-            f"{words.interval(row['ci_low'], row['ci_high'], 'relative_error', True)} %; "
-            f"{words.counted(row['n'], 'seed')}): {_sure(row['verdict'], row['n'])}."
+            Said(
+                row["dataset"],
+                f"in this {tasks[row['dataset']]} the error {way}",
+                _detail(pd.DataFrame([row])),
+            )
         )
     remark = ""
-    if len(tasks) < 2:
-        remark = f"There are only results of {tasks.pop()}: nothing can be said of the other."
+    if len(set(tasks.values())) < 2:
+        (only,) = set(tasks.values())
+        remark = f"There are only results of {only}: nothing can be said of the other."
     return Answer(
         "task", "Does it depend on the task, classification or regression?", table, tuple(said),
         remark,
     )  # fmt: skip
 
 
-def _sentence(dataset: str, table: pd.DataFrame) -> str:
+def _lead(better: str, worse: str, unclear: str) -> Callable[[pd.DataFrame], str]:
+    """The first contrast in words."""
+
+    def lead(table: pd.DataFrame) -> str:
+        first = table.iloc[0]
+        said = {"better": better, "worse": worse, "no clear difference": unclear}
+        return said.get(first["verdict"], _sure(first["verdict"], first["n"]))
+
+    return lead
+
+
+def _end_lead(table: pd.DataFrame) -> str:
+    """The first contrast in words, and which alphas came out otherwise."""
+    words_of = _lead(
+        "both losses to the end are better, on average, than the hard loss alone",
+        "both losses to the end are worse, on average, than the hard loss alone",
+        "both losses to the end are, on average, not clearly different from the hard loss alone",
+    )
+    text, first = words_of(table), table["verdict"].iloc[0]
+    for verdict in ("better", "worse"):
+        own = table.iloc[1:]
+        own = own[(own["verdict"] == verdict) & (verdict != first)]
+        if len(own):
+            names = [name.split(", ")[1].split(" against ")[0] for name in own["contrast"]]
+            text += f"; {verdict} with {words.listed(names)}"
+    return text
+
+
+def _front(table: pd.DataFrame) -> str:
+    """The levels that no other is clearly better than."""
+    pairs = [tuple(name.split(" against ")) for name in table["contrast"]]
+    behind = {
+        pair[0 if verdict == "worse" else 1]
+        for pair, verdict in zip(pairs, table["verdict"], strict=True)
+        if verdict in ("better", "worse")
+    }
+    if (table["verdict"] == "cannot say").all():
+        return _sure("cannot say", table["n"].iloc[0])
+    levels = list(dict.fromkeys(level for pair in reversed(pairs) for level in reversed(pair)))
+    front = [level for level in levels if level not in behind]
+    if len(front) == 1:
+        return f"{front[0]} did best"
+    if len(front) == len(levels):
+        return "there is no clear difference"
+    return f"{words.listed(sorted(front))} did best, not clearly different from each other"
+
+
+def _detail(table: pd.DataFrame) -> str:
     """The first contrast in full, and the others too or, where they are many, how they came out."""
     first, *others = table.to_dict("records")
     parts = [_contrast(first)]
@@ -240,8 +317,9 @@ def _sentence(dataset: str, table: pd.DataFrame) -> str:
         came = pd.Series([row["verdict"] for row in others]).value_counts()
         counts = [f"{words.none_or(int(came.get(v, 0)))} {v}" for v in ("better", "worse")]
         rest = [f"{came[v]} {v}" for v in ("no clear difference", "cannot say") if v in came]
-        parts.append(f"of {len(others)} parts {words.listed([*counts, *rest])}")
-    return f"{words.dataset_title(dataset)}: {'; '.join(parts)}."
+        parts.append(f"of {len(others)} parts of the grid {words.listed([*counts, *rest])}")
+    text = "; ".join(parts)
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _contrast(row: Mapping[Any, Any]) -> str:
@@ -249,7 +327,8 @@ def _contrast(row: Mapping[Any, Any]) -> str:
     value = words.metric_difference(row["difference"], metric)
     around = words.interval(row["ci_low"], row["ci_high"], metric, True)
     within = f" ({around})" if around != "–" else ""
-    return f"{row['contrast']} {value}{within}, {_sure(row['verdict'], row['n'])}"
+    verdict = "" if row["verdict"] in ("better", "worse") else f", {row['verdict']}"
+    return f"{row['contrast']} {value}{within}{verdict}"
 
 
 def _sure(verdict: str, n: int) -> str:
