@@ -17,9 +17,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from analysis import reference
     from analysis.attacks import robustness, robustness_averages
+    from analysis.best import best_configurations, win_shares
     from analysis.cells import summarise, variants
     from analysis.comparison import compare, describe_comparison
     from analysis.curves import loss_curves
+    from analysis.effects import dataset_effects, factor_effects
+    from analysis.figures.comparison import comparison_figure
+    from analysis.figures.effects import effects_figure
     from analysis.figures.fgsm import fgsm_summary
     from analysis.figures.heatmap import guidance_heatmaps
     from analysis.figures.losses import training_losses
@@ -29,49 +33,66 @@ if TYPE_CHECKING:
     from analysis.findings import study_findings
     from analysis.pairs import paired
     from analysis.report import ReportInfo, render_report, write_report
+    from analysis.stability import overall_stability, stability
     from analysis.teachers import teacher_table
 
 __all__ = [
     "ReportInfo",
+    "best_configurations",
     "compare",
+    "comparison_figure",
+    "dataset_effects",
     "describe_comparison",
+    "effects_figure",
+    "factor_effects",
     "fgsm_summary",
     "guidance_heatmaps",
     "loss_curves",
     "metric_over_switch_epoch",
+    "overall_stability",
     "paired",
     "reference",
     "render_report",
     "robustness",
     "robustness_averages",
     "seed_boxplots",
+    "stability",
     "study_findings",
     "summarise",
     "teacher_boxplots",
     "teacher_table",
     "training_losses",
     "variants",
+    "win_shares",
     "write_report",
 ]
 
 _MODULE_OF = {
     "ReportInfo": "report",
+    "best_configurations": "best",
     "compare": "comparison",
+    "comparison_figure": "figures.comparison",
+    "dataset_effects": "effects",
     "describe_comparison": "comparison",
+    "effects_figure": "figures.effects",
+    "factor_effects": "effects",
     "fgsm_summary": "figures.fgsm",
     "guidance_heatmaps": "figures.heatmap",
     "loss_curves": "curves",
     "metric_over_switch_epoch": "figures.switch_epoch",
+    "overall_stability": "stability",
     "paired": "pairs",
     "robustness": "attacks",
     "robustness_averages": "attacks",
     "seed_boxplots": "figures.seeds",
+    "stability": "stability",
     "study_findings": "findings",
     "summarise": "cells",
     "teacher_boxplots": "figures.teachers",
     "teacher_table": "teachers",
     "training_losses": "figures.losses",
     "variants": "cells",
+    "win_shares": "best",
     "render_report": "report",
     "write_report": "report",
 }

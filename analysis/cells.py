@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.columns import GUIDANCE, KEY, REQUIRED, ROLES, is_result
+from analysis.interquartile import interquartile_means
 from analysis.intervals import t_interval
 
 _OPTIONAL = ("teacher", "alpha", "switch_epoch", "temperature", "trial_id", "teacher_trial_id")
@@ -112,8 +113,9 @@ def summarise(cells: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per configuration, in key order: the keys, `metric_name`, `n` (seeds with a
-        result), `n_missing` (asked for, no result), `mean`, `deviation` (ddof 1), `median`, `min`,
-        `max`, and the 95 % t interval of the mean `ci_low`, `ci_high` (NaN for n < 2).
+        result), `n_missing` (asked for, no result), `mean`, `deviation` (ddof 1), `median`, `iqm`
+        (see `analysis.interquartile`), `min`, `max`, and the 95 % t interval of the mean `ci_low`,
+        `ci_high` (NaN for n < 2).
 
     Raises:
         ValueError: See `tidy`.
@@ -132,6 +134,8 @@ def summarise(cells: pd.DataFrame) -> pd.DataFrame:
         min=("value", "min"),
         max=("value", "max"),
     ).reset_index()
+    middle = interquartile_means(frame["value"], groups.ngroup(), len(table))
+    table.insert(list(table.columns).index("median") + 1, "iqm", middle)
     table["asked"] -= table["n"]
     table = table.rename(columns={"asked": "n_missing"})
     table["ci_low"], table["ci_high"] = t_interval(table["mean"], table["deviation"], table["n"])

@@ -1,7 +1,7 @@
 """What a study found, per dataset: first as numbers, then in plain words made from them.
 
-The words are careful where the numbers are: the intervals behind "better" and "worse" are not
-corrected for looking at many configurations, and the best of many was picked for its luck, too.
+The words are careful where the numbers are: "better" and "worse" are corrected for looking at many
+configurations, the intervals beside them are not, and the best of many was picked for its luck, too.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from analysis.cells import configuration_keys, summarise, tidy
 from analysis.columns import KEY, direction
 from analysis.figures.baseline import Baseline, baseline_of
 from analysis.intervals import LEVEL
-from analysis.pairs import VERDICTS, paired
+from analysis.pairs import MIN_PAIRS, VERDICTS, paired
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Findings:
             there are any); None without students.
         worst: The one with the worst mean.
         counts: Student configurations by verdict (see `analysis.pairs.VERDICTS`).
+        counts_uncorrected: The same before the correction for many configurations.
         configurations: Student configurations with a result.
         seeds: Smallest and largest number of seeds behind a student configuration's mean.
         unfinished: Cells that were asked for and have no result.
@@ -59,13 +60,14 @@ class Findings:
     best: Standing | None
     worst: Standing | None
     counts: dict[str, int]
+    counts_uncorrected: dict[str, int]
     configurations: int
     seeds: tuple[int, int]
     unfinished: int
 
     @property
     def tested(self) -> int:
-        """Configurations with an interval of the paired difference."""
+        """Configurations with enough pairs for a verdict."""
         return sum(self.counts[v] for v in ("better", "worse", "no clear difference"))
 
     def sentences(self) -> list[str]:
@@ -76,7 +78,7 @@ class Findings:
         if self.counts["cannot say"]:
             said.append(
                 f"For {words.counted(self.counts['cannot say'], 'configuration')} nothing can be "
-                "said yet: fewer than three seeds are finished for both it and the baseline."
+                f"said yet: fewer than {MIN_PAIRS} seeds are finished for both it and the baseline."
             )
         if self.counts["same trial"]:
             same = words.counted(self.counts["same trial"], "configuration")
@@ -121,18 +123,19 @@ class Findings:
         )
         return (
             f"Of {words.counted(self.tested, 'configuration')} {better} came out better and {worse} "
-            "worse than the baseline of the same seeds (95 % interval of the paired difference "
-            f"excludes zero); {unclear} {'shows' if unclear in ('1', 'none') else 'show'} no clear "
-            "difference."
+            "worse than the baseline of the same seeds (paired t test, 5 % level, corrected after "
+            f"Holm for all configurations of the study); {unclear} "
+            f"{'shows' if unclear in ('1', 'none') else 'show'} no clear difference."
         )
 
     def _chance_sentence(self) -> str:
-        text = "These intervals are not corrected for the number of configurations"
+        better, worse = (words.none_or(self.counts_uncorrected[v]) for v in ("better", "worse"))
+        text = f"Without that correction {better} would count as better and {worse} as worse"
         if self.tested >= 20:
             expected = round(self.tested * (1 - LEVEL))
             text += (
-                f": if guidance did nothing, about {expected} of {self.tested} would still exclude "
-                "zero by chance"
+                f"; if guidance did nothing, about {expected} of {self.tested} would do so by "
+                "chance"
             )
         if self.configurations > 1:
             text += (
@@ -166,7 +169,8 @@ def study_findings(cells: pd.DataFrame) -> list[Findings]:
 def _of_dataset(
     dataset: str, summary: pd.DataFrame, pairs: pd.DataFrame, keys: list[str], unfinished: int
 ) -> Findings:
-    columns = [*keys, "n_pairs", "difference", "ci_low", "ci_high", "verdict"]
+    verdicts = ["verdict", "verdict_uncorrected"]
+    columns = [*keys, "n_pairs", "difference", "ci_low", "ci_high", *verdicts]
     students = summary[(summary["role"] == "student") & (summary["n"] > 0)].merge(
         pairs[columns], on=keys, how="left", suffixes=("", "_difference")
     )
@@ -180,18 +184,23 @@ def _of_dataset(
         extra = [k for k in own if students[k].nunique(dropna=False) > 1]
         best = _standing(ranked.iloc[int(order.argmax())], extra)
         worst = _standing(ranked.iloc[int(order.argmin())], extra)
-    verdicts: dict[Any, int] = students["verdict"].value_counts().to_dict()
+    counts, counts_uncorrected = (_counts(students[column]) for column in verdicts)
     return Findings(
         dataset=dataset,
         metric_name=metric,
         baseline=baseline_of(summary),
         best=best,
         worst=worst,
-        counts={verdict: int(verdicts.get(verdict, 0)) for verdict in VERDICTS},
+        counts=counts,
+        counts_uncorrected=counts_uncorrected,
         configurations=len(students),
         seeds=(int(students["n"].min()), int(students["n"].max())) if len(students) else (0, 0),
         unfinished=unfinished,
     )
+
+
+def _counts(verdicts: "pd.Series[Any]") -> dict[str, int]:
+    return {verdict: int((verdicts == verdict).sum()) for verdict in VERDICTS}
 
 
 def _standing(row: "pd.Series[float]", extra: list[str]) -> Standing:

@@ -9,6 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
+def smallest_p(pairs: int) -> float:
+    """The smallest p value that so many pairs can give: all differences of one sign, 2 / 2**pairs.
+
+    Ties do not change it: of all sign patterns only two have all ranks on one side.
+    """
+    return min(1.0, 2.0 / 2.0**pairs)
+
+
 def signed_rank_p(differences: ArrayLike) -> float:
     """Two-sided p value of "the differences are symmetric around zero".
 
@@ -16,8 +24,8 @@ def signed_rank_p(differences: ArrayLike) -> float:
         differences: Shape (pairs,).
 
     Returns:
-        The exact p value; 1.0 where all differences are zero, NaN without any difference. The
-        smallest value n pairs can give is 2 / 2**n: 0.25 for 3 and 0.0625 for 5.
+        The exact p value; 1.0 where all differences are zero, NaN without any difference. It cannot
+        fall below `smallest_p`: 0.25 for 3 pairs and 0.0625 for 5.
     """
     values = np.asarray(differences, dtype=np.float64)
     if values.size == 0 or np.isnan(values).any():

@@ -227,6 +227,20 @@ def compare(
     study: Name,
     reference: Annotated[Path, typer.Argument(metavar="REFERENCE", help="a Parquet file")],
     results: Directory = RESULTS,
+    margin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METRIC=VALUE",
+            help="largest difference that does not matter; default accuracy=0.5, and 2 % of the "
+            "reference's baseline for any other metric",
+        ),
+    ] = None,
+    reference_only: Annotated[
+        bool, typer.Option("--reference-only", help="list what only the reference has, too")
+    ] = False,
+    figure: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="draw all differences into an HTML file")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Compare cell by cell against other results: what is reproduced."""
@@ -235,12 +249,17 @@ def compare(
 
     if not reference.is_file():
         fail(f"reference file {str(reference)!r} does not exist")
+    if figure is not None and figure.suffix != ".html":
+        fail(f"--figure {str(figure)!r} must end in .html")
+    margins = dict(_margin(word) for word in margin or ())
     ours = Results(results).cells(_study_name(study))
     try:
         theirs = analysis.reference.read(reference)
+        table = analysis.compare(ours, theirs, reference_only, margins)
+        if figure is not None:
+            _write_figure(analysis.comparison_figure(table), figure)
     except ValueError as error:
         fail(str(error))
-    table = analysis.compare(ours, theirs)
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
     if as_json:
         print_json(rows)
@@ -248,10 +267,26 @@ def compare(
     print_table(
         [_compared(row) for row in rows],
         ("dataset", "role", "model", "teacher", "alpha", "switch", "ours (n)", "reference (n)",
-         "difference", "95 % interval", "p (Holm)", "verdict"),
+         "difference", "95 % interval", "margin", "p (Holm)", "p (equivalent)", "verdict"),
     )  # fmt: skip
     print()
     print(analysis.describe_comparison(table))
+    if figure is not None:
+        print(f"figure: {figure}")
+
+
+def _margin(word: str) -> tuple[str, float]:
+    metric, _, value = word.partition("=")
+    try:
+        return metric.strip(), float(value)
+    except ValueError:
+        fail(f"--margin {word!r} is not METRIC=VALUE, for example accuracy=0.5")
+
+
+def _write_figure(figure: Any, path: Path) -> None:
+    """A figure as a page of its own that needs no network."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.write_html(path, include_plotlyjs=True)
 
 
 def _compared(row: Mapping[Any, Any]) -> list[object]:
@@ -263,8 +298,8 @@ def _compared(row: Mapping[Any, Any]) -> list[object]:
     interval = "-" if row["ci_low"] is None else f"{text(row['ci_low'])} to {text(row['ci_high'])}"
     words = [row[key] for key in ("dataset", "role", "model", "teacher", "alpha", "switch_epoch")]
     return [
-        *words, figure("ours"), figure("reference"), row["difference"], interval, row["p_holm"],
-        row["verdict"],
+        *words, figure("ours"), figure("reference"), row["difference"], interval, row["margin"],
+        row["p_holm"], row["p_equivalent"], row["verdict"],
     ]  # fmt: skip
 
 
