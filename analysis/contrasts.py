@@ -17,10 +17,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.cells import configuration_keys, matching_keys
-from analysis.intervals import holm, t_interval, t_p_value
-
-MIN_SEEDS = 6
-"""With fewer no exact signed-rank test can reach 5 %: 2 / 2**5 = 0.0625."""
+from analysis.intervals import SIGNIFICANCE, holm, t_interval, t_p_value
+from analysis.pairs import MIN_PAIRS
 
 
 @dataclass(frozen=True)
@@ -145,13 +143,13 @@ def judged(table: pd.DataFrame, signs: ArrayLike) -> pd.DataFrame:
         signs: +1 where more is better, -1 where less is, per row.
 
     Returns:
-        The table with `p_holm` (NaN below `MIN_SEEDS` seeds: no test) and `verdict`: "better" or
+        The table with `p_holm` (NaN below `MIN_PAIRS` seeds: no test) and `verdict`: "better" or
         "worse" where p_holm < 0.05, "no clear difference" where it is not, else "cannot say".
     """
-    p = holm(table["p"].where(table["n"] >= MIN_SEEDS).to_numpy())
+    p = holm(table["p"].where(table["n"] >= MIN_PAIRS).to_numpy())
     gain = table["difference"].to_numpy() * np.asarray(signs)
     verdict = np.select(
-        [np.isnan(p), (p < 0.05) & (gain > 0), (p < 0.05) & (gain < 0)],
+        [np.isnan(p), (p < SIGNIFICANCE) & (gain > 0), (p < SIGNIFICANCE) & (gain < 0)],
         ["cannot say", "better", "worse"],
         default="no clear difference",
     )

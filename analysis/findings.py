@@ -10,10 +10,11 @@ from typing import Any
 import pandas as pd
 
 from analysis import words
+from analysis.best import best_configurations
 from analysis.cells import configuration_keys, summarise, tidy
 from analysis.columns import KEY, direction
 from analysis.figures.baseline import Baseline, baseline_of
-from analysis.intervals import LEVEL
+from analysis.intervals import LEVEL, SIGNIFICANCE
 from analysis.pairs import MIN_PAIRS, VERDICTS, paired
 
 
@@ -33,7 +34,23 @@ class Standing:
     difference_ci_low: float
     difference_ci_high: float
     n_pairs: int
+    p_holm: float
     verdict: str
+
+
+@dataclass(frozen=True)
+class Certainty:
+    """How sure it is that the best configuration is the best (see `analysis.best`).
+
+    `win_share` is the share of resamples of the seeds that it wins, `winners_95` how many
+    configurations hold 95 % of the wins, `optimism` by how much picking it flatters its mean, and
+    `difference_corrected` its difference to the baseline without that.
+    """
+
+    win_share: float
+    winners_95: int
+    optimism: float
+    difference_corrected: float
 
 
 @dataclass(frozen=True)
@@ -49,6 +66,9 @@ class Findings:
         worst: The one with the worst mean.
         counts: Student configurations by verdict (see `analysis.pairs.VERDICTS`).
         counts_uncorrected: The same before the correction for many configurations.
+        counts_bh: Better and worse where one in twenty of the findings may be false (Benjamini and
+            Hochberg).
+        certainty: Of the best configuration; None where there is no other.
         configurations: Student configurations with a result.
         seeds: Smallest and largest number of seeds behind a student configuration's mean.
         unfinished: Cells that were asked for and have no result.
@@ -61,6 +81,8 @@ class Findings:
     worst: Standing | None
     counts: dict[str, int]
     counts_uncorrected: dict[str, int]
+    counts_bh: dict[str, int]
+    certainty: Certainty | None
     configurations: int
     seeds: tuple[int, int]
     unfinished: int
@@ -73,6 +95,8 @@ class Findings:
     def sentences(self) -> list[str]:
         """The findings in plain words, most important first."""
         said = [self._best_sentence()]
+        if self.certainty is not None:
+            said.append(self._certainty_sentence(self.certainty))
         if self.tested:
             said += [self._count_sentence(), self._chance_sentence()]
         if self.counts["cannot say"]:
@@ -115,7 +139,13 @@ class Findings:
         text += f", {words.metric_difference(best.difference, metric)} against the baseline"
         if self.baseline is not None:
             text += f"'s {words.metric_value(self.baseline.mean, metric)}"
-        return f"{text}{_around(best.difference_ci_low, best.difference_ci_high, metric, True)}."
+        text += _around(best.difference_ci_low, best.difference_ci_high, metric, True)
+        if best.verdict == "no clear difference":
+            text += (
+                ": no clear difference once it is seen as one of all configurations of the study "
+                f"(p = {words.p_value(best.p_holm)} after Holm)"
+            )
+        return f"{text}."
 
     def _count_sentence(self) -> str:
         better, worse, unclear = (
@@ -129,19 +159,29 @@ class Findings:
         )
 
     def _chance_sentence(self) -> str:
+        better, worse = (words.none_or(self.counts_bh[v]) for v in ("better", "worse"))
+        text = (
+            f"If one in twenty of the findings may be false (Benjamini and Hochberg), {better} "
+            f"count as better and {worse} as worse"
+        )
         better, worse = (words.none_or(self.counts_uncorrected[v]) for v in ("better", "worse"))
-        text = f"Without that correction {better} would count as better and {worse} as worse"
+        text += f"; without any correction {better} and {worse}"
         if self.tested >= 20:
             expected = round(self.tested * (1 - LEVEL))
-            text += (
-                f"; if guidance did nothing, about {expected} of {self.tested} would do so by "
-                "chance"
-            )
-        if self.configurations > 1:
-            text += (
-                f". The best of {self.configurations} was picked for coming out on top, so its "
-                "lead is probably overstated"
-            )
+            text += f", of which chance alone would give about {expected}"
+        return f"{text}."
+
+    def _certainty_sentence(self, certainty: Certainty) -> str:
+        text = (
+            f"With other seeds it would be the best again in {certainty.win_share:.0%} of cases; "
+            f"{words.counted(certainty.winners_95, 'configuration')} "
+            f"{'holds' if certainty.winners_95 == 1 else 'hold'} 95 % of the wins. Picking the best "
+            f"of {self.configurations} flatters it by about "
+            f"{words.metric_difference(certainty.optimism, self.metric_name).lstrip('+')}"
+        )
+        if not pd.isna(certainty.difference_corrected):
+            corrected = words.metric_difference(certainty.difference_corrected, self.metric_name)
+            text += f": without that the difference is {corrected}"
         return f"{text}."
 
 
@@ -154,12 +194,14 @@ def study_findings(cells: pd.DataFrame) -> list[Findings]:
     frame = tidy(cells)
     keys = configuration_keys(frame)
     summary, pairs = summarise(frame), paired(frame)
+    certain = best_configurations(frame)
     return [
         _of_dataset(
             str(dataset),
             summary[summary["dataset"] == dataset],
             pairs[pairs["dataset"] == dataset],
             keys,
+            _certainty(certain, str(dataset)),
             int((~part["done"]).sum()),
         )
         for dataset, part in frame.groupby("dataset", sort=True)
@@ -167,10 +209,15 @@ def study_findings(cells: pd.DataFrame) -> list[Findings]:
 
 
 def _of_dataset(
-    dataset: str, summary: pd.DataFrame, pairs: pd.DataFrame, keys: list[str], unfinished: int
+    dataset: str,
+    summary: pd.DataFrame,
+    pairs: pd.DataFrame,
+    keys: list[str],
+    certainty: Certainty | None,
+    unfinished: int,
 ) -> Findings:
     verdicts = ["verdict", "verdict_uncorrected"]
-    columns = [*keys, "n_pairs", "difference", "ci_low", "ci_high", *verdicts]
+    columns = [*keys, "n_pairs", "difference", "ci_low", "ci_high", "p_holm", "p_bh", *verdicts]
     students = summary[(summary["role"] == "student") & (summary["n"] > 0)].merge(
         pairs[columns], on=keys, how="left", suffixes=("", "_difference")
     )
@@ -193,6 +240,8 @@ def _of_dataset(
         worst=worst,
         counts=counts,
         counts_uncorrected=counts_uncorrected,
+        counts_bh=_counts_bh(students, metric),
+        certainty=certainty,
         configurations=len(students),
         seeds=(int(students["n"].min()), int(students["n"].max())) if len(students) else (0, 0),
         unfinished=unfinished,
@@ -201,6 +250,25 @@ def _of_dataset(
 
 def _counts(verdicts: "pd.Series[Any]") -> dict[str, int]:
     return {verdict: int((verdicts == verdict).sum()) for verdict in VERDICTS}
+
+
+def _counts_bh(students: pd.DataFrame, metric: str) -> dict[str, int]:
+    found = students[(students["p_bh"] < SIGNIFICANCE) & (students["n_pairs"] >= MIN_PAIRS)]
+    gain = found["difference"] * (direction(metric) if metric else 1)
+    return {"better": int((gain > 0).sum()), "worse": int((gain < 0).sum())}
+
+
+def _certainty(table: pd.DataFrame, dataset: str) -> Certainty | None:
+    rows = table[(table["dataset"] == dataset) & (table["candidates"] >= 2)]
+    if rows.empty:
+        return None
+    row = rows.iloc[0]
+    return Certainty(
+        win_share=float(row["win_share"]),
+        winners_95=int(row["winners_95"]),
+        optimism=float(row["optimism"]),
+        difference_corrected=float(row["difference_corrected"]),
+    )
 
 
 def _standing(row: "pd.Series[float]", extra: list[str]) -> Standing:
@@ -214,6 +282,7 @@ def _standing(row: "pd.Series[float]", extra: list[str]) -> Standing:
         difference_ci_low=float(row["ci_low_difference"]),
         difference_ci_high=float(row["ci_high_difference"]),
         n_pairs=int(row["n_pairs"]),
+        p_holm=float(row["p_holm"]),
         verdict=str(row["verdict"]),
     )
 

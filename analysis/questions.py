@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from analysis import words
 from analysis.cells import tidy
 from analysis.columns import direction
-from analysis.contrasts import MIN_SEEDS, Grid, contrasts, guided_grids, judged
+from analysis.contrasts import Grid, contrasts, guided_grids, judged
+from analysis.pairs import MIN_PAIRS
 
 Array = NDArray[np.float64]
 Asked = dict[str, Array]
@@ -333,5 +334,5 @@ def _contrast(row: Mapping[Any, Any]) -> str:
 
 def _sure(verdict: str, n: int) -> str:
     if verdict == "cannot say":
-        return f"cannot say with {words.counted(n, 'seed')} (at least {MIN_SEEDS} are needed)"
+        return f"cannot say with {words.counted(n, 'seed')} (at least {MIN_PAIRS} are needed)"
     return verdict
