@@ -21,7 +21,7 @@ from analysis.intervals import Array
 
 Term = tuple[str, ...]
 RESIDUAL = "residual"
-# Of a Gram matrix scaled to ones on its diagonal; eigenvalues below are zero but for rounding.
+# Of a Gram matrix scaled to at most one on its diagonal; eigenvalues below are zero but for rounding.
 _RANK_TOLERANCE = 1e-9
 
 
@@ -116,13 +116,23 @@ class _Gram:
         """Sum of squares (around the mean) and rank, constant counted, of a model of some terms."""
         # Indicators of a term add up to those of every term it contains, the constant included.
         top = [t for t in terms if not any(set(t) < set(other) for other in terms)] or [()]
-        scale = np.concatenate([1 / np.sqrt(self._counts[t]) for t in top])
-        gram = np.block([[self._block(a, b) for b in top] for a in top])
+        # Those of one term never overlap, so its own block is diagonal: the largest is eliminated by
+        # division, and only what it leaves of the others has to be decomposed.
+        largest = max(top, key=lambda t: len(self._counts[t]))
+        rest = [t for t in top if t != largest]
+        counts, sums = self._counts[largest], self._sums[largest]
+        explained, rank = float((sums**2 / counts).sum()), len(counts)
+        if not rest:
+            return explained, rank
+        scale = np.concatenate([1 / np.sqrt(self._counts[t]) for t in rest])
+        across = np.vstack([self._block(t, largest) for t in rest])
+        gram = np.block([[self._block(a, b) for b in rest] for a in rest])
+        gram -= (across / counts) @ across.T
+        left = np.concatenate([self._sums[t] for t in rest]) - (across / counts) @ sums
         eigenvalues, vectors = np.linalg.eigh(gram * scale[:, None] * scale)
         kept = eigenvalues > _RANK_TOLERANCE
-        sums = np.concatenate([self._sums[t] for t in top]) * scale
-        along = vectors[:, kept].T @ sums
-        return float((along**2 / eigenvalues[kept]).sum()), int(kept.sum())
+        along = vectors[:, kept].T @ (left * scale)
+        return explained + float((along**2 / eigenvalues[kept]).sum()), rank + int(kept.sum())
 
     def _block(self, a: Term, b: Term) -> Array:
         if (a, b) not in self._blocks:

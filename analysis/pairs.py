@@ -9,6 +9,10 @@ configurations of the table with a test are one family, a study being one questi
 holds whatever the tests have in common, here the baseline. The correction asks how often *any* false
 finding is made (at most 5 % of studies in which guidance does nothing); `p_bh` is for who would
 rather bound the share of false ones among the findings.
+
+Measured in 10,000 simulated studies each in which guidance does nothing, with 27, 135 and 270
+configurations against one baseline over 15 seeds: 3.8, 3.5 and 3.5 % of studies find something after
+Holm with normal noise (1.0, 0.5 and 0.3 % with lognormal); without correction 51, 84 and 94 %.
 """
 
 from collections.abc import Callable, Sequence

@@ -13,6 +13,7 @@ from analysis.figures import style
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+_TITLE_LINE_PX = 20
 # What a term is: its name in the legend, and its colour.
 _KINDS = {
     "one factor": style.CATEGORIES[0],
@@ -38,8 +39,8 @@ class EffectNumbers:
 
     @property
     def title(self) -> str:
-        """What is seen, in one sentence."""
-        return "; ".join(self._sentence(dataset) for dataset in self.datasets)
+        """What is seen, a line per dataset."""
+        return "<br>".join(self._sentence(dataset) for dataset in self.datasets)
 
     def _sentence(self, dataset: str) -> str:
         own = self.bars[self.bars["dataset"] == dataset]
@@ -48,9 +49,9 @@ class EffectNumbers:
         if explained["eta2"].isna().all():
             return f"{name}: no factor varies"
         most = explained.iloc[int(explained["eta2"].to_numpy().argmax())]
-        text = f"{name}: {most['term']} explains most of the variance, {_percent(most['eta2'])}"
+        text = f"{name}: {most['term']} explains most of the variance ({_percent(most['eta2'])}"
         seed = own.loc[own["kind"] == "seed", "eta2"]
-        return text + (f", the seed {_percent(seed.iloc[0])}" if len(seed) else "")
+        return text + (f", the seed {_percent(seed.iloc[0])})" if len(seed) else ")")
 
 
 def effect_numbers(cells: pd.DataFrame, dataset: str | None = None) -> EffectNumbers | None:
@@ -83,9 +84,9 @@ def draw(numbers: EffectNumbers, narrow: bool = False) -> "go.Figure":
         [words.dataset_title(dataset) for dataset in numbers.datasets],
         columns=1 if narrow else min(2, len(numbers.datasets)),
         row_px=26 * len(_terms(numbers.bars)) + 20,
-        x_title="share of the variance over all students (%)",
+        x_title="share of the variance (%)",
         y_title="",
-        shared_y=False,
+        shared_y=True,
     )
     named: set[str] = set()
 
@@ -127,8 +128,14 @@ def draw(numbers: EffectNumbers, narrow: bool = False) -> "go.Figure":
     # The first term stands on top; a term that one dataset lacks leaves its line empty there.
     order = {"categoryorder": "array", "categoryarray": _terms(numbers.bars)[::-1]}
     panels.y_axes(type="category", showgrid=False, **order)
-    panels.x_axes(rangemode="tozero")
-    return panels.figure(numbers.title)
+    # One scale for all panels, with room for the numbers beside the bars.
+    panels.x_axes(range=[0, 120 * float(numbers.bars["eta2"].fillna(0.0).max()) or 1.0])
+    figure = panels.figure(numbers.title)
+    more_px = _TITLE_LINE_PX * (len(numbers.datasets) - 1)
+    figure.update_layout(
+        height=figure.layout.height + more_px, margin_t=figure.layout.margin.t + more_px
+    )
+    return figure
 
 
 def _terms(bars: pd.DataFrame) -> list[str]:

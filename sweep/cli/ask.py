@@ -258,7 +258,7 @@ def compare(
         table = analysis.compare(ours, theirs, reference_only, margins)
         if figure is not None:
             _write_figure(analysis.comparison_figure(table), figure)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         fail(str(error))
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
     if as_json:

@@ -78,7 +78,7 @@ def test_without_an_effect_at_most_one_study_in_twenty_finds_one(configurations,
     # All configurations are compared with one baseline, so the tests depend on each other.
     draw, _ = NOISE[noise]
     rng = np.random.default_rng(configurations + n)
-    studies = 1000
+    studies = 2000
     p = paired_p(draw(rng, (studies, configurations, n)), draw(rng, (studies, n)))
     found = np.array([(holm(own) < SIGNIFICANCE).any() for own in p]).mean()
     three_errors = 3 * np.sqrt(0.05 * 0.95 / studies)

@@ -97,7 +97,8 @@ def test_heatmap_midpoint_is_the_baseline(published):
     assert drawn.cmax - drawn.cmid == pytest.approx(drawn.cmid - drawn.cmin)
     row, column = numbers.alphas.index(0.9), numbers.switch_epochs.index(15)
     assert round(numbers.means["small"][row, column] - numbers.midpoint, 2) == 0.75
-    assert numbers.verdicts["small"][row, column] == "better"
+    # After Holm's correction, 135 configurations in this figure.
+    assert numbers.verdicts["small"][row, column] == "no clear difference"
 
 
 def test_better_has_one_colour_whatever_the_metric():

@@ -217,10 +217,46 @@ def test_export_compare_and_report(
     assert "does not exist" in _refused(
         sweep, "compare", "tiny", "no.parquet", "--results", results
     )
+    _compare_with_margin_and_figure(sweep, results, frame, tmp_path)
     done = sweep.json("report", "tiny", "--results", results)
     page = Path(done["report"]).read_text()
     assert "A tiny study" in page
     assert "<script src" not in page
+
+
+def _compare_with_margin_and_figure(
+    sweep: Sweep, results: Path, frame: pd.DataFrame, folder: Path
+) -> None:
+    # The reference has every cell, moved by 30 points, and one configuration more.
+    moved = frame.assign(test_metric=frame["test_metric"] + 30.0)
+    more = frame[frame["role"] == "baseline"].assign(role="teacher", model="other")
+    reference = folder / "reference.parquet"
+    pd.concat([moved, more]).drop(columns="trial_id").to_parquet(reference)
+    options = ("--results", results, "--margin", "accuracy=31")
+    rows = sweep.json("compare", "tiny", reference, *options)
+    assert {row["margin"] for row in rows} == {31.0}
+    assert {round(row["difference"], 6) for row in rows} == {-30.0}
+    assert {"p_equivalent", "p_equivalent_holm", "differs", "verdict"} <= set(rows[0])
+    everything = sweep.json("compare", "tiny", reference, *options, "--reference-only")
+    assert len(everything) == len(rows) + 1
+    assert [row["verdict"] for row in everything if row["n_ours"] == 0] == ["cannot say"]
+    page = folder / "figures" / "compared.html"
+    said = sweep("compare", "tiny", reference, *options, "--figure", page)
+    assert "31.00 points on Digits" in said
+    assert f"figure: {page}" in said
+    text = page.read_text(encoding="utf-8")
+    assert "ours − reference" in text or r"ours \u2212 reference" in text
+    assert 'src="http' not in text
+    assert page.stat().st_size > 1e6  # the plotting library is inside
+    for option, message in (
+        (("--margin", "accuracy"), "--margin 'accuracy' is not METRIC=VALUE"),
+        (("--margin", "mse=0.1"), "margin: 'mse' is not a metric of these results (accuracy)"),
+        (("--margin", "accuracy=0"), "must be above zero"),
+        (("--figure", "x.png"), "--figure 'x.png' must end in .html"),
+    ):
+        assert message in _refused(
+            sweep, "compare", "tiny", reference, "--results", results, *option
+        )
 
 
 def _refused(sweep: Sweep, *arguments: object) -> str:
