@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from sweep import extensions
 from sweep.errors import StoreError
 from sweep.failures import last_failures
+from sweep.imported import PREFIX, Origin, origin_of
 from sweep.records import CELLS, TRIALS, tuples
 from sweep.store import Store
 
@@ -48,7 +49,7 @@ class Results:
             raise StoreError(f"results directory {str(directory)!r} does not exist")
 
     def studies(self) -> list[str]:
-        """Names of the studies that were run here."""
+        """Names of the studies that were run here, or imported."""
         return self.store.studies()
 
     def trials(self) -> "pd.DataFrame":
@@ -136,6 +137,10 @@ class Results:
         found = self.store.read_cells(study)
         return "{}" if found is None else found[1]
 
+    def origin(self, study: str) -> Origin | None:
+        """Where the results of a study were imported from; None where it was run here."""
+        return origin_of(self.store, study)
+
     def counts(self, study: str) -> dict[str, int]:
         """How many trials of a study are done, failed, blocked and missing."""
         return count(self.statuses(study))
@@ -182,6 +187,16 @@ class Results:
             **(record or {"trial_id": trial_id, "status": "failed"}),
             "weights": self.store.on.shown(weights) if self.store.on.exists(weights) else None,
             "attempts": sorted(own, key=lambda row: (row["number"] or 0, row["started_at"])),
+            **({"imported": self._imports_of(trial_id)} if trial_id.startswith(PREFIX) else {}),
+        }
+
+    def _imports_of(self, trial_id: str) -> dict[str, str]:
+        """Where each study that holds an imported trial came from."""
+        return {
+            study: str(origin)
+            for study in self.studies()
+            if (origin := self.origin(study)) is not None
+            and pc.index(self._asked(study)["trial_id"], trial_id).as_py() >= 0
         }
 
     def model(self, id_or_prefix: str) -> "nn.Module":

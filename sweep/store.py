@@ -513,7 +513,7 @@ class Store:
         except (pa.ArrowException, OSError, ValueError) as error:
             shown = self.on.shown(path)
             raise DamagedError(
-                f"{shown} is damaged ({error}); `sweep run` writes it anew"
+                f"{shown} is damaged ({error}); `sweep run` or `sweep import` writes it anew"
             ) from None
 
     def studies(self) -> list[str]:
