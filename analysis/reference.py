@@ -6,30 +6,37 @@ train_loss and any number of `ATTACK_EPSILON` columns (`fgsm_0.01`) are taken wh
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.cells import tidy
 from analysis.columns import direction
 
 _NEEDED = ("role", "dataset", "model", "seed", "test_metric")
-_METRIC_OF = {
+METRIC_OF = {
     "cifar10": "accuracy",
     "fashion_mnist": "accuracy",
     "mnist": "accuracy",
     "digits": "accuracy",
     "california_housing": "mse",
 }
+"""The metric of a known dataset, where a table does not name it."""
+
 # Published curves: (points per epoch, steps between points, steps per epoch).
 _PUBLISHED_CURVE = {
     "cifar10": (7, 100, 782),
     "fashion_mnist": (9, 100, 938),
     "california_housing": (1, 1, 1),
 }
-_ATTACK = re.compile(r"(?P<attack>fgsm|pgd)_(?P<epsilon>[0-9.e-]+)")
+ATTACK_COLUMN = re.compile(
+    r"(?P<attack>(fgsm|pgd|input_noise|weight_noise)[a-z0-9-]*)_(?P<epsilon>\d+(\.\d*)?(e-?\d+)?)"
+)
+"""`ATTACK_EPSILON`, as our exports name a column of a plain table."""
 _NESTED = ("train_loss", "train_loss_step", "robustness", "per_class", "confusion")
 
 
@@ -81,11 +88,14 @@ def from_table(
         frame["metric_name"] = _metric_names(frame["dataset"])
     if "robustness" not in frame:
         frame["robustness"] = _nested_robustness(frame)
-        frame = frame.drop(columns=[c for c in frame.columns if _ATTACK.fullmatch(str(c))])
+        frame = frame.drop(columns=[c for c in frame.columns if ATTACK_COLUMN.fullmatch(str(c))])
     if "trial_id" not in frame:
         frame["trial_id"] = [f"reference-{row}" for row in range(len(frame))]
     if "train_loss" in frame and "train_loss_step" not in frame:
-        _published_steps(frame)
+        lengths = [None if curve is None else len(curve) for curve in frame["train_loss"]]
+        steps, per_epoch = published_steps(frame["dataset"].tolist(), lengths)
+        frame["train_loss_step"] = pd.Series(steps, index=frame.index, dtype="object")
+        frame["steps_per_epoch"] = pd.Series(per_epoch, index=frame.index, dtype="float64")
     cells = tidy(frame)
     if teachers_selected_on == "test" and cells["teacher_trial_id"].isna().all():
         _choose_best_on_test(cells)
@@ -97,17 +107,17 @@ def _parsed(text: object) -> object:
 
 
 def _metric_names(datasets: "pd.Series[Any]") -> "pd.Series[Any]":
-    unknown = sorted(set(datasets) - set(_METRIC_OF))
+    unknown = sorted(set(datasets) - set(METRIC_OF))
     if unknown:
         raise ValueError(
             f"dataset: the metric of {', '.join(unknown)} is not known; add a column metric_name "
             "(accuracy or mse)"
         )
-    return datasets.map(_METRIC_OF)
+    return datasets.map(METRIC_OF)
 
 
 def _nested_robustness(frame: pd.DataFrame) -> "pd.Series[Any]":
-    found = [(c, _ATTACK.fullmatch(str(c))) for c in frame.columns]
+    found = [(c, ATTACK_COLUMN.fullmatch(str(c))) for c in frame.columns]
     columns = [(c, m["attack"], float(m["epsilon"])) for c, m in found if m is not None]
     values = frame[[column for column, _, _ in columns]].to_numpy(dtype=np.float64)
     nested = [
@@ -121,20 +131,36 @@ def _nested_robustness(frame: pd.DataFrame) -> "pd.Series[Any]":
     return pd.Series(nested, index=frame.index, dtype="object")
 
 
-def _published_steps(frame: pd.DataFrame) -> None:
-    steps: list[object] = []
-    per_epoch: list[float] = []
-    for dataset, curve in zip(frame["dataset"], frame["train_loss"], strict=True):
+def published_steps(
+    datasets: Sequence[str], lengths: Sequence[int | None]
+) -> tuple[list["NDArray[np.int64] | None"], list[int | None]]:
+    """Optimiser steps of loss curves that have the length of the published recipe.
+
+    Args:
+        datasets: Of each curve.
+        lengths: Points of each curve; None where there is none.
+
+    Returns:
+        The steps of each curve and the steps of an epoch; None where the dataset is another, or
+        the length is no multiple of the points per epoch.
+    """
+    known: dict[tuple[str, int], NDArray[np.int64]] = {}
+    for dataset, length in set(zip(datasets, lengths, strict=True)):
         recipe = _PUBLISHED_CURVE.get(dataset)
-        if recipe is None or curve is None or len(curve) % recipe[0]:
-            steps.append(None)
-            per_epoch.append(np.nan)
-            continue
-        point = np.arange(len(curve))
-        steps.append(point // recipe[0] * recipe[2] + (point % recipe[0] + 1) * recipe[1])
-        per_epoch.append(recipe[2])
-    frame["train_loss_step"] = pd.Series(steps, index=frame.index, dtype="object")
-    frame["steps_per_epoch"] = per_epoch
+        if recipe is not None and length is not None and length % recipe[0] == 0:
+            point = np.arange(length)
+            known[dataset, length] = (
+                point // recipe[0] * recipe[2] + (point % recipe[0] + 1) * recipe[1]
+            )
+    found = [
+        None if length is None else known.get((dataset, length))
+        for dataset, length in zip(datasets, lengths, strict=True)
+    ]
+    per_epoch = [
+        None if steps is None else _PUBLISHED_CURVE[dataset][2]
+        for dataset, steps in zip(datasets, found, strict=True)
+    ]
+    return found, per_epoch
 
 
 def _choose_best_on_test(cells: pd.DataFrame) -> None:

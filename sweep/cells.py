@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from sweep.errors import StudyError
 from sweep.expand import Cell, Role, cells
+from sweep.failures import last_failures
 from sweep.filters import Condition, check, matches
 from sweep.records import TRIALS, tuples
 from sweep.selection import SELECTION_COLUMNS, Candidate
@@ -265,23 +265,3 @@ def _kept_states(store: Store, todo: Mapping[str, Cell], ended: Iterable[TrialSp
         frozenset(((passed | damaged) & set(checkpoints)) - set(found)),
         frozenset(damaged & set(ends)),
     )
-
-
-def last_failures(store: Store) -> dict[str, str]:
-    """For each trial whose last attempt failed for good, why.
-
-    One that was about to be tried again when its run ended counts as missing.
-    """
-    attempts, _ = store.attempts.read(["trial_id", "status", "kind", "finished_at", "number"])
-    ended = tuples(attempts.select(["trial_id", "status"]))
-    ever = {trial_id for trial_id, status in ended if status == "failed"}
-    if not ever:
-        return {}
-    attempts = attempts.filter([tid in ever for tid in attempts["trial_id"].to_pylist()])
-    last: dict[str, tuple[tuple[int, datetime], str, str]] = {}
-    for row in attempts.to_pylist():
-        # Attempts of earlier versions have no number.
-        entry = ((row["number"] or 0, row["finished_at"]), row["status"], row["kind"])
-        if row["trial_id"] not in last or entry[0] >= last[row["trial_id"]][0]:
-            last[row["trial_id"]] = entry
-    return {trial_id: kind for trial_id, (_, status, kind) in last.items() if status == "failed"}

@@ -27,3 +27,7 @@ class DamagedError(StoreError):
 
 class QueryError(SweepError, ValueError):
     """A query that cannot be answered."""
+
+
+class TableError(SweepError, ValueError):
+    """A table that cannot be imported."""

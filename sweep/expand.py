@@ -13,6 +13,7 @@ from enum import StrEnum
 import data
 from sweep.study import RECIPE_AXES, DatasetStudy, Study
 from sweep.study import Recipe as RecipeSection
+from sweep.words import CELL_COLUMNS
 from trials.spec import (
     Guide,
     Objective,
@@ -66,16 +67,6 @@ class Cell:
             KeyError: where a cell has no such column.
         """
         return getattr(self, key) if key in CELL_COLUMNS else self.parameters[key]
-
-
-CELL_COLUMNS = (
-    "role", "dataset", "model", "teacher", "alpha", "switch_epoch", "temperature", "seed",
-)  # fmt: skip
-
-PARAMETER_COLUMNS = (
-    "epochs", "batch_size", "optimizer", "learning_rate", "weight_decay", "momentum", "init",
-    "soft_loss", "precision", "train_size", "validation", "split_seed", "lr_schedule", "early_stop",
-)  # fmt: skip
 
 
 def cells(study: Study) -> list[Cell]:

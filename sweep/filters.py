@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweep.errors import FilterError
-from sweep.expand import CELL_COLUMNS, PARAMETER_COLUMNS, Cell
+from sweep.expand import Cell
+from sweep.words import CELL_COLUMNS, PARAMETER_COLUMNS
 
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le,

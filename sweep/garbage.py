@@ -14,6 +14,7 @@ from sweep import extensions
 from sweep.cells import demand
 from sweep.errors import DamagedError
 from sweep.files import Entry
+from sweep.imported import Origin
 from sweep.store import Store
 from sweep.study import Study
 
@@ -130,6 +131,8 @@ def _checkpoints(store: Store, unclear: list[str]) -> Iterator[Entry]:
     needed: set[str] = set()
     for name in store.studies():
         cells = store.read_cells(name)
+        if cells is not None and Origin.of(cells[1]) is not None:
+            continue  # imported: nothing of it is trained
         try:
             study = Study.model_validate(json.loads(cells[1]) if cells else {})
             needed |= set(demand(study, store, retry=lambda _: True).kept)

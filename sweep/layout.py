@@ -126,6 +126,11 @@ class Layout:
         return self.root / "reports" / f"{_checked(name)}.html"
 
 
+def is_study_name(name: str) -> bool:
+    """Whether results can be kept under a name."""
+    return _SAFE.fullmatch(name) is not None
+
+
 def _checked(name: str) -> str:
     if not _SAFE.fullmatch(name):
         raise ValueError(f"{name!r} cannot be part of a file name: must match {_SAFE.pattern}")

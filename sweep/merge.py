@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 
 from sweep.errors import DamagedError, StoreError
 from sweep.files import Entry
+from sweep.imported import Origin
 from sweep.records import CELLS, EVALUATIONS, tuples
 from sweep.store import Shelf, Store
 from trials.identity import digest
@@ -63,7 +64,8 @@ class MergeSummary:
         equal: trials that several directories hold alike.
         other_class: trials that were measured in several numerics classes, of which one record is kept.
         conflicts: what contradicts; see the module.
-        studies: names of studies that are not defined alike everywhere; their cells are joined.
+        studies: names of studies that are not defined alike everywhere; their cells are joined, but
+            for those of imported results, where that is a conflict.
         damaged: files that could not be used.
         active: directories that a run is writing to; to be merged again when it is done.
     """
@@ -304,6 +306,13 @@ class _Merge:
                 self._join(name, parts)
 
     def _join(self, name: str, parts: Sequence[tuple[Store, pa.Table, str]]) -> None:
+        origins = [Origin.of(text) for _, _, text in parts]
+        alike = {None if origin is None else origin.content for origin in origins}
+        if any(origins) and len(alike) > 1:
+            # Of a table that is imported nothing is mixed with anything else.
+            where = tuple(str(place) for place, _, _ in parts)
+            self._summary.conflicts.append(Conflict(f"study {name}", ("imported",), where))
+            parts, origins = parts[:1], origins[:1]
         asked: dict[tuple[Any, ...], tuple[Store, str]] = {}
         tables = []
         for place, cells, _ in parts:
@@ -316,7 +325,7 @@ class _Merge:
                     where = (str(holder), str(place))
                     self._summary.conflicts.append(Conflict(what, ("trial_id",), where))
             tables.append(cells.filter(pa.array(new, pa.bool_())))
-        if len({text for _, _, text in parts}) > 1:
+        if not any(origins) and len({text for _, _, text in parts}) > 1:
             self._summary.studies.append(name)
         first, before, text = parts[0]
         joined = pa.concat_tables(tables)

@@ -12,13 +12,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from sweep.expand import CELL_COLUMNS, Cell
+from sweep.words import CELL_COLUMNS
 from trials.identity import NUMERICS_VERSION
-from trials.spec import TrialSpec
+
+if TYPE_CHECKING:
+    from sweep.expand import Cell  # takes its time, and who only reads does without
+    from trials.spec import TrialSpec
 
 SCHEMA_VERSION = 3
 
@@ -221,7 +224,7 @@ class Attempt:
         return {**dataclasses.asdict(self), "code_version": code_version()}
 
 
-def trial_words(cell: Cell) -> dict[str, Any]:
+def trial_words(cell: "Cell") -> dict[str, Any]:
     """The parameters of a cell's trial as its record says them.
 
     A cell keeps the words it was asked in; equal trials must be one record, so a trial says them
@@ -242,7 +245,7 @@ def trial_words(cell: Cell) -> dict[str, Any]:
     return words
 
 
-def trial_row(cell: Cell, result: Any) -> dict[str, Any]:
+def trial_row(cell: "Cell", result: Any) -> dict[str, Any]:
     """The whole record of a trial as a row of `TRIALS`.
 
     Args:
@@ -262,7 +265,7 @@ def trial_row(cell: Cell, result: Any) -> dict[str, Any]:
     }
 
 
-def cell_row(cell: Cell) -> dict[str, Any]:
+def cell_row(cell: "Cell") -> dict[str, Any]:
     """A cell as a row of `CELLS`."""
     return {
         "trial_id": cell.trial_id,
@@ -271,7 +274,7 @@ def cell_row(cell: Cell) -> dict[str, Any]:
     }
 
 
-def schedule_text(spec: TrialSpec) -> str:
+def schedule_text(spec: "TrialSpec") -> str:
     """A schedule as JSON, with its teachers' rules by key."""
     return json.dumps(
         [

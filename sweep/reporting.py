@@ -10,6 +10,7 @@ import pandas as pd
 import analysis
 from sweep import extensions
 from sweep.errors import SweepError
+from sweep.imported import Origin
 from sweep.local_files import write_atomically
 from sweep.records import code_version
 from sweep.results import Results
@@ -36,17 +37,17 @@ def write(results: Results, study: str, path: Path | None = None) -> tuple[str, 
     text = results.study_text(study)
     described: dict[str, Any] = json.loads(text)
     distinct = cells.drop_duplicates("trial_id")
-    naive = int(distinct["epochs"].sum())
+    origin = Origin.of(text)
     info = analysis.ReportInfo(
         study=study,
-        title=described.get("title") or study,
-        question=described.get("question", ""),
+        title=(origin.title if origin else described.get("title")) or study,
+        question=_about(origin) if origin else described.get("question", ""),
         study_toml=json.dumps(described, indent=2),
         generated_at=datetime.now(UTC),
         code_version=code_version(),
-        command=f"sweep run {study}",
+        command=f"sweep {'import FILE --study' if origin else 'run'} {study}",
         expected=tuple(described.get("expected", ())),
-        saved_epochs=(naive, _planned_epochs(described, set(distinct["trial_id"]))),
+        saved_epochs=None if origin else _epochs(described, distinct),
     )
     attempts = results.attempts()
     own = attempts[attempts["trial_id"].isin(set(distinct["trial_id"]))]
@@ -57,15 +58,22 @@ def write(results: Results, study: str, path: Path | None = None) -> tuple[str, 
     return results.store.on.shown(results.store.write_report(study, page)), len(page)
 
 
-def _planned_epochs(described: dict[str, Any], trial_ids: set[str]) -> int:
-    """Epochs after sharing, of the trials that were asked for."""
+def _about(origin: Origin) -> str:
+    """What is said of imported results in place of a question."""
+    said = str(origin)
+    return " ".join([*([origin.note] if origin.note else []), said[:1].upper() + said[1:] + "."])
+
+
+def _epochs(described: dict[str, Any], distinct: pd.DataFrame) -> tuple[int, int]:
+    """Epochs of the trials that were asked for, each alone and after sharing."""
     from sweep.expand import cells
     from sweep.plan import plan
     from sweep.study import Study
 
     extensions.load()
-    study = Study.model_validate(described)
-    return plan(cell.spec for cell in cells(study) if cell.trial_id in trial_ids).epochs
+    study, asked = Study.model_validate(described), set(distinct["trial_id"])
+    planned = plan(cell.spec for cell in cells(study) if cell.trial_id in asked).epochs
+    return int(distinct["epochs"].sum()), planned
 
 
 def export(results: Results, study: str, path: Path) -> int:

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweep import extensions
-from sweep.cells import last_failures
 from sweep.errors import StoreError
+from sweep.failures import last_failures
+from sweep.imported import PREFIX, Origin, origin_of
 from sweep.records import CELLS, TRIALS, tuples
 from sweep.store import Store
 
@@ -48,7 +49,7 @@ class Results:
             raise StoreError(f"results directory {str(directory)!r} does not exist")
 
     def studies(self) -> list[str]:
-        """Names of the studies that were run here."""
+        """Names of the studies that were run here, or imported."""
         return self.store.studies()
 
     def trials(self) -> "pd.DataFrame":
@@ -109,7 +110,7 @@ class Results:
             StoreError: where the study was never run here.
         """
         cells = self._asked(study)
-        return cells.append_column("status", pa.array(self._statuses(cells, trials), pa.string()))
+        return cells.append_column("status", self._statuses(cells, trials))
 
     def statuses(self, study: str) -> dict[str, str]:
         """The status of every trial of a study, by its id; see `cells`.
@@ -119,7 +120,8 @@ class Results:
         """
         cells = self._asked(study)
         trials, _ = self.store.trials.read(["trial_id", "status"])
-        return dict(zip(cells["trial_id"].to_pylist(), self._statuses(cells, trials), strict=True))
+        found = self._statuses(cells, trials)
+        return dict(zip(cells["trial_id"].to_pylist(), found.to_pylist(), strict=True))
 
     def _asked(self, study: str) -> pa.Table:
         """The cells of a study as they were asked for."""
@@ -134,6 +136,10 @@ class Results:
         """The study as JSON, as it was run last."""
         found = self.store.read_cells(study)
         return "{}" if found is None else found[1]
+
+    def origin(self, study: str) -> Origin | None:
+        """Where the results of a study were imported from; None where it was run here."""
+        return origin_of(self.store, study)
 
     def counts(self, study: str) -> dict[str, int]:
         """How many trials of a study are done, failed, blocked and missing."""
@@ -181,6 +187,16 @@ class Results:
             **(record or {"trial_id": trial_id, "status": "failed"}),
             "weights": self.store.on.shown(weights) if self.store.on.exists(weights) else None,
             "attempts": sorted(own, key=lambda row: (row["number"] or 0, row["started_at"])),
+            **({"imported": self._imports_of(trial_id)} if trial_id.startswith(PREFIX) else {}),
+        }
+
+    def _imports_of(self, trial_id: str) -> dict[str, str]:
+        """Where each study that holds an imported trial came from."""
+        return {
+            study: str(origin)
+            for study in self.studies()
+            if (origin := self.origin(study)) is not None
+            and pc.index(self._asked(study)["trial_id"], trial_id).as_py() >= 0
         }
 
     def model(self, id_or_prefix: str) -> "nn.Module":
@@ -229,34 +245,32 @@ class Results:
         """Robustness measured after the training."""
         return self.store.evaluations.read(["trial_id", *POINT])[0]
 
-    def _statuses(self, cells: pa.Table, trials: pa.Table) -> list[str]:
+    def _statuses(self, cells: pa.Table, trials: pa.Table) -> pa.ChunkedArray:
         """The status of each cell; of the trials, `trial_id` and `status` are looked at."""
-        failed = set(last_failures(self.store))
-        known = dict(tuples(trials.select(["trial_id", "status"])))
-        rows = list(tuples(cells.select(["trial_id", "role", "dataset", "model", "teacher"])))
+        failures = pa.array(last_failures(self.store), pa.string())
+        known = trials["status"].take(_positions(cells, trials))
+        failed = pc.or_(
+            pc.fill_null(pc.equal(known, "diverged"), False),
+            pc.and_(
+                pc.invert(pc.fill_null(pc.equal(known, "done"), False)),
+                pc.is_in(cells["trial_id"], value_set=failures),
+            ),
+        )
+        teachers = cells.select(["role", "dataset", "model"])
+        teachers = teachers.append_column("known", known).append_column("failed", failed)
+        teachers = teachers.filter(pc.equal(teachers["role"], "teacher")).drop_columns(["role"])
         pools: dict[tuple[str, str], list[str | None]] = defaultdict(list)
-        for trial_id, role, dataset, model, _ in rows:
-            if role == "teacher":
-                status = known.get(trial_id)
-                no_result = status is None and trial_id in failed
-                pools[dataset, model].append("failed" if no_result else status)
-        broken_pools = {
-            pool
-            for pool, found in pools.items()
-            if "failed" in found or all(status == "diverged" for status in found)
-        }
-        statuses = []
-        for trial_id, _, dataset, _, teacher in rows:
-            status = known.get(trial_id)
-            if status == "done":
-                statuses.append("done")
-            elif status == "diverged" or trial_id in failed:
-                statuses.append("failed")
-            elif teacher and (dataset, teacher) in broken_pools:
-                statuses.append("blocked")
-            else:
-                statuses.append("missing")
-        return statuses
+        for dataset, model, status, no_result in tuples(teachers):
+            pools[dataset, model].append("failed" if no_result and status is None else status)
+        blocked = pa.chunked_array([pa.repeat(False, len(cells))])
+        for (dataset, model), found in pools.items():
+            if "failed" in found or all(status == "diverged" for status in found):
+                own = pc.and_(
+                    pc.equal(cells["dataset"], dataset), pc.equal(cells["teacher"], model)
+                )
+                blocked = pc.or_(blocked, pc.fill_null(own, False))
+        cases = pc.make_struct(pc.fill_null(pc.equal(known, "done"), False), failed, blocked)
+        return pc.case_when(cases, "done", "failed", "blocked", "missing")
 
 
 def mixed(origins: Mapping[str, Mapping[str, int]]) -> list[str]:

@@ -18,6 +18,7 @@ from sweep.execution.base import Executor, Finished, Inputs, Runner, WorkerSetup
 from sweep.expand import cells as cells_of
 from sweep.expand import smoke_study
 from sweep.filters import Condition
+from sweep.imported import refuse_to_run
 from sweep.interrupts import Interrupt, end_on_signals, stop_on_signals
 from sweep.policy import Policy
 from sweep.progress import Progress, Silent
@@ -110,6 +111,7 @@ def run_study(
             retry=lambda kind: kinds is not None and (not kinds or kind in kinds),
         )  # fmt: skip
 
+    refuse_to_run(store, study.name)
     with end_on_signals(), store.writing():
         wanted = _without_damage(look, store, progress)
         _say_what_is_there(study, wanted, _write_cells(study, wanted, store), store, progress)
@@ -199,6 +201,7 @@ def evaluate_study(
     progress = progress or Silent()
     asked = None if epsilons is None else tuple(epsilons)
     store = Store(results)
+    refuse_to_run(store, study.name)
     found = Results(results)
     table = found.cell_table(study.name).select(["trial_id", "status", "robustness"])
     known = {

@@ -26,10 +26,11 @@ from sweep.errors import DamagedError, StoreError
 from sweep.files import Entry, Files, Guarded
 from sweep.layout import Layout
 from sweep.records import ATTEMPTS, CELLS, EVALUATIONS, RUNS, TRIALS, table
-from trials.spec import TrialSpec
 
 if TYPE_CHECKING:
     from pyarrow.dataset import Dataset
+
+    from trials.spec import TrialSpec
 
 SEGMENT_BYTES = 256 * 1024 * 1024
 GATHER_FILES, GATHER_BYTES = 256, 64 * 1024
@@ -391,7 +392,7 @@ class Store:
                 self.set_aside(damaged[-1])
         return damaged
 
-    def write_checkpoint(self, state: TrialSpec, content: bytes) -> PurePath:
+    def write_checkpoint(self, state: "TrialSpec", content: bytes) -> PurePath:
         """Keeps a state in the middle of a training until that training is done.
 
         Args:
@@ -512,7 +513,7 @@ class Store:
         except (pa.ArrowException, OSError, ValueError) as error:
             shown = self.on.shown(path)
             raise DamagedError(
-                f"{shown} is damaged ({error}); `sweep run` writes it anew"
+                f"{shown} is damaged ({error}); `sweep run` or `sweep import` writes it anew"
             ) from None
 
     def studies(self) -> list[str]:

@@ -4,7 +4,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
@@ -16,16 +16,19 @@ from sweep.cli.options import (
     MaybeStudy,
     Only,
     fail,
+    json_text,
     print_json,
     print_table,
     text,
 )
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from sweep.results import Results
 
 Name = Annotated[str, typer.Argument(metavar="STUDY", help="a study that was run here")]
-Format = Literal["table", "csv", "json"]
+Format = Literal["table", "csv", "json", "parquet"]
 Status = Literal["done", "failed", "blocked", "missing", "diverged"]
 
 SHOWN = (
@@ -53,15 +56,20 @@ def status(study: MaybeStudy = None, results: Directory = RESULTS, as_json: Json
     live = found.store.read_live()
     rows = []
     shown: set[str] = set()
+    done: dict[str, int] = {}
     for name in names:
         statuses = found.statuses(name)
         running = sum(tid in statuses for tid in (live or {}).get("running_trials", ()))
-        rows.append({"study": name, **count(statuses), "running": running})
+        counts = count(statuses)
+        rows.append({"study": name, **counts, "running": running})
+        done[name] = counts["done"]
         shown |= set(statuses)
     failures = _failures_by_kind(found, shown)
+    imports = {name: origin for name in names if (origin := found.origin(name)) is not None}
     origins = found.origins(shown)
     if as_json:
-        print_json({"studies": rows, "failed_attempts": failures, "live": live, "origins": origins})
+        told = {"studies": rows, "failed_attempts": failures, "live": live, "origins": origins}
+        print_json(told | {"imported": {name: vars(about) for name, about in imports.items()}})
         return
     columns = ("study", "total", "done", "running", "failed", "blocked", "missing")
     print_table([[row[c] for c in columns] for row in rows], columns)
@@ -72,6 +80,11 @@ def status(study: MaybeStudy = None, results: Directory = RESULTS, as_json: Json
               f"ETA {duration(live.get('eta_s'))}")  # fmt: skip
         for line in live.get("running", ()):
             print(f"  {line}")
+    for name, origin in imports.items():
+        print(f"\n{name}: {origin}")
+        lost = origin.results - done[name]
+        if lost > 0:
+            print(f"  {lost:,} of its results are gone or damaged: import the file again")
     for line in mixed(origins):
         print(f"\n{line}")
     if failures:
@@ -180,26 +193,87 @@ def show(
 
 @app.command()
 def query(
-    sql: Annotated[str, typer.Argument(metavar="SQL", help="one SELECT statement")],
+    sql: Annotated[str | None, typer.Argument(metavar="SQL", help="one SELECT statement")] = None,
     results: Directory = RESULTS,
-    format: Annotated[Format, typer.Option(help="table, csv or json")] = "table",
+    format: Annotated[
+        Format | None,
+        typer.Option(
+            help="table, csv, json or parquet; default: as the file's name ends, or table"
+        ),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="write to a file")] = None,
     as_json: Json = False,
+    examples: Annotated[
+        bool, typer.Option("--examples", help="show queries to start from")
+    ] = False,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", help="until it is ended")] = 60.0,
     max_rows: Annotated[int, typer.Option(metavar="N", help="rows of the answer")] = 1_000_000,
     memory: Annotated[int, typer.Option(metavar="MB", help="that it may take")] = 2000,
 ) -> None:
-    """Ask in SQL: views trials, cells, curves, robustness, attempts, runs."""
+    """Ask in SQL: views trials, cells, requested, curves, robustness, attempts, runs."""
     import sweep.query
 
+    if examples:
+        _show_examples(as_json)
+        return
+    if sql is None:
+        fail("query needs SQL, one SELECT statement; --examples shows some")
+    kind = _format_of(format, output, as_json)
     limits = sweep.query.Limits(timeout, max_rows, memory)
     answer = sweep.query.query(results, sql, limits)
-    if as_json or format == "json":
-        print_json(answer.to_pylist())
-    elif format == "csv":
-        answer.to_pandas().to_csv(sys.stdout, index=False)
-    else:
+    if output is None and kind == "table":
         columns = [column.to_pylist() for column in answer.columns]
         print_table(list(zip(*columns, strict=True)), answer.column_names)
+    elif output is None and kind == "json":
+        print_json(answer.to_pylist())
+    else:
+        _hand_out(_encoded(answer, kind), output)
+
+
+def _show_examples(as_json: bool) -> None:
+    from sweep.query.examples import EXAMPLES
+
+    if as_json:
+        print_json([vars(example) for example in EXAMPLES])
+        return
+    for example in EXAMPLES:
+        print(f"-- {example.question}\n{example.sql}\n")
+
+
+def _format_of(format: Format | None, output: Path | None, as_json: bool) -> Format:
+    """The format asked for, checked against where it goes."""
+    if as_json and format not in (None, "json"):
+        fail(f"--json and --format {format} exclude each other")
+    ending = "" if output is None else output.suffix[1:]
+    by_name: Format | None = next((k for k in get_args(Format) if k == ending), None)
+    kind: Format = "json" if as_json else format or by_name or "table"
+    if output is None and kind == "parquet" and sys.stdout.isatty():
+        fail("--format parquet is no text: give --output FILE, or send it to another program")
+    if output is not None and kind == "table":
+        fail(f"--output {str(output)!r}: must end in .csv, .json or .parquet, or give --format")
+    return kind
+
+
+def _encoded(answer: "pa.Table", kind: str) -> bytes:
+    if kind == "parquet":
+        from sweep.store import to_parquet
+
+        return to_parquet(answer)
+    if kind == "csv":
+        return str(answer.to_pandas().to_csv(index=False)).encode()
+    return (json_text(answer.to_pylist()) + "\n").encode()
+
+
+def _hand_out(content: bytes, output: Path | None) -> None:
+    """Writes to a file, whole or not at all, or to the standard output."""
+    if output is None:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
+        return
+    from sweep.local_files import write_atomically
+
+    write_atomically(output, content)
+    print(f"{output} ({len(content):,} bytes)", file=sys.stderr)
 
 
 @app.command()

@@ -5,9 +5,12 @@ import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+
+if TYPE_CHECKING:
+    from sweep.study import Study as StudyFile
 
 Study = Annotated[str, typer.Argument(metavar="STUDY", help="a built-in study or a TOML file")]
 MaybeStudy = Annotated[str | None, typer.Argument(metavar="[STUDY]", help="all, if left out")]
@@ -31,6 +34,20 @@ Seeds = Annotated[int | None, typer.Option(metavar="N", help="only the first N s
 RESULTS = "results"
 
 
+def study_to_run(source: str, settings: list[str] | None, results: str) -> "StudyFile":
+    """A study that is to be run, planned or evaluated.
+
+    Raises:
+        StudyError: where it cannot be read, or stands for imported results.
+    """
+    from sweep.imported import refuse_to_run
+    from sweep.store import Store
+    from sweep.study import load_study
+
+    refuse_to_run(Store(results), source)
+    return load_study(source, settings or ())
+
+
 def fail(message: str) -> NoReturn:
     """Ends the program with a message about a mistake of the user."""
     print(f"sweep: {message}", file=sys.stderr)
@@ -38,8 +55,13 @@ def fail(message: str) -> NoReturn:
 
 
 def print_json(value: Any) -> None:
-    """Prints a value as JSON; times in ISO format, what is not finite as null."""
-    print(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+    """Prints a value as JSON; see `json_text`."""
+    print(json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """A value as JSON; times in ISO format, what is not finite as null."""
+    return json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:

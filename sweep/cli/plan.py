@@ -16,6 +16,7 @@ from sweep.cli.options import (
     Study,
     print_json,
     print_table,
+    study_to_run,
 )
 
 
@@ -100,10 +101,9 @@ def plan(
     from sweep.cells import demand
     from sweep.filters import parse
     from sweep.store import Store
-    from sweep.study import load_study
 
     store = Store(results)
-    wanted = demand(load_study(study, settings or ()), store, parse(only or ()), seeds)
+    wanted = demand(study_to_run(study, settings, results), store, parse(only or ()), seeds)
     costs = estimate.calibrate(wanted) if calibrate else None
     found = estimate.overview(
         wanted, store, workers or os.cpu_count() or 1, costs, share=not no_sharing

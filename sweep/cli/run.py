@@ -21,6 +21,7 @@ from sweep.cli.options import (
     Study,
     fail,
     print_json,
+    study_to_run,
 )
 
 if TYPE_CHECKING:
@@ -259,12 +260,11 @@ def evaluate(
 ) -> None:
     """Add evaluations to trials whose weights are kept; train nothing."""
     from sweep import progress, service
-    from sweep.study import load_study
 
     wanted = None if epsilons is None else _epsilons(epsilons)
     out = sys.stderr if as_json else sys.stdout
     summary = service.evaluate_study(
-        load_study(study, settings or ()),
+        study_to_run(study, settings, results),
         results,
         placing.where(),
         epsilons=wanted,
@@ -328,10 +328,9 @@ def _train(
     """Trains what is missing and ends the program with the status of the run."""
     from sweep import progress, service
     from sweep.filters import parse
-    from sweep.study import load_study
 
     out = sys.stderr if as_json else sys.stdout
-    chosen = load_study(study, choosing.settings or ())
+    chosen = study_to_run(study, choosing.settings, results)
     summary = service.run_study(
         chosen,
         results,

@@ -1,9 +1,10 @@
-"""`sweep merge` and `sweep gc`: join results directories, and free what nothing needs."""
+"""`sweep import`, `merge` and `gc`: take in old results, join directories, free what nothing needs."""
 
 import dataclasses
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,6 +15,47 @@ if TYPE_CHECKING:
     from sweep.merge import MergeSummary
 
 SHOWN = 10
+
+
+@app.command("import")
+def import_(
+    table: Annotated[
+        Path,
+        typer.Argument(metavar="TABLE", help="a .parquet or .csv file, one row for each trial"),
+    ],
+    study: Annotated[str, typer.Option(metavar="NAME", help="name of the results")],
+    results: Directory = RESULTS,
+    teachers_selected_on: Annotated[
+        Literal["test"] | None,
+        typer.Option(help="state that the teacher best on this split guided all students"),
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="one line for reports")] = None,
+    note: Annotated[str | None, typer.Option(help="what else is to be said of them")] = None,
+    drop: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="leave out a column; repeatable")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Take in a plain table of old results, to be read like any other."""
+    from sweep.importing import import_table
+
+    done = import_table(
+        table, study, results, teachers_selected_on=teachers_selected_on, title=title, note=note,
+        drop=drop or (),
+    )  # fmt: skip
+    if as_json:
+        print_json(dataclasses.asdict(done))
+        return
+    without = done.rows - done.results
+    print(
+        f"{study}: {done.rows:,} rows, {done.results:,} with a result"
+        + (f", {without:,} without" if without else "")
+        + f"; {done.added:,} trials added to {results}"
+    )
+    if not done.changed:
+        print("they were imported before; nothing has changed")
+    if done.left_out:
+        print(f"left out: {', '.join(done.left_out)}")
 
 
 @app.command()

@@ -127,7 +127,7 @@ class _Reader:
         self._socket, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "sweep.query.reader", str(theirs.fileno()), place],
+                [sys.executable, "-P", "-m", "sweep.query.start", str(theirs.fileno()), place],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -10,14 +10,10 @@ import os
 import select
 import signal
 import socket
-import sys
 import time
 import traceback
 import warnings
-from contextlib import suppress
 from typing import Any, NoReturn
-
-os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before numpy, which would start threads
 
 import duckdb
 import pyarrow as pa
@@ -159,8 +155,3 @@ def _answer(database: "duckdb.DuckDBPyConnection", sql: str, max_rows: int, answ
 def _fail(answer: int, why: str) -> None:
     with open(answer, "wb", closefd=False) as stream:
         stream.write(b"E" + why.encode(errors="replace")[:100_000])
-
-
-if __name__ == "__main__":
-    with suppress(BrokenPipeError, ConnectionResetError):  # who asks has ended
-        main(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])

@@ -7,13 +7,50 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset  # here, as its users below cannot open files any more
 
+from sweep.query import configurations
+from sweep.query.configurations import WORDS
 from sweep.records import CELLS
 from sweep.results import MEASURED, Results
 
 if TYPE_CHECKING:
     from pyarrow.dataset import Dataset
+
+
+_AGGREGATED = f"""
+WITH scored AS MATERIALIZED (
+    SELECT configuration, _asked.seed, metric_name,
+        CASE WHEN _asked.status = 'done' AND isfinite(test_metric) THEN test_metric END AS value
+    FROM _asked LEFT JOIN trials USING (trial_id)
+), own AS (
+    SELECT configuration, max(metric_name) AS metric_name, count(value) AS n, avg(value) AS mean,
+        stddev_samp(value) AS deviation, median(value) AS median, min(value) AS min, max(value) AS max
+    FROM scored GROUP BY configuration
+), pairs AS (
+    SELECT configuration, count(*) AS n, avg(gain) AS mean, stddev_samp(gain) AS deviation
+    FROM (
+        SELECT one.configuration, one.value - other.value AS gain
+        FROM scored AS one JOIN _configurations USING (configuration)
+        JOIN scored AS other ON other.configuration = baseline AND other.seed = one.seed
+    ) WHERE gain IS NOT NULL GROUP BY configuration
+)
+SELECT {", ".join(WORDS)},
+    max(own.metric_name) OVER (PARTITION BY study, dataset) AS metric_name,
+    own.n, n_asked, n_asked - own.n AS n_missing,
+    own.mean, own.deviation, own.median, own.min, own.max,
+    own.mean - own_t.t * own.deviation / sqrt(own.n) AS ci_low,
+    own.mean + own_t.t * own.deviation / sqrt(own.n) AS ci_high,
+    CASE WHEN role = 'student' THEN coalesce(pairs.n, 0) END AS n_pairs,
+    pairs.mean AS difference,
+    pairs.mean - pair_t.t * pairs.deviation / sqrt(pairs.n) AS difference_ci_low,
+    pairs.mean + pair_t.t * pairs.deviation / sqrt(pairs.n) AS difference_ci_high
+FROM _configurations JOIN own USING (configuration) LEFT JOIN pairs USING (configuration)
+LEFT JOIN _quantiles AS own_t ON own_t.n = own.n LEFT JOIN _quantiles AS pair_t ON pair_t.n = pairs.n
+"""
+"""`cells`: the seeds of each configuration in one row. The mean with its t interval, and the mean
+difference to the baseline over the seeds that both have, with that of a paired sample."""
 
 
 class TooManyRowsError(Exception):
@@ -31,7 +68,9 @@ class Held:
         robustness: see `Results.trial_dataset`.
         attempts: executions.
         runs: runs.
-        asked: the requested cells of all studies, with their status.
+        asked: the requested cells of all studies, with their status and the number of their
+            configuration.
+        configurations: see `sweep.query.configurations.numbered`.
     """
 
     stamp: object
@@ -40,6 +79,7 @@ class Held:
     attempts: "Dataset"
     runs: pa.Table
     asked: pa.Table
+    configurations: pa.Table
 
 
 def held(results: Results, before: Held | None = None) -> Held:
@@ -58,13 +98,16 @@ def held(results: Results, before: Held | None = None) -> Held:
         warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     attempts, damaged = results.store.attempts.scan()
     whole = not caught and not damaged
+    asked = _asked(results, trials.to_table(columns=["trial_id", "status"], use_threads=False))
+    number, found = configurations.numbered(asked)
     return Held(
         stamp=stamp if whole else None,
         trials=trials,
         robustness=robustness,
         attempts=attempts,
         runs=results.store.runs.read()[0],
-        asked=_asked(results, trials.to_table(columns=["trial_id", "status"], use_threads=False)),
+        asked=asked.append_column("configuration", number),
+        configurations=found,
     )
 
 
@@ -132,10 +175,13 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _views(database: "duckdb.DuckDBPyConnection", held: Held) -> None:
-    """Makes the views; what a query does not ask for is not decoded."""
+    """Makes the views (see `sweep.query`); what a query does not ask for is not decoded."""
     database.register("attempts", held.attempts)
     database.register("runs", held.runs)
     database.register("_asked", held.asked)
+    database.register("_configurations", held.configurations)
+    most = pc.max(held.configurations["n_asked"]).as_py() or 0
+    database.register("_quantiles", configurations.quantiles(most))
     if held.robustness is None:
         database.register("trials", held.trials)
     else:
@@ -146,10 +192,11 @@ def _views(database: "duckdb.DuckDBPyConnection", held: Held) -> None:
             " FROM _trained JOIN _robustness USING (trial_id)"
         )
     database.execute(
-        f"CREATE VIEW cells AS SELECT study, {', '.join(f'_asked.{key}' for key in CELLS.names)}, "
+        f"CREATE VIEW requested AS SELECT study, {', '.join(f'_asked.{key}' for key in CELLS.names)}, "
         f"{', '.join(f'trials.{key}' for key in MEASURED)}, _asked.status "
         "FROM _asked LEFT JOIN trials USING (trial_id)"
     )
+    database.execute(f"CREATE VIEW cells AS {_AGGREGATED}")
     database.execute(
         "CREATE VIEW curves AS SELECT trial_id, unnest(train_loss_step) AS step, "
         "unnest(train_loss_step) / steps_per_epoch AS epoch, "

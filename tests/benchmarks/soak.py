@@ -35,7 +35,7 @@ def one_round(number: int, folder: Path) -> int:
     if summary.exit_status:
         raise RuntimeError(f"round {number} failed: {summary.failures}")
     results = Results(folder)
-    query(results, "SELECT alpha, avg(test_metric) FROM cells GROUP BY ALL")
+    query(results, "SELECT alpha, avg(test_metric) FROM requested GROUP BY ALL")
     reporting.write(results, study.name, folder / "report.html")
     return summary.done
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from sweep.cells import Demand, demand, last_failures, pools
+from sweep.cells import Demand, demand, pools
 from sweep.expand import Cell, Role, cells
+from sweep.failures import last_failures
 from sweep.filters import parse
 from sweep.records import Attempt, FailureKind, trial_row
 from sweep.store import Store

@@ -146,7 +146,7 @@ def test_show_gives_the_whole_record_by_prefix(sweep: Sweep, results: Path) -> N
 def test_query(sweep: Sweep, results: Path) -> None:
     rows = sweep.json("query", "SELECT count(*) AS n FROM trials", "--results", results)
     assert rows == [{"n": TRIALS}]
-    rows = sweep.json("query", "SELECT count(*) AS n FROM cells", "--results", results)
+    rows = sweep.json("query", "SELECT count(*) AS n FROM requested", "--results", results)
     assert rows == [{"n": CELLS}]
     rows = sweep.json("query", "SELECT count(*) AS n FROM robustness", "--results", results)
     assert rows == [{"n": TRIALS}]

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 import data
-from sweep.expand import PARAMETER_COLUMNS, Cell, Role, cells, smoke_study
+from sweep.expand import Cell, Role, cells, smoke_study
 from sweep.plan import plan
 from sweep.study import Study, builtin_names, load_study
+from sweep.words import PARAMETER_COLUMNS
 from trials.spec import HARD, EarlyStop, LrSchedule
 
 RAW: dict[str, Any] = {

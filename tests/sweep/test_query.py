@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from sweep.expand import Role
-from sweep.query import query
+from sweep.query import VIEWS, query
 from sweep.records import trial_row
 from sweep.results import Results
 from tests.sweep.test_cells import attempt, finish
@@ -59,7 +59,7 @@ def test_views_hold_what_the_tables_hold(asked: Asked, state: str) -> None:
     assert same(everything(results, "trials"), results.trial_table())
     assert same(everything(results, "attempts"), store.attempts.read()[0])
     cells = results.cell_table(STUDY.name)
-    assert same(everything(results, "cells").drop_columns(["study"]), cells)
+    assert same(everything(results, "requested").drop_columns(["study"]), cells)
     points = everything(results, "robustness").num_rows
     assert points == 7 * 2 + (state == "evaluated")
 
@@ -69,7 +69,7 @@ def test_cells_of_all_studies_stand_under_their_study(asked: Asked) -> None:
     cells = Asked(asked.store.layout.root, other).cells
     answer = query(
         Results(asked.store.layout.root),
-        "SELECT study, count(*) AS n FROM cells GROUP BY 1 ORDER BY 1",
+        "SELECT study, count(*) AS n FROM requested GROUP BY 1 ORDER BY 1",
     )
     assert answer.to_pydict() == {"study": ["other", "tiny"], "n": [len(cells), len(asked.cells)]}
 
@@ -85,7 +85,7 @@ def test_an_aggregate_over_seeds(tmp_path: Path) -> None:
     answer = query(
         Results(tmp_path),
         "SELECT teacher, switch_epoch, count(*) AS n, avg(test_metric) AS mean, "
-        "stddev_samp(test_metric) AS deviation FROM cells "
+        "stddev_samp(test_metric) AS deviation FROM requested "
         "WHERE role = 'student' AND status = 'done' GROUP BY ALL ORDER BY mean DESC",
     )
     assert answer.to_pylist() == [
@@ -97,9 +97,10 @@ def test_an_aggregate_over_seeds(tmp_path: Path) -> None:
 
 def test_an_empty_directory_has_every_column(tmp_path: Path) -> None:
     results = Results(tmp_path)
-    for view in ("trials", "cells", "attempts", "robustness", "curves"):
+    for view in VIEWS:
         assert everything(results, view).num_rows == 0
-    assert query(results, "SELECT study, alpha, test_metric, status FROM cells").num_rows == 0
+    assert query(results, "SELECT study, alpha, test_metric, status FROM requested").num_rows == 0
+    assert query(results, "SELECT mean, n_missing, difference FROM cells").num_rows == 0
 
 
 def test_damaged_files_are_left_out_and_named(asked: Asked) -> None:

@@ -111,7 +111,7 @@ def test_an_answer_is_of_the_results_as_they_are(asked: Asked, open_asking: Aski
         assert anew.query(COUNT).to_pylist() == [{"n": 2}]
     more = Asked(asked.store.layout.root)
     more.store.write_cells("another", [], "{}")
-    cells = "SELECT count(DISTINCT study) AS n FROM cells"
+    cells = "SELECT count(DISTINCT study) AS n FROM requested"
     assert open_asking.query(cells).to_pylist() == [{"n": 1}]
 
 
@@ -314,12 +314,12 @@ def without(monkeypatch: pytest.MonkeyPatch, limits: str) -> None:
     program = (
         "import resource, runpy, sys; own = resource.setrlimit; "
         f"resource.setrlimit = lambda what, most: what in ({limits}) or own(what, most); "
-        "runpy.run_module('sweep.query.reader', run_name='__main__')"
+        "runpy.run_module('sweep.query.start', run_name='__main__')"
     )
     real = subprocess.Popen
 
     def start(command: list[str], **options: Any) -> "subprocess.Popen[bytes]":
-        assert command[1:4] == ["-P", "-m", "sweep.query.reader"]
+        assert command[1:4] == ["-P", "-m", "sweep.query.start"]
         return real([command[0], "-c", program, *command[4:]], **options)
 
     monkeypatch.setattr(asking.subprocess, "Popen", start)

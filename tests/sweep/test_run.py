@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from sweep.cells import demand, last_failures
+from sweep.cells import demand
 from sweep.execution.base import Failure, Finished, WorkerSetup
 from sweep.execution.local import LocalExecutor
 from sweep.expand import Role
+from sweep.failures import last_failures
 from sweep.filters import parse
 from sweep.interrupts import Interrupt
 from sweep.pace import Pace, Settled, work_of

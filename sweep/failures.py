@@ -1,0 +1,26 @@
+"""Which trials failed for good, from the attempts at them."""
+
+from datetime import datetime
+
+import pyarrow.compute as pc
+
+from sweep.store import Store
+
+
+def last_failures(store: Store) -> dict[str, str]:
+    """For each trial whose last attempt failed for good, why.
+
+    One that was about to be tried again when its run ended counts as missing.
+    """
+    attempts, _ = store.attempts.read(["trial_id", "status", "kind", "finished_at", "number"])
+    ever = attempts.filter(pc.equal(attempts["status"], "failed"))["trial_id"].unique()
+    if not len(ever):
+        return {}
+    attempts = attempts.filter(pc.is_in(attempts["trial_id"], value_set=ever))
+    last: dict[str, tuple[tuple[int, datetime], str, str]] = {}
+    for row in attempts.to_pylist():
+        # Attempts of earlier versions have no number.
+        entry = ((row["number"] or 0, row["finished_at"]), row["status"], row["kind"])
+        if row["trial_id"] not in last or entry[0] >= last[row["trial_id"]][0]:
+            last[row["trial_id"]] = entry
+    return {trial_id: kind for trial_id, (_, status, kind) in last.items() if status == "failed"}
