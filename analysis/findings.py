@@ -173,7 +173,7 @@ class Findings:
 
     def _certainty_sentence(self, certainty: Certainty) -> str:
         text = (
-            f"With other seeds it would be the best again in {certainty.win_share:.0%} of cases; "
+            f"With other seeds it would be the best again in {words.percent(certainty.win_share)} of cases; "
             f"{words.counted(certainty.winners_95, 'configuration')} "
             f"{'holds' if certainty.winners_95 == 1 else 'hold'} 95 % of the wins. Picking the best "
             f"of {self.configurations} flatters it by about "
@@ -185,15 +185,20 @@ class Findings:
         return f"{text}."
 
 
-def study_findings(cells: pd.DataFrame) -> list[Findings]:
+def study_findings(cells: pd.DataFrame, pairs: pd.DataFrame | None = None) -> list[Findings]:
     """The findings of a study, one per dataset, by name.
+
+    Args:
+        cells: One row per requested cell.
+        pairs: What `analysis.pairs.paired` says of them, where it is known already.
 
     Raises:
         ValueError: See `analysis.pairs.paired`.
     """
     frame = tidy(cells)
     keys = configuration_keys(frame)
-    summary, pairs = summarise(frame), paired(frame)
+    summary = summarise(frame)
+    pairs = paired(frame) if pairs is None else pairs
     certain = best_configurations(frame)
     return [
         _of_dataset(

@@ -15,13 +15,18 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from analysis import tables, words
+from analysis.best import win_shares
 from analysis.cells import Variant, tidy, variants
+from analysis.effects import factor_effects
 from analysis.expectations import expectations
+from analysis.figures import effects as effect_figure
 from analysis.figures import fgsm, heatmap, losses, seeds, style, switch_epoch
 from analysis.figures import teachers as teacher_figure
 from analysis.findings import Findings, study_findings
+from analysis.pairs import paired
 from analysis.questions import Answer, answers
 from analysis.runs import run_totals
+from analysis.stability import stability
 from analysis.teachers import selection_splits
 
 if TYPE_CHECKING:
@@ -97,6 +102,10 @@ class Section:
     variants_left_out: int
     teacher_figure: FigureBlock | None
     configurations: tables.Table | None
+    winners: tables.Table | None
+    spread: tables.Table | None
+    effects: tables.Table | None
+    effects_figure: FigureBlock | None
     attacks: tables.Table | None
     attacks_full: tables.Table | None
     teachers: tables.Table | None
@@ -150,12 +159,13 @@ def render_report(
     if cells.empty:
         raise ValueError("cells: the table has no rows, so there is nothing to report")
     frame = tidy(cells)
-    found = study_findings(frame)
+    study = _Study.of(frame)
+    found = study_findings(frame, study.pairs)
     parts = variants(frame)
     splits = selection_splits(frame)
     sections = tuple(
         _section(
-            frame,
+            study,
             findings,
             [part for part in parts if part.dataset == findings.dataset],
             splits.get(findings.dataset, ()),
@@ -191,8 +201,29 @@ def render_report(
     )
 
 
+@dataclass(frozen=True)
+class _Study:
+    """Tables of the whole study that the sections take their parts from.
+
+    Tests are corrected for all configurations of the study, so its parts are no studies of their own.
+    """
+
+    frame: pd.DataFrame
+    pairs: pd.DataFrame
+    shares: pd.DataFrame
+    stability: pd.DataFrame
+    effects: pd.DataFrame
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame) -> "_Study":
+        return cls(frame, paired(frame), win_shares(frame), stability(frame), factor_effects(frame))
+
+    def part(self, table: pd.DataFrame, dataset: str) -> pd.DataFrame:
+        return table[table["dataset"] == dataset].reset_index(drop=True)
+
+
 def _section(
-    frame: pd.DataFrame,
+    study: _Study,
     findings: Findings,
     parts: list[Variant],
     splits: tuple[str, ...],
@@ -204,7 +235,10 @@ def _section(
         drawn = tuple(_drawn(part, f"f{position}-{number}"))
         if drawn:
             blocks.append(VariantBlock(part.label, drawn))
-    own = frame[frame["dataset"] == name]
+    own = study.part(study.frame, name)
+    pairs = study.part(study.pairs, name)
+    factors = study.part(study.effects, name)
+    explained = effect_figure.effect_numbers(own)
     seen = teacher_figure.teacher_numbers(own)
     teacher_block = None
     if seen is not None:
@@ -221,7 +255,18 @@ def _section(
         variants=tuple(blocks),
         variants_left_out=max(0, len(parts) - VARIANTS_AT_MOST),
         teacher_figure=teacher_block,
-        configurations=tables.configurations(own, name),
+        configurations=tables.configurations(own, pairs),
+        winners=tables.winners(study.part(study.shares, name), pairs, own),
+        spread=tables.spread(study.part(study.stability, name), own),
+        effects=tables.effects(factors),
+        effects_figure=None
+        if explained is None
+        else _block(
+            f"f{position}-effects",
+            "Every student trial is one observation; bars are shares of the sum of squares, diamonds "
+            "what is left of them without what noise alone would give.",
+            lambda narrow: effect_figure.draw(explained, narrow),
+        ),
         attacks=tables.attacks_summary(own, name),
         attacks_full=tables.attacks_full(own, name),
         teachers=tables.teachers(own, name),
@@ -303,8 +348,9 @@ def _page_layout(figure: "go.Figure") -> dict[str, Any]:
 def _figures(section: Section) -> Iterator[FigureBlock]:
     for variant in section.variants:
         yield from variant.figures
-    if section.teacher_figure is not None:
-        yield section.teacher_figure
+    for figure in (section.effects_figure, section.teacher_figure):
+        if figure is not None:
+            yield figure
 
 
 def _script_json(value: object) -> str:

@@ -53,6 +53,16 @@ def signed(value: float, digits: int) -> str:
     return _signs(text) if float(text) else f"{0:.{digits}f}"
 
 
+def decimal(value: float, digits: int) -> str:
+    """A number with so many decimals; a dash where there is none."""
+    return "–" if pd.isna(value) else _signs(f"{value:.{digits}f}")
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """A share of one, in percent; a dash where there is none."""
+    return "–" if pd.isna(share) else _signs(f"{100 * share:.{digits}f}") + " %"
+
+
 def interval(low: float, high: float, metric_name: str, difference: bool = False) -> str:
     """An interval: 76.51 to 77.35, signed for a difference; a dash where there is none."""
     if pd.isna(low) or pd.isna(high):

@@ -1,6 +1,7 @@
 """The report's tables as values: columns and rows of written cells that know how they sort."""
 
 from analysis.tables.attacks import attacks_full, attacks_summary
+from analysis.tables.certainty import effects, spread, winners
 from analysis.tables.configurations import configurations
 from analysis.tables.entries import Entry, Table
 from analysis.tables.failures import failed_attempts, runs, unfinished
@@ -14,9 +15,12 @@ __all__ = [
     "attacks_summary",
     "configurations",
     "contrasts",
+    "effects",
     "expected",
     "failed_attempts",
     "runs",
+    "spread",
     "teachers",
     "unfinished",
+    "winners",
 ]

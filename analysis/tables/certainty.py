@@ -7,6 +7,7 @@ from analysis.tables.entries import (
     Entry,
     Table,
     difference_entry,
+    heading,
     interval_entry,
     keys_shown,
     metric_entry,
@@ -40,7 +41,7 @@ def winners(shares: pd.DataFrame, pairs: pd.DataFrame, own: pd.DataFrame) -> Tab
         (
             Entry(words.number(row["teacher"])),
             *(parameter(row[key]) for key in shown),
-            Entry(f"{row['win_share']:.1%}", row["win_share"]),
+            Entry(words.percent(row["win_share"], 1), row["win_share"]),
             Entry("yes" if row["in_set_95"] else "no"),
             Entry(str(row["n"]), row["n"]),
             metric_entry(row["mean"], metric),
@@ -50,7 +51,7 @@ def winners(shares: pd.DataFrame, pairs: pd.DataFrame, own: pd.DataFrame) -> Tab
         )
         for row in table.to_dict("records")
     ]
-    columns = ["teacher", *(key.replace("_", " ") for key in shown), "wins", "in the set", "n"]
+    columns = ["teacher", *(heading(key) for key in shown), "wins", "in the set", "n"]
     columns += ["mean", "difference", "its 95 % interval", "p (Holm)"]
     return Table(
         caption=f"Would it win again? ({len(rows)} of {len(shares)} configurations)",
@@ -85,14 +86,14 @@ def spread(table: pd.DataFrame, own: pd.DataFrame, at_most: int = 10) -> Table |
             Entry(str(row["n"]), row["n"]),
             spread_entry(row["deviation"], metric),
             spread_entry(row["deviation_baseline"], metric),
-            Entry(f"{row['ratio']:.2f}", sort_key(row["ratio"])),
+            Entry(words.decimal(row["ratio"], 2), sort_key(row["ratio"])),
             p_entry(row["p"]),
             p_entry(row["p_holm"]),
             verdict_entry(row["verdict"]),
         )
         for row in table.head(at_most).to_dict("records")
     ]
-    columns = ["teacher", *(key.replace("_", " ") for key in shown), "n", "deviation"]
+    columns = ["teacher", *(heading(key) for key in shown), "n", "deviation"]
     columns += ["baseline's", "ratio", "p", "p (Holm)", "verdict"]
     return Table(
         caption=f"Spread over seeds: the clearest {len(rows)} of {len(table)}",
@@ -114,7 +115,7 @@ def effects(table: pd.DataFrame) -> Table | None:
     rows = [
         (
             Entry(str(row["term"]).replace("_", " ")),
-            Entry(f"{row['eta2']:.1%}", row["eta2"]),
+            Entry(words.percent(row["eta2"], 1), sort_key(row["eta2"])),
             Entry(
                 "–" if pd.isna(row["omega2"]) else f"{row['omega2']:.1%}", sort_key(row["omega2"])
             ),
@@ -123,7 +124,7 @@ def effects(table: pd.DataFrame) -> Table | None:
                 sort_key(row["omega2_partial"]),
             ),
             Entry(f"{row['df']:,.0f}", row["df"]),
-            Entry("–" if pd.isna(row["f"]) else f"{row['f']:,.1f}", sort_key(row["f"])),
+            Entry(words.decimal(row["f"], 1), sort_key(row["f"])),
             p_entry(row["p"]),
         )
         for row in table.to_dict("records")

@@ -3,35 +3,42 @@
 import pandas as pd
 
 from analysis import words
-from analysis.cells import summarise, tidy
+from analysis.cells import summarise
 from analysis.columns import direction
-from analysis.pairs import paired
 from analysis.tables.entries import (
-    STYLE,
     Entry,
     Table,
+    difference_entry,
     heading,
+    interval_entry,
     keys_shown,
     metric_entry,
     metric_of,
+    p_entry,
     parameter,
     sort_key,
     spread_entry,
-)  # fmt: skip
+    verdict_entry,
+)
 
 
-def configurations(cells: pd.DataFrame, dataset: str) -> Table | None:
-    """Every student configuration with its statistics, the baseline first; None without any."""
-    frame = tidy(cells)
-    own = frame[frame["dataset"] == dataset]
-    keys, shown = keys_shown(frame, own[own["role"] != "teacher"])
-    table = summarise(own[own["role"] != "teacher"])
-    if table.empty:
+def configurations(own: pd.DataFrame, pairs: pd.DataFrame) -> Table | None:
+    """Every student configuration with its statistics, the baseline first; None without any.
+
+    Args:
+        own: The cells of one dataset, tidy.
+        pairs: A table of `analysis.pairs.paired` of the whole study, whose tests are one family.
+    """
+    subjects = own[own["role"] != "teacher"]
+    if subjects.empty:
         return None
-    pairs = paired(own).rename(columns={c: f"{c}_pair" for c in ("ci_low", "ci_high")})
-    columns = ["n_pairs", "unpaired_seeds", "difference", "ci_low_pair", "ci_high_pair"]
+    keys, shown = keys_shown(own, subjects)
+    table = summarise(subjects)
+    pairs = pairs.rename(columns={c: f"{c}_pair" for c in ("ci_low", "ci_high")})
+    columns = ["unpaired_seeds", "difference", "ci_low_pair", "ci_high_pair", "p", "p_wilcoxon"]
+    columns += ["p_holm", "p_bh", "effect", "p_improvement", "verdict"]
     keys = [key for key in keys if key in table and key in pairs]
-    table = table.merge(pairs[[*keys, *columns, "p", "p_wilcoxon", "verdict"]], on=keys, how="left")
+    table = table.merge(pairs[[*keys, *columns]], on=keys, how="left")
     metric = metric_of(own)
     sign = direction(metric) if metric else 1
     table = table.assign(first=table["role"] == "baseline", gain=table["mean"] * sign)
@@ -48,23 +55,19 @@ def configurations(cells: pd.DataFrame, dataset: str) -> Table | None:
                 *(parameter(row[key]) for key in shown),
                 Entry(count, row["n"], "bad" if row["n_missing"] else ""),
                 metric_entry(row["mean"], metric),
-                Entry(
-                    words.interval(row["ci_low"], row["ci_high"], metric), sort_key(row["ci_low"])
-                ),
-                Entry(
-                    words.metric_difference(row["difference"], metric, False),
-                    sort_key(row["difference"]),
-                    STYLE.get(verdict, ""),
-                ),
-                Entry(
-                    words.interval(row["ci_low_pair"], row["ci_high_pair"], metric, True),
-                    sort_key(row["ci_low_pair"]),
-                ),
-                Entry(verdict or "–", None, STYLE.get(verdict, "")),
-                Entry(words.p_value(row["p"]), sort_key(row["p"])),
-                Entry(words.p_value(row["p_wilcoxon"]), sort_key(row["p_wilcoxon"])),
+                interval_entry(row["ci_low"], row["ci_high"], metric),
+                difference_entry(row["difference"], metric, verdict),
+                interval_entry(row["ci_low_pair"], row["ci_high_pair"], metric, True),
+                verdict_entry(row["verdict"]),
+                p_entry(row["p_holm"]),
+                p_entry(row["p_bh"]),
+                p_entry(row["p"]),
+                p_entry(row["p_wilcoxon"]),
+                Entry(words.decimal(row["effect"], 2), sort_key(row["effect"])),
+                Entry(words.decimal(row["p_improvement"], 2), sort_key(row["p_improvement"])),
                 spread_entry(row["deviation"], metric),
                 metric_entry(row["median"], metric),
+                metric_entry(row["iqm"], metric),
                 metric_entry(row["min"], metric),
                 metric_entry(row["max"], metric),
                 Entry(
@@ -83,10 +86,15 @@ def configurations(cells: pd.DataFrame, dataset: str) -> Table | None:
         "difference",
         "its 95 % interval",
         "verdict",
+        "p (Holm)",
+        "p (BH)",
         "p (t)",
         "p (Wilcoxon)",
+        "d",
+        "P(better)",
         "deviation",
         "median",
+        "IQM",
         "min",
         "max",
         "unpaired",
@@ -95,14 +103,19 @@ def configurations(cells: pd.DataFrame, dataset: str) -> Table | None:
         caption=f"Every configuration, best mean first ({words.metric_title(metric)})",
         columns=headings,
         rows=tuple(rows),
-        numeric=tuple(heading not in ("teacher", "verdict") for heading in headings),
+        numeric=tuple(name not in ("teacher", "verdict") for name in headings),
         notes={
             "n": "seeds with a result",
             "deviation": "sample standard deviation over seeds",
             "difference": "mean over seeds of student minus baseline of the same seed",
-            "p (t)": "paired t test, not corrected for the number of configurations",
+            "verdict": "whether there is a difference, at 5 % after Holm for the whole study",
+            "p (Holm)": "paired t test, corrected for all configurations of the study",
+            "p (BH)": "the same after Benjamini and Hochberg: bounds the share of false findings",
+            "p (t)": "paired t test, not corrected",
             "p (Wilcoxon)": "exact signed-rank test, not corrected",
+            "d": "mean difference in standard deviations of the differences",
+            "P(better)": "share of seeds in which the student is better; ties count half",
+            "IQM": "mean of the middle half of the seeds",
             "unpaired": "seeds with a result for the student or the baseline only",
-            "verdict": "whether the interval of the difference excludes zero",
         },
     )
