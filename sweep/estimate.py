@@ -293,7 +293,7 @@ def calibrate(demand: Demand, steps: int = 12, rows: int = 300) -> dict[tuple[st
         began = time.perf_counter()
         evaluate(
             model, few, task=loaded.task, inputs=loaded.inputs, low=loaded.input_low,
-            high=loaded.input_high, epsilons=demand.measures(trial_id).measures.fgsm_epsilons,
+            high=loaded.input_high, under=demand.measures(trial_id).measures.attacks,
         )  # fmt: skip
         evaluation_s = (time.perf_counter() - began) * len(test.y) / len(few.y)
         costs[kind] = Cost(epoch_s, evaluation_s)
