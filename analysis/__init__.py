@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from analysis import reference
+    from analysis.attack_checks import attack_warnings
     from analysis.attacks import robustness, robustness_averages
     from analysis.cells import summarise, variants
     from analysis.comparison import compare, describe_comparison
     from analysis.curves import loss_curves
+    from analysis.equal_accuracy import robustness_at_equal_accuracy
     from analysis.figures.fgsm import fgsm_summary
     from analysis.figures.heatmap import guidance_heatmaps
     from analysis.figures.losses import training_losses
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ReportInfo",
+    "attack_warnings",
     "compare",
     "describe_comparison",
     "fgsm_summary",
@@ -43,6 +46,7 @@ __all__ = [
     "reference",
     "render_report",
     "robustness",
+    "robustness_at_equal_accuracy",
     "robustness_averages",
     "seed_boxplots",
     "study_findings",
@@ -56,6 +60,7 @@ __all__ = [
 
 _MODULE_OF = {
     "ReportInfo": "report",
+    "attack_warnings": "attack_checks",
     "compare": "comparison",
     "describe_comparison": "comparison",
     "fgsm_summary": "figures.fgsm",
@@ -64,6 +69,7 @@ _MODULE_OF = {
     "metric_over_switch_epoch": "figures.switch_epoch",
     "paired": "pairs",
     "robustness": "attacks",
+    "robustness_at_equal_accuracy": "equal_accuracy",
     "robustness_averages": "attacks",
     "seed_boxplots": "figures.seeds",
     "study_findings": "findings",
