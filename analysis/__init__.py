@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from analysis import reference
+    from analysis.attack_checks import attack_warnings
     from analysis.attacks import robustness, robustness_averages
     from analysis.best import best_configurations, win_shares
     from analysis.cells import summarise, variants
     from analysis.comparison import compare, describe_comparison
     from analysis.curves import loss_curves
     from analysis.effects import dataset_effects, factor_effects
+    from analysis.equal_accuracy import robustness_at_equal_accuracy
     from analysis.figures.comparison import comparison_figure
     from analysis.figures.effects import effects_figure
     from analysis.figures.fgsm import fgsm_summary
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ReportInfo",
+    "attack_warnings",
     "best_configurations",
     "compare",
     "comparison_figure",
@@ -54,6 +57,7 @@ __all__ = [
     "reference",
     "render_report",
     "robustness",
+    "robustness_at_equal_accuracy",
     "robustness_averages",
     "seed_boxplots",
     "stability",
@@ -70,6 +74,7 @@ __all__ = [
 _MODULE_OF = {
     "ReportInfo": "report",
     "best_configurations": "best",
+    "attack_warnings": "attack_checks",
     "compare": "comparison",
     "comparison_figure": "figures.comparison",
     "dataset_effects": "effects",
@@ -83,6 +88,7 @@ _MODULE_OF = {
     "overall_stability": "stability",
     "paired": "pairs",
     "robustness": "attacks",
+    "robustness_at_equal_accuracy": "equal_accuracy",
     "robustness_averages": "attacks",
     "seed_boxplots": "figures.seeds",
     "stability": "stability",

@@ -1,15 +1,19 @@
 """What is left of a network under attack, per epsilon, and against the baseline of the same seeds.
 
 For accuracy the value is the percentage of all test samples still classified correctly; for
-regression it is the MSE on attacked inputs. Epsilon acts in the space of the normalised inputs.
-A single-step attack is weak: its values are an upper bound of robustness.
+regression it is the MSE on attacked inputs. Epsilon acts in the space of the normalised inputs, for
+noise on weights in that of the weights. A drop is how much worse than clean a trial is, in the unit
+of the metric: points of accuracy lost, or MSE gained. A single-step attack is weak: its values are an
+upper bound of robustness.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from analysis.cells import configuration_keys, matching_keys, parameters, tidy
-from analysis.columns import KEY
+from analysis.columns import KEY, direction
 from analysis.intervals import t_interval
 from analysis.pairs import pair_up
 
@@ -24,6 +28,7 @@ _PAIRED = {
     "p_wilcoxon": "p_wilcoxon",
     "verdict": "verdict",
 }
+_FIGURES = ("value", "clean", "drop", "drop_percent")
 
 
 def attacked(cells: pd.DataFrame) -> pd.DataFrame:
@@ -31,10 +36,12 @@ def attacked(cells: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per finished cell, attack and epsilon: the parameters, `seed`, `trial_id`,
-        `metric_name`, `attack`, `epsilon`, `value`. Empty where nothing was attacked.
+        `metric_name`, `attack`, `epsilon`, `value`, `clean` (the metric without an attack), `drop`
+        (how much worse than that) and `drop_percent` (the same in percent of clean; null where clean
+        is zero). Empty where nothing was attacked.
 
     Raises:
-        ValueError: See `analysis.cells.tidy`.
+        ValueError: See `analysis.cells.tidy`; or a metric whose direction is not known.
     """
     frame = tidy(cells)
     if "robustness" not in frame:
@@ -49,12 +56,43 @@ def attacked(cells: pd.DataFrame) -> pd.DataFrame:
             if point["value"] is not None:
                 rows.append(position)
                 entries.append((point["attack"], point["epsilon"], point["value"]))
+    clean = frame["test_metric"].to_numpy(dtype=np.float64)[rows]
     long = frame.iloc[rows][kept].reset_index(drop=True)
     long["attack"] = pd.Series([entry[0] for entry in entries], dtype="str")
     epsilon = np.array([entry[1] for entry in entries], dtype=np.float64)
     long["epsilon"] = np.round(epsilon, 12)
     long["value"] = np.array([entry[2] for entry in entries], dtype=np.float64)
+    long["clean"] = clean
+    long["drop"] = (clean - long["value"]) * signs(long["metric_name"])
+    long["drop_percent"] = 100 * long["drop"] / long["clean"].where(long["clean"] != 0)
     return long
+
+
+def attack_pairs(long: pd.DataFrame, keys: Sequence[str], match: Sequence[str]) -> pd.DataFrame:
+    """Every student trial under every attack, beside the baseline of its seed.
+
+    Args:
+        long: See `attacked`.
+        keys: What tells configurations apart.
+        match: What a student and its baseline have in common, beside the seed.
+
+    Returns:
+        One row per student trial, attack and epsilon that its baseline has as well: the keys,
+        `attack`, `epsilon`, `seed`, `metric_name`, `trial_id`, the figures of `attacked`, and those
+        of the baseline with the ending `_baseline`.
+    """
+    shared = [*match, "attack", "epsilon", "seed"]
+    own = [*dict.fromkeys([*keys, *shared, "metric_name", "trial_id", *_FIGURES])]
+    baselines = long.loc[long["role"] == "baseline", [*shared, "trial_id", *_FIGURES]]
+    return long.loc[long["role"] == "student", own].merge(
+        baselines.drop_duplicates(shared), on=shared, suffixes=("", "_baseline")
+    )
+
+
+def signs(metric_names: "pd.Series[str]") -> "pd.Series[float]":
+    """+1 where a higher metric is better, -1 where a lower one is; see `columns.direction`."""
+    known = {name: float(direction(name)) for name in metric_names.dropna().unique()}
+    return metric_names.map(known).astype("float64").fillna(1.0)
 
 
 def robustness(cells: pd.DataFrame) -> pd.DataFrame:
@@ -62,9 +100,14 @@ def robustness(cells: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per configuration, attack and epsilon: `metric_name`, `n`, `mean`, `deviation`,
-        `ci_low`, `ci_high`; for students also `n_pairs`, `unpaired_seeds`, `difference`,
-        `difference_deviation`, `difference_ci_low`, `difference_ci_high`, `p`, `p_wilcoxon` and
-        `verdict`, as in `analysis.pairs.paired` (null for baselines and teachers).
+        `ci_low`, `ci_high` of the value; `clean`, the mean metric of the same trials without an
+        attack; `drop` with `drop_ci_low`, `drop_ci_high`, and the same for `drop_percent`, both
+        paired within the trial (positive is worse). For students also `n_pairs`, `unpaired_seeds`,
+        `difference`, `difference_deviation`, `difference_ci_low`, `difference_ci_high`, `p`,
+        `p_wilcoxon` and `verdict`, as in `analysis.pairs.paired`, about the values; and the paired
+        differences of the drops, `drop_difference` and `drop_percent_difference` with their intervals
+        (negative: loses less than the baseline). All of these are null for baselines and teachers.
+        Intervals are 95 % t intervals.
 
     Raises:
         ValueError: See `analysis.pairs.paired`.
@@ -72,21 +115,38 @@ def robustness(cells: pd.DataFrame) -> pd.DataFrame:
     long = attacked(cells)
     # What tells configurations apart is a fact of all cells, not only of the attacked ones.
     frame = tidy(cells)
-    keys = configuration_keys(frame)
+    keys, match = configuration_keys(frame), matching_keys(frame)
     group = [*keys, "attack", "epsilon"]
-    table = (
-        long.groupby(group, dropna=False, sort=True, observed=True)
-        .agg(
-            metric_name=("metric_name", "first"),
-            n=("value", "count"),
-            mean=("value", "mean"),
-            deviation=("value", "std"),
-        )
-        .reset_index()
-    )
+    groups = long.groupby(group, dropna=False, sort=True, observed=True)
+    table = groups.agg(
+        metric_name=("metric_name", "first"),
+        n=("value", "count"),
+        mean=("value", "mean"),
+        deviation=("value", "std"),
+        clean=("clean", "mean"),
+    ).reset_index()
     table["ci_low"], table["ci_high"] = t_interval(table["mean"], table["deviation"], table["n"])
-    pairs = pair_up(long, keys, matching_keys(frame), by=["attack", "epsilon"])
-    return table.merge(pairs[[*group, *_PAIRED]].rename(columns=_PAIRED), on=group, how="left")
+    for figure in ("drop", "drop_percent"):
+        table = table.merge(_means(long, group, figure, figure), on=group, how="left")
+    pairs = pair_up(long, keys, match, by=["attack", "epsilon"])
+    table = table.merge(pairs[[*group, *_PAIRED]].rename(columns=_PAIRED), on=group, how="left")
+    beside = attack_pairs(long, keys, match)
+    for figure in ("drop", "drop_percent"):
+        beside["of_drops"] = beside[figure] - beside[f"{figure}_baseline"]
+        found = _means(beside, group, "of_drops", f"{figure}_difference")
+        table = table.merge(found, on=group, how="left")
+    return table
+
+
+def _means(rows: pd.DataFrame, group: list[str], column: str, name: str) -> pd.DataFrame:
+    """The mean of a column per group, with its interval."""
+    groups = rows.groupby(group, dropna=False, sort=True, observed=True)[column]
+    table = groups.agg(["mean", "std", "count"])
+    low, high = t_interval(table["mean"], table["std"], table["count"])
+    found = pd.DataFrame(
+        {name: table["mean"], f"{name}_ci_low": low, f"{name}_ci_high": high}, index=table.index
+    )
+    return found.reset_index()
 
 
 def robustness_averages(cells: pd.DataFrame) -> pd.DataFrame:

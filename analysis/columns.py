@@ -33,6 +33,7 @@ RESULTS = frozenset(
         "train_loss_step",
         "steps_per_epoch",
         "robustness",
+        "zero_gradients_percent",
         "per_class",
         "confusion",
         "epochs_run",
@@ -68,7 +69,10 @@ RESULTS = frozenset(
         "node",
     }
 )
-RESULT_PREFIXES = ("test_", "validation_", "evaluation_", "peak_", "fgsm_", "train_loss")
+RESULT_PREFIXES = (
+    "test_", "validation_", "evaluation_", "peak_", "train_loss",
+    "fgsm_", "pgd_", "pgd-", "input_noise", "weight_noise",
+)  # fmt: skip
 
 _DIRECTION = {"accuracy": 1, "r2": 1, "mse": -1, "mae": -1, "loss": -1}
 

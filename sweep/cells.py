@@ -79,7 +79,7 @@ class Demand:
         """What to measure and keep of a trial; teachers' weights are always kept."""
         section = self.study.datasets[self.by_id[trial_id].dataset].evaluation
         return Wanted(
-            Measures(section.fgsm_epsilons, section.every_epochs),
+            Measures(section.attacks, section.every_epochs),
             section.keep != "none" or trial_id in self.teacher_ids,
             section.keep == "snapshot",
         )
@@ -103,20 +103,7 @@ def choose(
         FilterError: for a condition that no value in the study satisfies.
     """
     all_cells, only = list(all_cells), list(only)
-    check(all_cells, only)
-    kept_seeds: set[int] | None = None
-    if seeds is not None:
-        if seeds < 1:
-            raise StudyError(f"--seeds {seeds}: must be 1 or more")
-        order = dict.fromkeys(c.seed for c in all_cells if c.role is not Role.TEACHER)
-        kept_seeds = set(list(order)[:seeds])
-    learners = [
-        cell
-        for cell in all_cells
-        if cell.role is not Role.TEACHER
-        and (kept_seeds is None or cell.seed in kept_seeds)
-        and matches(cell, only)
-    ]
+    learners = [c for c in matching(all_cells, only, seeds) if c.role is not Role.TEACHER]
     needed = pools(learners)
     asked_for = any(condition.key == "role" for condition in only)
     teachers = [
@@ -125,13 +112,38 @@ def choose(
         if cell.role is Role.TEACHER
         and (
             cell.trial_id in needed
-            or (not only and kept_seeds is None)
+            or (not only and seeds is None)
             or (asked_for and matches(cell, only))
         )
     ]
     if not learners and not teachers:
         raise StudyError("nothing is left to run: no cell matches --only and --seeds")
     return tuple(teachers + learners)
+
+
+def matching(
+    all_cells: Iterable[Cell], only: Iterable[Condition] = (), seeds: int | None = None
+) -> list[Cell]:
+    """The cells of any role that a filter and a number of seeds match.
+
+    Args:
+        all_cells: of a study.
+        only: conditions that all must hold; one on a column that a cell leaves empty holds.
+        seeds: the first so many seeds of the study's students and baselines.
+
+    Raises:
+        StudyError: where the number of seeds is not positive.
+        FilterError: for a condition that no value in the study satisfies.
+    """
+    all_cells, only = list(all_cells), list(only)
+    check(all_cells, only)
+    if seeds is not None and seeds < 1:
+        raise StudyError(f"--seeds {seeds}: must be 1 or more")
+    order = dict.fromkeys(c.seed for c in all_cells if c.role is not Role.TEACHER)
+    kept = set(order if seeds is None else list(order)[:seeds])
+    return [
+        cell for cell in all_cells if (seeds is None or cell.seed in kept) and matches(cell, only)
+    ]
 
 
 def pools(asked: Iterable[Cell]) -> frozenset[str]:

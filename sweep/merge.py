@@ -198,7 +198,8 @@ class _Merge:
         """Points of robustness that the record that is kept lacks."""
         have = _points(kept, "robustness")
         more = {
-            key: {**point, "numerics_class": other["numerics_class"],
+            key: {**point, "zero_gradients_percent": other["zero_gradients_percent"],
+                  "numerics_class": other["numerics_class"],
                   "code_version": other["code_version"], "finished_at": other["finished_at"]}
             for other in others
             for key, point in _points(other, "robustness").items()
@@ -342,6 +343,9 @@ def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
         ours, theirs = _points(one, column), _points(other, column)
         if any(_text(ours[key]) != _text(theirs[key]) for key in ours.keys() & theirs.keys()):
             found.append(column)
+    zero = [record["zero_gradients_percent"] for record in (one, other)]
+    if None not in zero and zero[0] != zero[1]:
+        found.append("zero_gradients_percent")
     return found
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sweep.expand import Cell  # takes its time, and who only reads does without
     from trials.spec import TrialSpec
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 _POINT = pa.struct([("attack", pa.string()), ("epsilon", pa.float64()), ("value", pa.float64())])
 _CLASS = pa.struct(
@@ -94,6 +94,7 @@ TRIALS = _versioned(
         pa.field("steps_per_epoch", pa.int64()),
         pa.field("curve", pa.list_(_CURVE)),
         pa.field("robustness", pa.list_(_POINT)),
+        pa.field("zero_gradients_percent", pa.float64()),
         pa.field("per_class", pa.list_(_CLASS)),
         pa.field("confusion", pa.list_(pa.list_(pa.int64()))),
         pa.field("epochs_run", pa.int64()),
@@ -148,6 +149,7 @@ EVALUATIONS = _versioned(
         pa.field("attack", pa.string()),
         pa.field("epsilon", pa.float64()),
         pa.field("value", pa.float64()),
+        pa.field("zero_gradients_percent", pa.float64()),
         pa.field("split", pa.string()),
         pa.field("numerics_class", pa.string()),
         pa.field("code_version", pa.string()),

@@ -30,6 +30,7 @@ ORIGINS = ("code_version", "numerics_class", "numerics_version")
 """Columns that say what a result was computed with."""
 
 POINT = ("attack", "epsilon", "value")
+ZERO = "zero_gradients_percent"
 
 
 class Results:
@@ -229,8 +230,8 @@ class Results:
 
         Returns:
             The trials, each column decoded when it is asked for, with the robustness measured by
-            their trainings; and, where more was measured later, `trial_id` and the whole
-            `robustness` of all trials. Warns of damaged files.
+            their trainings; and, where more was measured later, `trial_id`, the whole
+            `robustness` and `zero_gradients_percent` of all trials. Warns of damaged files.
         """
         trials, damaged = self.store.trials.scan()
         _warn_of(damaged)
@@ -238,12 +239,12 @@ class Results:
         if later.num_rows == 0:
             return trials, None
         return trials, _with_points(
-            trials.to_table(columns=["trial_id", "robustness"], use_threads=False), later
+            trials.to_table(columns=["trial_id", "robustness", ZERO], use_threads=False), later
         )
 
     def _later_points(self) -> pa.Table:
         """Robustness measured after the training."""
-        return self.store.evaluations.read(["trial_id", *POINT])[0]
+        return self.store.evaluations.read(["trial_id", *POINT, ZERO])[0]
 
     def _statuses(self, cells: pa.Table, trials: pa.Table) -> pa.ChunkedArray:
         """The status of each cell; of the trials, `trial_id` and `status` are looked at."""
@@ -310,14 +311,15 @@ def _warn_of(damaged: list[PurePath]) -> None:
 def _with_points(trials: pa.Table, later: pa.Table) -> pa.Table:
     """Adds points measured after the training to the robustness of their trials, sorted.
 
-    A point that the training measured itself stays.
+    What the training measured itself stays.
 
     Args:
-        trials: with `trial_id` and `robustness`.
-        later: `trial_id` and the columns of `POINT`.
+        trials: with `trial_id`, `robustness` and `zero_gradients_percent`.
+        later: `trial_id`, the columns of `POINT`, and `zero_gradients_percent`.
     """
     if later.num_rows == 0:
         return trials
+    trials = _with_zero_gradients(trials, later)
     own = trials["robustness"].combine_chunks()
     trained = pa.Table.from_struct_array(pc.list_flatten(own)).select(POINT)
     trained = trained.add_column(0, "row", pc.cast(pc.list_parent_indices(own), pa.int32()))
@@ -339,6 +341,14 @@ def _with_points(trials: pa.Table, later: pa.Table) -> pa.Table:
     index = trials.schema.get_field_index("robustness")
     field = TRIALS.field("robustness")
     return trials.set_column(index, field, column.cast(field.type))
+
+
+def _with_zero_gradients(trials: pa.Table, later: pa.Table) -> pa.Table:
+    """Fills in the share of zero gradients where an attack followed the gradient only later."""
+    known = later.filter(pc.is_valid(later[ZERO]))
+    take = pc.index_in(trials["trial_id"], value_set=known["trial_id"])
+    filled = pc.coalesce(trials[ZERO], known[ZERO].take(take))
+    return trials.set_column(trials.schema.get_field_index(ZERO), TRIALS.field(ZERO), filled)
 
 
 def _frame(table: pa.Table) -> "pd.DataFrame":

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 import data
 import models
-from sweep.cells import Demand, demand
-from sweep.errors import DamagedError, SweepError
+from sweep.cells import Demand, demand, matching
+from sweep.errors import DamagedError, StudyError, SweepError
 from sweep.execution.base import Executor, Finished, Inputs, Runner, WorkerSetup
 from sweep.expand import cells as cells_of
 from sweep.expand import smoke_study
@@ -183,33 +183,38 @@ def evaluate_study(
     results: Path | str,
     where: Where | None = None,
     *,
-    epsilons: Iterable[float] | None = None,
+    only: Iterable[Condition] = (),
+    seeds: int | None = None,
     progress: Progress | None = None,
 ) -> EvaluationSummary:
     """Measures the trained networks of a study where points are missing. Trains nothing.
 
     Args:
-        study: whose trials to measure.
+        study: whose trials to measure, and under what: `evaluation` may be another than it was
+            trained with.
         results: where their weights are kept.
         where: on what.
-        epsilons: FGSM strengths; None takes those of the study.
+        only: conditions on the cells, teachers' as well; see `sweep.cells.matching`.
+        seeds: the first so many seeds.
         progress: told what happens.
 
     Raises:
         StoreError: where the study was never run there.
+        StudyError: where no cell is chosen.
     """
     progress = progress or Silent()
-    asked = None if epsilons is None else tuple(epsilons)
+    specs = {cell.trial_id: cell.spec for cell in matching(cells_of(study), only, seeds)}
+    if not specs:
+        raise StudyError("nothing is left to evaluate: no cell matches --only and --seeds")
     store = Store(results)
     refuse_to_run(store, study.name)
     found = Results(results)
     table = found.cell_table(study.name).select(["trial_id", "status", "robustness"])
     known = {
-        row["trial_id"]: {point["epsilon"] for point in row["robustness"] or ()}
+        row["trial_id"]: {(point["attack"], point["epsilon"]) for point in row["robustness"] or ()}
         for row in table.to_pylist()
         if row["status"] == "done"
     }
-    specs = {cell.trial_id: cell.spec for cell in cells_of(study)}
     kept = store.kept_weights()
     tasks: list[EvaluateTask] = []
     complete = without_weights = 0
@@ -217,14 +222,14 @@ def evaluate_study(
         if trial_id not in specs:
             continue
         spec = specs[trial_id]
-        wanted = study.datasets[spec.data.name].evaluation.fgsm_epsilons if asked is None else asked
-        missing = tuple(epsilon for epsilon in wanted if epsilon not in have)
-        if not missing:
+        missing = study.datasets[spec.data.name].evaluation.attacks.without(have)
+        if not missing.points:
             complete += 1
         elif trial_id not in kept:
             without_weights += 1
         else:
-            tasks.append(EvaluateTask(trial_id, spec.data, spec.recipe.model, missing))
+            model = spec.recipe.model
+            tasks.append(EvaluateTask(trial_id, spec.data, model, missing, spec.seed))
     failures: list[str] = []
     if tasks:
         with store.writing(), executor(where or Where()) as workers:
@@ -274,6 +279,7 @@ def _evaluation_rows(outcome: EvaluateOutcome) -> list[dict[str, Any]]:
             "evaluation_id": digest([outcome.trial_id, point["attack"], point["epsilon"]]),
             "trial_id": outcome.trial_id,
             **point,
+            "zero_gradients_percent": outcome.zero_gradients_percent,
             "split": "test",
             "numerics_class": outcome.numerics_class,
             "code_version": code_version(),

@@ -5,6 +5,7 @@ Sections `[grid]`, `[recipe]`, `[split]`, `[teacher]` and `[evaluation]` hold fo
 What is written is merged per dataset and validated as a whole before anything is trained.
 """
 
+import dataclasses
 import difflib
 import json
 import math
@@ -34,6 +35,16 @@ import models
 from sweep import extensions
 from sweep.errors import StudyError
 from trials import spec
+from trials.attack_settings import (
+    MAX_REPEATS,
+    MAX_STEPS,
+    NOISE_REPEATS,
+    PGD_STEPS,
+    STRENGTHS,
+    Attacks,
+    InputNoise,
+    WeightNoise,
+)
 from trials.spec import LrKind, Monitor, Precision
 
 MAX_STUDY_BYTES = 1_000_000
@@ -100,6 +111,7 @@ Number = Annotated[float, BeforeValidator(_only_number)]
 Count = Annotated[int, BeforeValidator(_only_number)]
 Alpha = Annotated[Number, Field(ge=0, le=1)]
 Positive = Annotated[Number, Field(gt=0)]
+Strengths = Values[Annotated[Number, Field(ge=0)]]
 Epochs = Annotated[Count, Field(ge=1, le=MAX_EPOCHS)]
 BatchSize = Annotated[Annotated[Count, Field(ge=1, lt=2**63)] | None, BeforeValidator(_full_batch)]
 Name = Annotated[str, Field(max_length=MAX_NAME)]
@@ -321,9 +333,42 @@ class Teacher(_Section):
 class Evaluation(_Section):
     """What is measured and kept; never part of a trial's identity."""
 
-    fgsm_epsilons: Values[Annotated[Number, Field(ge=0)]] = Field(
+    fgsm_epsilons: Strengths = Field(
         (), description="step sizes of the FGSM attack, in the space of the network's inputs"
     )
+    pgd_epsilons: Strengths = Field(
+        (), description="radii of the PGD attack; each costs pgd_steps times what an FGSM epsilon "
+        "costs, and more: a backward pass each"
+    )  # fmt: skip
+    pgd_steps: Annotated[Count, Field(ge=1, le=MAX_STEPS)] = Field(
+        PGD_STEPS, description="of PGD; 20 are recorded as attack pgd-20"
+    )
+    pgd_step_size: Positive | None = Field(
+        None, description="of a step of PGD, in units of epsilon; absent: 2.5 / pgd_steps"
+    )
+    pgd_random_start: Annotated[bool, Strict()] = Field(
+        False, description="whether PGD starts at a random place within epsilon; recorded as "
+        "pgd-random"
+    )  # fmt: skip
+    input_noise: Strengths = Field(
+        (), description="strengths of noise on the inputs; each costs noise_repeats forward passes"
+    )
+    input_noise_kind: InputNoise = Field(
+        "gaussian", description="gaussian: the strength is the standard deviation; uniform: from "
+        "minus to plus the strength; recorded as input_noise-uniform"
+    )  # fmt: skip
+    weight_noise: Strengths = Field(
+        (), description="strengths of Gaussian noise on the weights; each costs noise_repeats "
+        "forward passes"
+    )  # fmt: skip
+    weight_noise_kind: WeightNoise = Field(
+        "absolute", description="absolute: the strength is the standard deviation; relative: in "
+        "units of each tensor's root mean square; recorded as weight_noise-relative"
+    )  # fmt: skip
+    noise_repeats: Annotated[Count, Field(ge=1, le=MAX_REPEATS)] = Field(
+        NOISE_REPEATS, description="draws of either noise, of which the value is the mean; 20 are "
+        "recorded as input_noise-mean20"
+    )  # fmt: skip
     every_epochs: Annotated[Count, Field(ge=0)] = Field(
         0, description="evaluate after every n epochs as well; 0: only at the end"
     )
@@ -331,11 +376,16 @@ class Evaluation(_Section):
         "none", description="what is kept of students and baselines; teachers' weights always are"
     )
 
-    @field_validator("fgsm_epsilons")
+    @field_validator(*STRENGTHS)
     @classmethod
-    def _epsilons(cls, epsilons: tuple[float, ...]) -> tuple[float, ...]:
-        _distinct(epsilons, "epsilon")
-        return epsilons
+    def _strengths(cls, strengths: tuple[float, ...]) -> tuple[float, ...]:
+        _distinct(strengths, "epsilon")
+        return strengths
+
+    @property
+    def attacks(self) -> Attacks:
+        """What networks are measured under."""
+        return Attacks(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Attacks)})
 
 
 class Expected(_Section):

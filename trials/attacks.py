@@ -6,9 +6,6 @@ inputs: [-1, 1] for images, standard deviations for standardised columns. The gr
 depend on epsilon, so one serves all.
 """
 
-import math
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -51,12 +48,13 @@ def fgsm(x: Tensor, gradient: Tensor, epsilon: float, low: float, high: float) -
     return x.add(gradient.sign(), alpha=epsilon).clamp(low, high)
 
 
-def require_epsilons(epsilons: Sequence[float]) -> None:
-    """Checks step sizes.
+def zero_gradients(gradient: Tensor) -> Tensor:
+    """How many samples have a gradient that is zero in every entry: no attack can follow it.
 
-    Raises:
-        ValueError: one is negative, NaN or infinite.
+    Args:
+        gradient: `(batch, ...)`, of the loss by the inputs.
+
+    Returns:
+        A count, as a tensor without axes.
     """
-    for epsilon in epsilons:
-        if not (math.isfinite(epsilon) and epsilon >= 0):
-            raise ValueError(f"epsilon = {epsilon}: must be a finite number of 0 or more")
+    return (gradient.flatten(1) == 0).all(dim=1).sum()

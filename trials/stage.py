@@ -19,6 +19,7 @@ from torch import Tensor, nn
 import data
 from data.load import LoadedData, load
 from data.shared import SharedData, adopt, read_only_tensor, share
+from trials.attack_settings import NO_ATTACKS, Attacks
 from trials.course import Trained
 from trials.device import NumericsClass, numerics_class, peak_memory_bytes, reset_peak_memory
 from trials.engine import Engine, engine_for
@@ -259,7 +260,7 @@ class BegunStage:
             test, validation = (
                 (None, None)
                 if diverged
-                else _final(trained.model, loaded, task.measures.fgsm_epsilons)
+                else _final(trained.model, loaded, task.measures.attacks, spec.seed)
             )
             if test is not None and not (
                 _finite(test) and (validation is None or _finite(validation))
@@ -325,7 +326,11 @@ def _teachers_until(task: StageTask, epoch: int) -> tuple[str, ...]:
 
 
 def _evaluate(
-    model: nn.Module, loaded: LoadedData, split: str, epsilons: Sequence[float] = ()
+    model: nn.Module,
+    loaded: LoadedData,
+    split: str,
+    attacks: Attacks = NO_ATTACKS,
+    seed: int = 0,
 ) -> Evaluation:
     return evaluate(
         model,
@@ -334,15 +339,16 @@ def _evaluate(
         inputs=loaded.inputs,
         low=loaded.input_low,
         high=loaded.input_high,
-        epsilons=epsilons,
+        under=attacks,
+        seed=seed,
     )
 
 
 def _final(
-    model: nn.Module, loaded: LoadedData, epsilons: Sequence[float]
+    model: nn.Module, loaded: LoadedData, attacks: Attacks, seed: int
 ) -> tuple[Evaluation, Evaluation | None]:
     validation = None if loaded.validation is None else _evaluate(model, loaded, "validation")
-    return _evaluate(model, loaded, "test", epsilons), validation
+    return _evaluate(model, loaded, "test", attacks, seed), validation
 
 
 def _finite(evaluation: Evaluation) -> bool:
@@ -364,6 +370,7 @@ def _figures(test: Evaluation | None, validation: Evaluation | None) -> dict[str
         "mae": regression.mae if regression else None,
         "r2": regression.r2 if regression else None,
         "robustness": tuple(asdict(point) for point in points),
+        "zero_gradients_percent": test.zero_gradients_percent if test else None,
         "per_class": _per_class(classes) if classes else None,
         "confusion": classes.confusion if classes else None,
     }
@@ -394,10 +401,11 @@ def evaluate_trained(
         raise ValueError(f"trial {task.trial_id} has no weights to evaluate")
     loaded = workshop.dataset(task.data)
     model = restore(task.data.name, task.model, weights, f"weights of trial {task.trial_id}")
-    found = _evaluate(model.to(workshop.device), loaded, "test", task.fgsm_epsilons)
+    found = _evaluate(model.to(workshop.device), loaded, "test", task.attacks, task.seed)
     return EvaluateOutcome(
         trial_id=task.trial_id,
         points=tuple(asdict(point) for point in found.robustness),
+        zero_gradients_percent=found.zero_gradients_percent,
         numerics_class=str(workshop.numerics),
         finished_at=datetime.now(UTC),
     )

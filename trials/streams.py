@@ -2,20 +2,30 @@
 
 Initialisation, row order, dropout and every later source have a stream of their own. No state is
 carried from one epoch to the next, so a training that is cut at an epoch boundary and continued,
-or forked from another, draws what it would have drawn in one piece.
+or forked from another, draws what it would have drawn in one piece. Noise of an evaluation has
+draws in place of epochs, and parts of a draw.
 """
 
 import hashlib
 from typing import Literal
 
-Purpose = Literal["init", "order", "dropout", "torch"]
+Purpose = Literal[
+    "init", "order", "dropout", "torch", "pgd_start", "input_noise", "weight_noise"
+]  # fmt: skip
 
 
-def stream_key(seed: int, purpose: Purpose, epoch: int = 0) -> int:
+def stream_key(seed: int, purpose: Purpose, epoch: int = 0, part: int | None = None) -> int:
     """The key of a stream.
+
+    Args:
+        seed: of the trial.
+        purpose: what is drawn.
+        epoch: of the training, or which draw of an evaluation.
+        part: of the draw; None where it is drawn whole.
 
     Returns:
         An integer in [0, 2^63), usable as the seed of any generator.
     """
-    text = f"{seed}/{purpose}/{epoch}".encode()
+    place = f"{epoch}" if part is None else f"{epoch}/{part}"
+    text = f"{seed}/{purpose}/{place}".encode()
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1

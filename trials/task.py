@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import data
+from trials.attack_settings import NO_ATTACKS, Attacks
 from trials.spec import TrialSpec
 
 if TYPE_CHECKING:
@@ -22,11 +23,11 @@ class Measures:
     """What is measured of a trained network; no part of a trial's identity.
 
     Attributes:
-        fgsm_epsilons: step sizes of the attack, in the space of the network's inputs.
+        attacks: what its robustness is measured against, at the end.
         every_epochs: evaluate after every n epochs as well; 0 only at the end.
     """
 
-    fgsm_epsilons: tuple[float, ...] = ()
+    attacks: Attacks = NO_ATTACKS
     every_epochs: int = 0
 
 
@@ -136,6 +137,9 @@ class TrialResult:
     is their number. `best_epoch` is the number of epochs after which what the rule monitors was
     best; the metrics are those after it if the recipe restores the best epoch, else those at the
     end. Losses and curve go to the end in any case.
+
+    `zero_gradients_percent` of the test samples have a gradient of exactly zero by their input; None
+    where no attack that follows gradients was asked for.
     """
 
     status: str
@@ -151,6 +155,7 @@ class TrialResult:
     steps_per_epoch: int
     curve: tuple[dict[str, float | int | str], ...]
     robustness: tuple[dict[str, float | str], ...]
+    zero_gradients_percent: float | None
     per_class: tuple[dict[str, float | int], ...] | None
     confusion: tuple[tuple[int, ...], ...] | None
     epochs_run: int
@@ -218,21 +223,27 @@ class EvaluateTask:
         trial_id: the trial it belongs to.
         data: its data; the test split is measured.
         model: its network.
-        fgsm_epsilons: strengths to measure.
+        attacks: what to measure it under.
+        seed: of the trial, from which noise is drawn.
     """
 
     trial_id: str
     data: data.DataSpec
     model: str
-    fgsm_epsilons: tuple[float, ...]
+    attacks: Attacks
+    seed: int
 
 
 @dataclass(frozen=True)
 class EvaluateOutcome:
-    """What an evaluation leaves: `{"attack", "epsilon", "value"}` for each strength."""
+    """What an evaluation leaves: `{"attack", "epsilon", "value"}` for each strength.
+
+    `zero_gradients_percent` is that of a `TrialResult`.
+    """
 
     trial_id: str
     points: tuple[dict[str, float | str], ...]
+    zero_gradients_percent: float | None
     numerics_class: str
     finished_at: datetime
     product: None = None

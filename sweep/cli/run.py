@@ -1,9 +1,9 @@
-"""`sweep run` and `sweep retry`: train what is missing, or what failed."""
+"""`sweep run`, `sweep retry`, `sweep evaluate`: train or measure what is missing, or what failed."""
 
 import shlex
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, TextIO
 
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from sweep.summary import RunSummary
 
 MINUTE_S = 60.0
+
+Strengths = Annotated[
+    str | None, typer.Option(metavar="X,...", help="strengths to measure, separated by commas")
+]
 
 
 @dataclass(frozen=True)
@@ -189,6 +193,21 @@ class Choosing:
     seeds: Seeds = None
 
 
+@dataclass(frozen=True)
+class Evaluating:
+    """What to evaluate."""
+
+    settings: Settings = None
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILTER",
+            help="trials to choose, teachers too, e.g. 'role=student alpha=0.1|0.6 seed<100'",
+        ),
+    ] = None
+    seeds: Seeds = None
+
+
 @app.command()
 @with_groups
 def run(
@@ -245,29 +264,70 @@ def retry(
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Measuring:
+    """Under what to measure; the names of the options are those of the study's keys."""
+
+    fgsm_epsilons: Strengths = None
+    pgd_epsilons: Strengths = None
+    pgd_steps: Annotated[int | None, typer.Option(metavar="N", help="of PGD")] = None
+    pgd_step_size: Annotated[
+        float | None, typer.Option(metavar="SIZE", help="of a step of PGD, in units of epsilon")
+    ] = None
+    pgd_random_start: Annotated[
+        bool, typer.Option("--pgd-random-start", help="PGD starts at a random place within epsilon")
+    ] = False
+    input_noise: Strengths = None
+    input_noise_kind: Annotated[
+        str | None, typer.Option(metavar="KIND", help="gaussian or uniform")
+    ] = None
+    weight_noise: Strengths = None
+    weight_noise_kind: Annotated[
+        str | None, typer.Option(metavar="KIND", help="absolute or relative")
+    ] = None
+    noise_repeats: Annotated[int | None, typer.Option(metavar="N", help="draws of noise")] = None
+
+    def settings(self) -> list[str]:
+        """The same as overrides of a study; an attack at no strength given is then left out."""
+        from trials.attack_settings import STRENGTHS
+
+        given = {
+            f.name: value
+            for f in fields(self)
+            if (value := getattr(self, f.name)) is not None and value is not False
+        }
+        found: dict[str, object] = {}
+        if any(key in given for key in STRENGTHS):
+            found = {key: [] for key in STRENGTHS}
+        for key, value in given.items():
+            found[key] = _numbers(key, value) if key in STRENGTHS else value
+        return [f"evaluation.{key}={_toml(value)}" for key, value in found.items()]
+
+
 @app.command()
 @with_groups
 def evaluate(
     study: Study,
+    measuring: Measuring,
+    choosing: Evaluating,
     placing: Placing,
     results: Directory = RESULTS,
-    settings: Settings = None,
-    epsilons: Annotated[
-        str | None,
-        typer.Option("--fgsm-epsilons", help="comma-separated; default: those of the study"),
-    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Add evaluations to trials whose weights are kept; train nothing."""
-    from sweep import progress, service
+    """Measure kept networks under attacks and noise, where that was not done yet; train nothing.
 
-    wanted = None if epsilons is None else _epsilons(epsilons)
+    Without a strength, those of the study are measured.
+    """
+    from sweep import progress, service
+    from sweep.filters import parse
+
     out = sys.stderr if as_json else sys.stdout
     summary = service.evaluate_study(
-        study_to_run(study, settings, results),
+        study_to_run(study, [*(choosing.settings or ()), *measuring.settings()], results),
         results,
         placing.where(),
-        epsilons=wanted,
+        only=parse(choosing.only or ()),
+        seeds=choosing.seeds,
         progress=progress.PlainLines(out),
     )
     if as_json:
@@ -282,15 +342,20 @@ def evaluate(
     sys.exit(1 if summary.failures else 0)
 
 
-def _epsilons(text: str) -> tuple[float, ...]:
+def _numbers(key: str, text: str) -> list[float]:
+    option = f"--{key.replace('_', '-')}"
     try:
-        values = tuple(float(part) for part in text.split(","))
+        values = [float(part) for part in text.split(",")]
     except ValueError:
-        fail(f"--fgsm-epsilons {text!r}: must be numbers separated by commas")
+        fail(f"{option} {text!r}: must be numbers separated by commas")
     for value in values:
         if not 0 <= value < float("inf"):
-            fail(f"--fgsm-epsilons {value}: must be 0 or more")
+            fail(f"{option} {value}: must be 0 or more")
     return values
+
+
+def _toml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _smoke(study: str, where: "Where", choosing: Choosing, *, as_json: bool, stop: bool) -> None:

@@ -188,7 +188,8 @@ def _views(database: "duckdb.DuckDBPyConnection", held: Held) -> None:
         database.register("_trained", held.trials)
         database.register("_robustness", held.robustness)
         database.execute(
-            "CREATE VIEW trials AS SELECT _trained.* REPLACE (_robustness.robustness AS robustness)"
+            "CREATE VIEW trials AS SELECT _trained.* REPLACE (_robustness.robustness AS robustness,"
+            " _robustness.zero_gradients_percent AS zero_gradients_percent)"
             " FROM _trained JOIN _robustness USING (trial_id)"
         )
     database.execute(

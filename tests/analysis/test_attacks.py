@@ -51,3 +51,42 @@ def test_published_values_are_percent_of_all_test_samples(published):
     found = base.set_index("epsilon").loc[0.01, "mean"]
     assert found == pytest.approx(sum(by_hand) / 15)
     assert base.set_index("epsilon")["mean"].is_monotonic_decreasing
+
+
+def test_drops_by_hand():
+    # Baseline: 80 to 50 for every seed. Students: 81 to 51, 52, 53: drops 30, 29, 28.
+    table_ = robustness(study()).set_index(["role", "epsilon"])
+    student, base = table_.loc[("student", 0.01)], table_.loc[("baseline", 0.01)]
+    assert (student["clean"], student["drop"]) == (81.0, 29.0)
+    half = 4.302652729911275 / 3**0.5  # t(2) at 97.5 %, deviation 1
+    assert student["drop_ci_low"] == pytest.approx(29 - half)
+    assert student["drop_percent"] == pytest.approx(100 * 29 / 81)
+    assert (base["drop"], base["drop_percent"]) == (30.0, 37.5)
+    assert student["drop_difference"] == pytest.approx(-1.0)
+    assert student["drop_difference_ci_high"] == pytest.approx(-1 + half)
+    percent = [100 * d / 81 - 37.5 for d in (30, 29, 28)]
+    assert student["drop_percent_difference"] == pytest.approx(sum(percent) / 3)
+    assert pd.isna(base["drop_difference"])
+
+
+def test_a_drop_of_an_error_is_its_growth():
+    rows = [
+        cell("baseline", s, 0.2, metric_name="mse", robustness=points(0.25, 0.5)) for s in SEEDS
+    ]
+    rows += [cell("student", s, 0.1, metric_name="mse", robustness=points(0.2, 0.6)) for s in SEEDS]
+    table_ = robustness(table(rows)).set_index(["role", "epsilon"])
+    assert table_.loc[("baseline", 0.05), "drop"] == pytest.approx(0.3)
+    assert table_.loc[("baseline", 0.05), "drop_percent"] == pytest.approx(150)
+    assert table_.loc[("student", 0.05), "drop"] == pytest.approx(0.5)
+    assert table_.loc[("student", 0.05), "drop_difference"] == pytest.approx(0.2)
+    assert table_.loc[("student", 0.05), "drop_percent_difference"] == pytest.approx(350)
+
+
+def test_drops_are_those_of_pairs_alone():
+    # A seed without its baseline has a drop of its own, but none beside the baseline's.
+    cells = study()
+    lonely = (cells["role"] == "baseline") & (cells["seed"] == SEEDS[2])
+    table_ = robustness(cells[~lonely]).set_index(["role", "epsilon"])
+    assert table_.loc[("student", 0.01), "drop"] == 29.0
+    assert table_.loc[("student", 0.01), "drop_difference"] == pytest.approx(-0.5)
+    assert table_.loc[("student", 0.01), ["n", "n_pairs", "unpaired_seeds"]].tolist() == [3, 2, 1]

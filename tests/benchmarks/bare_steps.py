@@ -33,6 +33,7 @@ def _begin_with(barrier: Barrier) -> None:
 def _measure(grid: Grid) -> dict[str, float]:
     from data.load import load
     from models.layers import DropoutStream, attach_streams
+    from trials.attack_settings import Attacks
     from trials.device import configure
     from trials.evaluate import evaluate, outputs
     from trials.losses import objective_loss
@@ -83,7 +84,7 @@ def _measure(grid: Grid) -> dict[str, float]:
         network = build_model(spec(model, HARD), loaded)
         return lambda: evaluate(
             network, loaded.test, task=loaded.task, inputs=loaded.inputs, low=loaded.input_low,
-            high=loaded.input_high, epsilons=EPSILONS,
+            high=loaded.input_high, under=Attacks(EPSILONS),
         )  # fmt: skip
 
     found = {"steps_per_epoch": float(-(-len(loaded.train) // size))}

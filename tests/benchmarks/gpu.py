@@ -27,6 +27,7 @@ import data
 import models.initialise
 from data.load import LoadedData, Split
 from tests.benchmarks.lanes import lanes_epoch_s
+from trials.attack_settings import Attacks
 from trials.device import configure, numerics_class
 from trials.engine import LANES, lane_group, plain_engine
 from trials.evaluate import evaluate
@@ -129,7 +130,7 @@ def evaluate_s(loaded: LoadedData, name: str, device: torch.device) -> float:
     began = time.perf_counter()
     evaluate(
         model, loaded.test, task=loaded.task, inputs=loaded.inputs, low=loaded.input_low,
-        high=loaded.input_high, epsilons=EPSILONS,
+        high=loaded.input_high, under=Attacks(EPSILONS),
     )  # fmt: skip
     _wait(device)
     return time.perf_counter() - began

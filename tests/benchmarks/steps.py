@@ -25,6 +25,7 @@ import data
 from data import DataSpec
 from data.load import LoadedData, Split
 from models.home import DROPOUT, SIZES, Convolutional, Dense
+from trials.attack_settings import Attacks
 from trials.device import configure
 from trials.evaluate import evaluate
 from trials.spec import Recipe, Segment, TrialSpec
@@ -72,7 +73,7 @@ def _ours(dataset: str) -> dict[str, Callable[[], float]]:
         began = time.perf_counter()
         evaluate(
             model, loaded.test, task=loaded.task, inputs=loaded.inputs, low=-1, high=1,
-            epsilons=EPSILONS,
+            under=Attacks(EPSILONS),
         )  # fmt: skip
         return time.perf_counter() - began
 

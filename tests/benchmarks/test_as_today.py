@@ -13,6 +13,7 @@ from models.layers import Dropout
 from tests.benchmarks import as_today
 from tests.benchmarks.grid import EPSILONS
 from trials import evaluate, losses
+from trials.attack_settings import Attacks
 
 DATASETS = ("california_housing", "fashion_mnist", "digits")
 CONFIG = {"regression": False, "low": -1.0, "high": 1.0}
@@ -69,7 +70,7 @@ def test_attacked_figures_are_those_of_our_evaluation(dataset: str) -> None:
     config = {**CONFIG, "regression": dataset == "california_housing"}
     expected = evaluate.evaluate(
         ours, Split(x, y), task=data.get(dataset).task, inputs=lambda stored: stored, low=-1.0,
-        high=1.0, epsilons=EPSILONS,
+        high=1.0, under=Attacks(EPSILONS),
     )  # fmt: skip
     loader = as_today.batches(config, x, y, 128, False)
     assert as_today.test(config, plain, loader) == pytest.approx(expected.metrics.metric)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from sweep.cells import Demand, demand, pools
+from sweep.cells import Demand, demand, matching, pools
+from sweep.errors import StudyError
 from sweep.expand import Cell, Role, cells
 from sweep.failures import last_failures
 from sweep.filters import parse
@@ -98,6 +99,21 @@ def test_a_baseline_answers_alpha_1_and_switch_0(store: Store) -> None:
     asked = [cell for cell in CELLS if cell.alpha == 1.0 or cell.switch_epoch == 0]
     assert len(asked) == 2 * 2 + 2 * 3 - 2
     assert not names(*asked) & left(demand(STUDY, store))
+
+
+def test_a_filter_that_is_no_choice_of_students_holds_for_teachers_too() -> None:
+    def found(only: str, seeds: int | None = None) -> set[str]:
+        return names(*matching(CELLS, parse([only] if only else []), seeds))
+
+    assert found("") == set(BY_ID)
+    assert found("role=teacher") == names(*TEACHERS)
+    assert found("role=student alpha=0.1") == names(
+        *(c for c in CELLS if c.role is Role.STUDENT and c.alpha == 0.1)
+    )
+    assert found("seed=1 role!=student") == names(TEACHERS[0], BASELINES[0])
+    assert found("", 1) == names(*(c for c in CELLS if c.seed == 1))
+    with pytest.raises(StudyError, match="--seeds 0: must be 1 or more"):
+        found("", 0)
 
 
 def test_results_of_other_studies_do_not_count(store: Store) -> None:
@@ -198,7 +214,7 @@ def test_weights_are_kept_of_teachers_and_of_others_as_the_study_says(store: Sto
             wanted = found.measures(trial_id)
             assert wanted.keep_weights == (of_others or cell.role is Role.TEACHER)
             assert wanted.keep_snapshot == snapshots
-            assert wanted.measures.fgsm_epsilons == (0.05,)
+            assert wanted.measures.attacks.fgsm_epsilons == (0.05,)
 
 
 def test_every_teacher_that_a_rule_may_choose_is_known_as_one(store: Store) -> None:

@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from sweep import cli
+from sweep.results import Results
 
 STUDY = """
 name = "tiny"
@@ -198,6 +200,64 @@ def test_evaluate_adds_points_to_kept_weights(sweep: Sweep, study: Path, results
     assert sweep.json("query", sql, "--results", results) == [{"n": TRIALS}]
 
 
+ATTACKS = (
+    "--pgd-epsilons", "0.05", "--input-noise", "0.5", "--weight-noise", "0.1,0.2",
+    "--noise-repeats", "2",
+)  # fmt: skip
+
+
+def test_evaluate_measures_each_attack_once_and_only_what_is_chosen(
+    sweep: Sweep, study: Path, results: Path
+) -> None:
+    def evaluate(*more: str) -> tuple[int, int]:
+        done = sweep.json("evaluate", study, "--results", results, "--local", *more)
+        assert (done["without_weights"], done["failures"]) == (0, [])
+        return done["evaluated"], done["complete"]
+
+    def points(**trials: object) -> dict[tuple[str, float], list[float]]:
+        found = defaultdict(list)
+        for row in Results(results).trial_table().to_pylist():
+            if all(row[key] == value for key, value in trials.items()):
+                for point in row["robustness"]:
+                    found[point["attack"], point["epsilon"]].append(point["value"])
+        return found
+
+    def counts(**trials: object) -> dict[tuple[str, float], int]:
+        return {key: len(v) for key, v in points(**trials).items() if key[0] != "fgsm"}
+
+    student = ("--only", "role=student", "--seeds", "1")
+    # Students of seed 1: two that are guided, and the baseline, which is the student at alpha 1.
+    assert evaluate(*ATTACKS, *student) == (3, 0)
+    noise = {("input_noise-mean2", 0.5): 3, ("weight_noise-mean2", 0.1): 3,
+             ("weight_noise-mean2", 0.2): 3}  # fmt: skip
+    assert counts() == counts(seed=1) == {("pgd", 0.05): 3, **noise}
+    assert counts(role="teacher") == {}
+    assert evaluate(*ATTACKS, *student) == (0, 3)
+    # Other settings are another attack, and do not stand in for the default ones.
+    assert evaluate("--pgd-epsilons", "0.05", "--pgd-steps", "3", *student) == (3, 0)
+    assert counts() == {("pgd", 0.05): 3, ("pgd-3", 0.05): 3, **noise}
+    assert evaluate(*ATTACKS) == (TRIALS - 3, 3)
+    found = points()
+    assert len(found["pgd", 0.05]) == TRIALS
+    assert all(p <= f for p, f in zip(found["pgd", 0.05], found["fgsm", 0.05], strict=True))
+
+
+def test_evaluate_without_strengths_measures_those_of_the_study(
+    sweep: Sweep, study: Path, results: Path
+) -> None:
+    options = ("--results", results, "--local", "--set", "evaluation.fgsm_epsilons=[0.05, 0.4]")
+    done = sweep.json("evaluate", study, *options, "--only", "role=teacher")
+    assert (done["evaluated"], done["complete"]) == (2, 0)
+    done = sweep.json("evaluate", study, "--results", results, "--local")
+    assert (done["evaluated"], done["complete"]) == (0, TRIALS)
+
+
+def test_a_trial_records_its_zero_gradients(results: Path) -> None:
+    zero = Results(results).trial_table()["zero_gradients_percent"].to_pylist()
+    assert len(zero) == TRIALS
+    assert all(0 <= share < 5 for share in zero)
+
+
 def test_export_compare_and_report(
     sweep: Sweep, study: Path, results: Path, tmp_path: Path
 ) -> None:
@@ -280,6 +340,15 @@ def _refused(sweep: Sweep, *arguments: object) -> str:
         (["status", "--results", "no/such/folder"], "does not exist"),
         (["data", "fetch", "nosuch"], "nosuch"),
         (["evaluate", "quickstart", "--fgsm-epsilons", "a"], "--fgsm-epsilons 'a'"),
+        (["evaluate", "quickstart", "--weight-noise", "1,-2"], "--weight-noise -2.0: must be 0"),
+        (["evaluate", "quickstart", "--pgd-steps", "0"], "evaluation.pgd_steps = 0"),
+        (
+            ["evaluate", "quickstart", "--input-noise-kind", "pink"],
+            "evaluation.input_noise_kind = 'pink'",
+        ),
+        (["evaluate", "quickstart", "--pgd-step-size", "nan"], "evaluation.pgd_step_size = NaN"),
+        (["evaluate", "quickstart", "--seeds", "0"], "--seeds 0"),
+        (["evaluate", "quickstart", "--only", "nosuch=1"], "--only 'nosuch'"),
     ],
 )
 def test_a_mistake_is_one_message_and_status_2(

@@ -96,7 +96,8 @@ def test_damaged_weights_are_not_evaluated(tmp_path: Path) -> None:
     store = Store(tmp_path)
     teacher = teacher_of(store)
     harm(Path(store.layout.weights(teacher)))
-    summary = evaluate_study(study, tmp_path, HERE, epsilons=[0.2])
+    stronger = tiny_study(**SMALL, **{"evaluation.fgsm_epsilons": [0.2]})
+    summary = evaluate_study(stronger, tmp_path, HERE)
     assert summary.evaluated == 0
     assert summary.without_weights == 2  # the baseline's and the student's were not kept
     (failure,) = summary.failures

@@ -104,7 +104,20 @@ def test_what_is_measured_and_kept_and_the_names_are_no_part_of_the_identity() -
         name="other",
         title="Other",
         question="Why?",
-        evaluation={"fgsm_epsilons": [0.3], "every_epochs": 1, "keep": "snapshot"},
+        evaluation={
+            "fgsm_epsilons": [0.3],
+            "every_epochs": 1,
+            "keep": "snapshot",
+            "pgd_epsilons": [0.1],
+            "pgd_steps": 3,
+            "pgd_step_size": 0.5,
+            "pgd_random_start": True,
+            "input_noise": [0.1],
+            "input_noise_kind": "uniform",
+            "weight_noise": [0.1],
+            "weight_noise_kind": "relative",
+            "noise_repeats": 2,
+        },
     )
     assert [cell.trial_id for cell in other] == wanted
 

@@ -145,6 +145,9 @@ def test_times_and_code_differ_and_points_measured_at_one_epsilon_must_not(
     assert merge([one, two], into).added == {}
     rows = [trial_row(CELLS[0], result(robustness=(point(0.05, v),))) for v in (30.0, 29.0)]
     assert differing(*rows) == ["robustness"]
+    zero = [trial_row(CELLS[0], result(zero_gradients_percent=share)) for share in (None, 2.0, 3.0)]
+    assert differing(zero[0], zero[1]) == []
+    assert differing(zero[1], zero[2]) == ["zero_gradients_percent"]
     nan = [trial_row(CELLS[0], result(test_metric=float("nan"))) for _ in range(2)]
     assert differing(*nan) == []
 

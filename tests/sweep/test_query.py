@@ -24,8 +24,9 @@ def asked(tmp_path: Path) -> Asked:
     trials = list({cell.trial_id: cell for cell in found.cells}.values())
     for number, cell in enumerate(trials[::2]):
         points = tuple(point(epsilon, 10.0 * number) for epsilon in (0.01, 0.05))
-        row = trial_row(cell, result(test_metric=40.0 + number, robustness=points))
-        found.store.trials.publish([row])
+        zero = number or None  # one was never attacked along its gradient
+        measured = result(test_metric=40.0 + number, robustness=points, zero_gradients_percent=zero)
+        found.store.trials.publish([trial_row(cell, measured)])
     attempt(found.store, *trials[:3], kind=None)
     return found
 
@@ -54,7 +55,8 @@ def test_views_hold_what_the_tables_hold(asked: Asked, state: str) -> None:
         store.trials.publish(store.trials.read()[0].slice(0, 2).to_pylist())
         assert len(store.trials.files()) == 8
     if state == "evaluated":
-        later(store, asked.cells[0].trial_id, point(0.02, 5.0))
+        first = asked.cells[0].trial_id
+        later(store, first, point(0.02, 5.0) | {"zero_gradients_percent": 3.0})
     results = Results(store.layout.root)
     assert same(everything(results, "trials"), results.trial_table())
     assert same(everything(results, "attempts"), store.attempts.read()[0])

@@ -143,6 +143,25 @@ def test_later_evaluations_join_the_robustness_of_their_trials(asked: Asked) -> 
     )
 
 
+def test_zero_gradients_are_those_of_the_training_or_else_of_a_later_attack(asked: Asked) -> None:
+    first, second = asked.some(Role.BASELINE)
+    third, fourth = asked.some(Role.TEACHER)[:2]
+    trained = zip((first, second, third, fourth), (2.5, None, None, None), strict=True)
+    rows = [trial_row(cell, result(zero_gradients_percent=zero)) for cell, zero in trained]
+    asked.store.trials.publish(rows)
+    noise = point(0.1, 1.0, "input_noise") | {"zero_gradients_percent": None}
+    later(asked.store, first.trial_id, point(0.3, 1.0) | {"zero_gradients_percent": 99.0})
+    later(asked.store, second.trial_id, noise, point(0.3, 1.0) | {"zero_gradients_percent": 4.0})
+    later(asked.store, third.trial_id, noise)
+    table = Results(asked.store.layout.root).trial_table()
+    zero = zip(
+        table["trial_id"].to_pylist(), table["zero_gradients_percent"].to_pylist(), strict=True
+    )
+    assert dict(zero) == {
+        first.trial_id: 2.5, second.trial_id: 4.0, third.trial_id: None, fourth.trial_id: None,
+    }  # fmt: skip
+
+
 def test_later_evaluations_of_trials_that_are_not_here_change_nothing(asked: Asked) -> None:
     later(asked.store, "f" * 24, point(0.02, 1.0))
     assert robustness(asked.store) == {}

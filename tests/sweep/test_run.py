@@ -186,7 +186,9 @@ def test_an_early_stop_of_a_trunk_is_the_result_of_every_trial_below_it(store: S
         content = store.layout.snapshot(row["trial_id"]).read_bytes()
         assert epochs_of(content) == 2 * row["seed"]
     trunks = [t for t in training.tasks if t.spec.rules and not t.ends_trial]
-    assert [(t.keep_weights, t.measures.fgsm_epsilons) for t in trunks] == [(True, (0.05,))] * 2
+    assert [(t.keep_weights, t.measures.attacks.fgsm_epsilons) for t in trunks] == [
+        (True, (0.05,))
+    ] * 2
     again = FakeTraining()
     assert go(store, again, overrides=settings).total == 0
 

@@ -32,6 +32,7 @@ from sweep.store import Shelf, Store, to_parquet
 AT = datetime(2025, 6, 1, 12, 30, 15, 123456, tzinfo=UTC)
 VERSION_1 = Path(__file__).parent / "data" / "v1"
 VERSION_2 = Path(__file__).parent / "data" / "v2"
+VERSION_3 = Path(__file__).parent / "data" / "v3"
 
 
 def full_row(trial_id: str = "a" * 24) -> dict[str, Any]:
@@ -814,7 +815,27 @@ def test_results_of_version_2_are_read(tmp_path: Path) -> None:
     assert Results(store.layout.root).counts("second")["done"] == 1
 
 
-@pytest.mark.parametrize("version", [VERSION_1, VERSION_2])
+def test_results_of_version_3_are_read(tmp_path: Path) -> None:
+    store = Store(shutil.copytree(VERSION_3, tmp_path / "results"))
+    (trial,) = store.trials.read()[0].to_pylist()
+    assert (trial["trial_id"], trial["test_metric"], trial["numerics_version"]) == (
+        "f" * 24, 93.0, 3,
+    )  # fmt: skip
+    assert trial["robustness"] == [{"attack": "fgsm", "epsilon": 0.05, "value": 40.0}]
+    assert trial["zero_gradients_percent"] is None
+    (attempt,) = store.attempts.read()[0].to_pylist()
+    assert (attempt["status"], attempt["number"]) == ("done", 2)
+    (run,) = store.runs.read()[0].to_pylist()
+    assert (run["study"], run["held_back"]) == ("third", 0)
+    (evaluation,) = store.evaluations.read()[0].to_pylist()
+    assert (evaluation["value"], evaluation["zero_gradients_percent"]) == (10.0, None)
+    results = Results(store.layout.root)
+    assert results.counts("third")["done"] == 1
+    (cell,) = results.cell_table("third").to_pylist()
+    assert [(p["epsilon"], p["value"]) for p in cell["robustness"]] == [(0.05, 40.0), (0.2, 10.0)]
+
+
+@pytest.mark.parametrize("version", [VERSION_1, VERSION_2, VERSION_3])
 @pytest.mark.parametrize(
     ("folder", "schema"),
     [("trials", TRIALS), ("attempts", ATTEMPTS), ("evaluations", EVALUATIONS), ("studies", CELLS)],

@@ -58,6 +58,7 @@ def result(**changes: Any) -> TrialResult:
         validation_metric=40.0, validation_loss=1.5, mae=None, r2=None,
         train_loss=(1.0, 0.5), train_loss_step=(1, 2), steps_per_epoch=1, curve=(),
         robustness=({"attack": "fgsm", "epsilon": 0.05, "value": 30.0},),
+        zero_gradients_percent=0.5,
         per_class=None, confusion=None, epochs_run=1, diverged_epoch=None, stopped_epoch=None,
         best_epoch=None, teacher_trial_ids=(),
         wall_s=1.0, train_s=0.75, evaluate_s=0.25, stage_s=0.5, device_s=0.5,

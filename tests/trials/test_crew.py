@@ -10,6 +10,7 @@ import torch
 import data
 import models
 from models.home import Dense
+from trials.attack_settings import Attacks
 from trials.crew import Crew
 from trials.spec import Recipe, Segment, TrialSpec
 from trials.stage import Workshop, run_stage
@@ -28,7 +29,7 @@ def task_of(seed: int, epochs: int = 4, rate: float = 0.01, **settings: Any) -> 
     rows = data.DataSpec("table", validation=0.1)
     spec = TrialSpec(seed, rows, Recipe("dense", None, learning_rate=rate), (Segment(epochs),))
     settings = {"ends_trial": True, "keep_weights": True, "hand_over": True, **settings}
-    return StageTask(spec, 0, measures=Measures((0.1,), every_epochs=3), **settings)
+    return StageTask(spec, 0, measures=Measures(Attacks((0.1,)), every_epochs=3), **settings)
 
 
 def science(outcome: StageOutcome) -> tuple[Any, ...]:

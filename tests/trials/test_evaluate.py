@@ -1,9 +1,12 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from data.load import Split
 from models.initialise import build
+from trials.attack_settings import Attacks
 from trials.evaluate import Evaluation, RobustnessPoint, evaluate, outputs
 
 
@@ -39,7 +42,7 @@ def test_images_by_hand() -> None:
     y = torch.tensor([1, 0, 1, 1, 0])
     found = evaluate(
         Sign(), Split(x, y), task="classification", inputs=same, low=-1, high=1,
-        epsilons=(0.02, 0.1, 0.5, 0.0),
+        under=Attacks((0.02, 0.1, 0.5, 0.0)),
     )  # fmt: skip
     assert found.metrics.metric == 80.0
     assert found.robustness == (
@@ -61,7 +64,7 @@ def test_wrong_samples_that_an_attack_would_put_right_do_not_count() -> None:
     # Truth 0 at x = 0.5, taken for 1. The attack lowers x to -1.5, which would be right.
     split = Split(torch.tensor([[0.5], [1.5]]), torch.tensor([0, 0]))
     found = evaluate(
-        Bump(), split, task="classification", inputs=same, low=-9, high=9, epsilons=(2.0,)
+        Bump(), split, task="classification", inputs=same, low=-9, high=9, under=Attacks((2.0,))
     )
     assert found.metrics.metric == 50.0
     # Sample 1 goes from 1.5 to -0.5 and is lost; sample 0 would be gained by it.
@@ -73,7 +76,13 @@ def test_attacks_are_clipped() -> None:
     split = Split(torch.tensor([[0.3]]), torch.tensor([1]))
     for low, value in ((-1.0, 0.0), (0.1, 100.0)):
         found = evaluate(
-            Sign(), split, task="classification", inputs=same, low=low, high=1, epsilons=(0.5,)
+            Sign(),
+            split,
+            task="classification",
+            inputs=same,
+            low=low,
+            high=1,
+            under=Attacks((0.5,)),
         )
         assert values(found) == [value]
 
@@ -92,7 +101,13 @@ def test_regression_by_hand() -> None:
     # Outputs 1 and -2, errors 1 and -3, mse 5. Signs of the gradient: (+, -) and (-, +): the error
     # grows by 3 epsilon on both sides: ((1 + 1.5)^2 + (3 + 1.5)^2) / 2 = 13.25 at epsilon 0.5.
     found = evaluate(
-        linear(), REGRESSION, task="regression", inputs=same, low=-9, high=9, epsilons=(0.5, 0)
+        linear(),
+        REGRESSION,
+        task="regression",
+        inputs=same,
+        low=-9,
+        high=9,
+        under=Attacks((0.5, 0)),
     )
     assert found.metrics.metric == 5.0
     assert values(found) == [13.25, 5.0]
@@ -101,7 +116,7 @@ def test_regression_by_hand() -> None:
 def test_regression_is_clipped_to_the_range_of_inputs() -> None:
     # Within [0, 2]: (1.5, 0.5) stays, (-0.5, 2.5) becomes (0, 2): errors 2.5 and -3.
     found = evaluate(
-        linear(), REGRESSION, task="regression", inputs=same, low=0, high=2, epsilons=(0.5,)
+        linear(), REGRESSION, task="regression", inputs=same, low=0, high=2, under=Attacks((0.5,))
     )
     assert values(found) == [(6.25 + 9) / 2]
 
@@ -122,7 +137,13 @@ def test_several_epsilons_are_the_same_as_one_at_a_time() -> None:
 
     def run(*chosen: float) -> Evaluation:
         return evaluate(
-            model, split, task="classification", inputs=scaled, low=-1, high=1, epsilons=chosen
+            model,
+            split,
+            task="classification",
+            inputs=scaled,
+            low=-1,
+            high=1,
+            under=Attacks(chosen),
         )
 
     together = run(*epsilons)
@@ -142,7 +163,9 @@ def test_regression_epsilons_one_at_a_time() -> None:
 
     def run(*chosen: float) -> list[float]:
         return values(
-            evaluate(model, split, task="regression", inputs=same, low=-2, high=2, epsilons=chosen)
+            evaluate(
+                model, split, task="regression", inputs=same, low=-2, high=2, under=Attacks(chosen)
+            )
         )
 
     assert run(0.005, 0.01, 0.05) == [*run(0.005), *run(0.01), *run(0.05)]
@@ -151,7 +174,9 @@ def test_regression_epsilons_one_at_a_time() -> None:
 def test_batches_have_a_fixed_size_whatever_is_right() -> None:
     model = Sign()
     split = Split(torch.linspace(-1, 1, 250).view(-1, 1), torch.ones(250, dtype=torch.int64))
-    evaluate(model, split, task="classification", inputs=same, low=-1, high=1, epsilons=(0.1,))
+    evaluate(
+        model, split, task="classification", inputs=same, low=-1, high=1, under=Attacks((0.1,))
+    )
     assert model.batches == [100, 100, 100, 100, 50, 50]  # without and with the attack, in turn
     model.batches.clear()
     evaluate(model, split, task="classification", inputs=same, low=-1, high=1, batch_size=200)
@@ -170,7 +195,9 @@ class Counting(nn.Linear):
 def test_eval_mode_within_and_each_module_as_before_afterwards(epsilons: tuple[float, ...]) -> None:
     layer = Counting(2, 1)
     model = nn.Sequential(nn.BatchNorm1d(2).eval(), layer, nn.Dropout(0.5))
-    evaluate(model, REGRESSION, task="regression", inputs=same, low=-9, high=9, epsilons=epsilons)
+    evaluate(
+        model, REGRESSION, task="regression", inputs=same, low=-9, high=9, under=Attacks(epsilons)
+    )
     assert set(layer.modes) == {False}
     assert [m.training for m in model.modules()] == [True, False, True, True]
     assert layer.weight.grad is None
@@ -201,7 +228,9 @@ def test_outputs_of_a_teacher_can_guide_a_student() -> None:
 
 def test_stored_inputs_are_left_as_they_were() -> None:
     x = REGRESSION.x.clone()
-    evaluate(linear(), REGRESSION, task="regression", inputs=same, low=-9, high=9, epsilons=(0.5,))
+    evaluate(
+        linear(), REGRESSION, task="regression", inputs=same, low=-9, high=9, under=Attacks((0.5,))
+    )
     assert torch.equal(REGRESSION.x, x)
     assert not REGRESSION.x.requires_grad
 
@@ -221,7 +250,7 @@ def test_bad_attacks_are_refused(
     with pytest.raises(ValueError, match=message):
         evaluate(
             linear(), REGRESSION, task="regression", inputs=same, low=low, high=high,
-            epsilons=epsilons,
+            under=Attacks(epsilons),
         )  # fmt: skip
 
 
@@ -229,3 +258,127 @@ def test_an_empty_split_is_refused() -> None:
     empty = Split(torch.zeros(0, 2), torch.zeros(0, 1))
     with pytest.raises(ValueError, match="no samples"):
         evaluate(linear(), empty, task="regression", inputs=same, low=-1, high=1)
+
+
+def crowd(rows: int = 4000) -> Split:
+    """Targets that a linear network misses by noise of variance 1."""
+    g = torch.Generator().manual_seed(3)
+    x = torch.randn(rows, 2, generator=g)
+    return Split(x, x @ torch.tensor([[2.0], [-1.0]]) + torch.randn(rows, 1, generator=g))
+
+
+def measured(split: Split, under: Attacks, **changes: Any) -> Evaluation:
+    given = {"task": "regression", "inputs": same, "low": -99, "high": 99, "seed": 7} | changes
+    return evaluate(linear(), split, under=under, **given)
+
+
+def test_noise_on_inputs_against_theory() -> None:
+    # A linear network: mse = clean + epsilon^2 |w|^2, a third of that for uniform noise.
+    split = crowd()
+    clean = measured(split, Attacks()).metrics.metric
+    for kind, variance in (("gaussian", 1.0), ("uniform", 1 / 3)):
+        under = Attacks(input_noise=(0.0, 0.5, 1.0), input_noise_kind=kind, noise_repeats=20)  # type: ignore[arg-type]
+        found = values(measured(split, under))
+        assert found[0] == pytest.approx(clean, rel=1e-9)
+        # 80,000 draws of a squared error of up to 6: a standard error of 0.03
+        assert found[1] - clean == pytest.approx(0.25 * 5 * variance, abs=0.05)
+        assert found[2] - clean == pytest.approx(5 * variance, abs=0.1)
+
+
+def test_noise_on_weights_against_theory() -> None:
+    # mse = clean + sigma^2 E|x|^2 in the mean over draws, with E|x|^2 = 2: each draw of two weights
+    # adds sigma^2 times a chi-squared of 2 degrees, of deviation 2 sigma^2, and a cross term.
+    split = crowd(500)
+    clean = measured(split, Attacks()).metrics.metric
+    under = Attacks(weight_noise=(0.0, 0.5), noise_repeats=400)
+    zero, half = values(measured(split, under, batch_size=500))
+    assert zero == pytest.approx(clean, rel=1e-9)
+    assert half - clean == pytest.approx(0.25 * 2, abs=4 * 0.25 * 2 / 400**0.5)
+    relative = Attacks(weight_noise=(0.5,), weight_noise_kind="relative", noise_repeats=400)
+    # the root mean square of the weights is sqrt(5 / 2)
+    (found,) = values(measured(split, relative, batch_size=500))
+    assert found - clean == pytest.approx(2.5 * (half - clean), rel=1e-3, abs=0.05)
+
+
+def test_noise_is_clipped_to_the_range_of_inputs() -> None:
+    # Inputs of 0 in a range of [0, 0] stay, whatever the noise.
+    split = Split(torch.zeros(5, 2), torch.ones(5, 1))
+    assert values(measured(split, Attacks(input_noise=(9.0,)), low=0, high=0)) == [1.0]
+
+
+def test_noise_is_that_of_the_seed_whatever_the_batches_and_what_else_is_asked() -> None:
+    split = crowd(430)
+    noise = {"input_noise": (0.3,), "weight_noise": (0.2,)}
+    walk = {"pgd_epsilons": (0.2,), "pgd_random_start": True}
+    alone = values(measured(split, Attacks(**noise)))  # type: ignore[arg-type]
+    for batch_size in (7, 100, 430):
+        found = measured(split, Attacks((0.1,), **noise, **walk), batch_size=batch_size)  # type: ignore[arg-type]
+        assert values(found)[2:] == pytest.approx(alone, rel=1e-6)
+    again = measured(split, Attacks((0.5,), **noise, **walk))  # type: ignore[arg-type]
+    assert values(again)[2:] == alone
+    other = values(measured(split, Attacks(**noise), seed=8))  # type: ignore[arg-type]
+    assert all(a != b for a, b in zip(alone, other, strict=True))
+    random = [
+        values(measured(split, Attacks(**walk, pgd_steps=1, pgd_step_size=1e-6), seed=seed))  # type: ignore[arg-type]
+        for seed in (7, 7, 8)
+    ]
+    assert random[0] == random[1] != random[2]
+
+
+def test_every_sample_that_noise_leaves_correct_counts() -> None:
+    # All inputs at 0: noise of any strength puts half of them on either side, and no aim is at work.
+    split = Split(torch.zeros(3000, 1), torch.ones(3000, dtype=torch.int64))
+    found = evaluate(
+        Sign(), split, task="classification", inputs=same, low=-9, high=9,
+        under=Attacks(input_noise=(0.5,), noise_repeats=5), seed=1,
+    )  # fmt: skip
+    assert found.metrics.metric == 0.0  # logits (0, 0): class 0
+    assert values(found) == [pytest.approx(50, abs=2)]
+
+
+def test_pgd_is_never_above_clean_and_at_one_step_it_is_fgsm() -> None:
+    model, split = digits(230)
+    epsilons = (0.0, 0.02, 0.1)
+
+    def run(under: Attacks) -> Evaluation:
+        return evaluate(
+            model, split, task="classification", inputs=scaled, low=-1, high=1, under=under
+        )
+
+    single = run(Attacks(epsilons, epsilons, pgd_steps=1, pgd_step_size=1.0))
+    assert values(single)[:3] == values(single)[3:]
+    found = run(Attacks(epsilons, epsilons))
+    clean = found.metrics.metric
+    assert [p.attack for p in found.robustness] == ["fgsm"] * 3 + ["pgd"] * 3
+    assert values(found)[:3] == values(single)[:3]
+    assert values(found)[3] == clean
+    assert clean > values(found)[4] > values(found)[5]
+    # Ten steps are stronger than one at an epsilon at which the loss is not a plane any more.
+    assert values(found)[5] < values(found)[2]
+
+
+def test_zero_gradients_are_counted_where_gradients_are_followed() -> None:
+    # A logit of 200 against 0: the softmax is 1 in float32, and so the gradient of class 1 is 0.
+    split = Split(torch.tensor([[200.0], [0.3], [-0.2], [300.0]]), torch.tensor([1, 1, 1, 0]))
+    for under in (Attacks((0.1,)), Attacks(pgd_epsilons=(0.1,))):
+        found = evaluate(
+            Sign(), split, task="classification", inputs=same, low=-999, high=999, under=under
+        )
+        assert found.zero_gradients_percent == 25.0
+    under = Attacks(input_noise=(0.1,), weight_noise=(0.1,))
+    found = evaluate(
+        Sign(), split, task="classification", inputs=same, low=-999, high=999, under=under
+    )
+    assert found.zero_gradients_percent is None
+
+
+def test_noise_leaves_weights_and_modes_as_they_were() -> None:
+    model = nn.Sequential(nn.BatchNorm1d(2).eval(), nn.Linear(2, 1), nn.Dropout(0.5))
+    before = {name: t.clone() for name, t in model.state_dict().items()}
+    evaluate(
+        model, REGRESSION, task="regression", inputs=same, low=-9, high=9,
+        under=Attacks((0.1,), (0.1,), input_noise=(0.5,), weight_noise=(0.5,)),
+    )  # fmt: skip
+    assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
+    assert [m.training for m in model.modules()] == [True, False, True, True]
+    assert all(p.grad is None and p.requires_grad for p in model.parameters())

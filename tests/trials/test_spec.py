@@ -28,6 +28,7 @@ from tests.trials.specs import (
     mixture,
     scheduled,
 )
+from trials.attack_settings import Attacks
 from trials.spec import (
     HARD,
     EarlyStop,
@@ -302,7 +303,7 @@ def test_versions_of_data_and_network_change_the_id() -> None:
 
 def test_nothing_else_changes_the_id() -> None:
     expected = STUDENT.trial_id
-    task = StageTask(STUDENT, 0, True, True, True, Measures((0.1,), 3), {"a": "b"}, ("c",))
+    task = StageTask(STUDENT, 0, True, True, True, Measures(Attacks((0.1,)), 3), {"a": "b"}, ("c",))
     assert task.key == expected
     assert replace(task, measures=Measures(), keep_weights=False, start_epoch=5).key == expected
     # Where the data lies and what else is registered.

@@ -15,6 +15,7 @@ from data import DataSpec
 from data.load import LoadedData, load
 from tests.trials.specs import OTHER_RULE, RULE, guided
 from trials import stage as stage_module
+from trials.attack_settings import Attacks
 from trials.snapshot import Snapshot
 from trials.spec import HARD, EarlyStop, LrSchedule, Recipe, Segment, TrialSpec, switched
 from trials.stage import Workshop, ask_teacher, evaluate_trained, run_stage, run_task
@@ -89,7 +90,7 @@ def figures(result: TrialResult) -> dict[str, object]:
 def test_from_a_snapshot_is_from_scratch(workshop: Workshop) -> None:
     teacher = chosen(workshop)
     spec = student()
-    measures = Measures(EPSILONS, every_epochs=1)
+    measures = Measures(Attacks(EPSILONS), every_epochs=1)
     whole = task_of(spec, measures=measures, teachers={RULE.key: teacher.trial_id})
     trunk = replace(
         whole, spec=spec.shortened(2), ends_trial=False, keep_weights=False, hand_over=True
@@ -113,7 +114,7 @@ def test_from_a_snapshot_is_from_scratch(workshop: Workshop) -> None:
 
 def test_a_stage_can_end_one_trial_and_start_others(workshop: Workshop) -> None:
     spec = TrialSpec(5, DIGITS, Recipe("small", 32), (Segment(3),))
-    measures = Measures(EPSILONS)
+    measures = Measures(Attacks(EPSILONS))
     found = run_stage(
         task_of(spec.shortened(1), hand_over=True, measures=measures), None, [], workshop
     )
@@ -128,7 +129,7 @@ def test_a_stage_can_end_one_trial_and_start_others(workshop: Workshop) -> None:
 def test_measuring_on_the_way_changes_no_weight(workshop: Workshop) -> None:
     spec = TrialSpec(5, DIGITS, Recipe("medium", 32), (Segment(5),))
     plain = run_stage(task_of(spec), None, [], workshop)
-    watched = run_stage(task_of(spec, measures=Measures(EPSILONS, 2)), None, [], workshop)
+    watched = run_stage(task_of(spec, measures=Measures(Attacks(EPSILONS), 2)), None, [], workshop)
     assert watched.weights == plain.weights
     assert result_of(watched).train_loss == result_of(plain).train_loss
     assert result_of(watched).test_metric == result_of(plain).test_metric
@@ -144,7 +145,9 @@ def test_the_curve_is_measured_on_the_split_it_names(
 ) -> None:
     rows = replace(DIGITS, validation=validation)
     spec = TrialSpec(5, rows, Recipe("small", 32), (Segment(5),))
-    found = result_of(run_stage(task_of(spec, measures=Measures((), 2)), None, [], workshop))
+    found = result_of(
+        run_stage(task_of(spec, measures=Measures(every_epochs=2)), None, [], workshop)
+    )
     assert [(p["epoch"], p["split"]) for p in found.curve] == [(2, split), (4, split)]
     four = result_of(run_stage(task_of(spec.shortened(4)), None, [], workshop))
     expected = (
@@ -158,7 +161,7 @@ def test_the_curve_is_measured_on_the_split_it_names(
 def test_a_classifier_s_result_is_complete(workshop: Workshop) -> None:
     spec = TrialSpec(5, DIGITS, Recipe("medium", 32), (Segment(3),))
     before = datetime.now(UTC)
-    outcome = run_stage(task_of(spec, measures=Measures(EPSILONS)), None, [], workshop)
+    outcome = run_stage(task_of(spec, measures=Measures(Attacks(EPSILONS))), None, [], workshop)
     found = result_of(outcome)
     assert (found.status, found.metric_name, found.diverged_epoch) == ("done", "accuracy", None)
     assert (found.epochs_run, found.steps_per_epoch) == (3, 4)
@@ -200,7 +203,7 @@ def test_a_classifier_s_result_is_complete(workshop: Workshop) -> None:
 
 def test_a_regression_s_result_is_complete(workshop: Workshop) -> None:
     spec = TrialSpec(5, table(), Recipe("plain", None, learning_rate=0.01), (Segment(30),))
-    outcome = run_stage(task_of(spec, measures=Measures((0.1,))), None, [], workshop)
+    outcome = run_stage(task_of(spec, measures=Measures(Attacks((0.1,)))), None, [], workshop)
     found = result_of(outcome)
     assert (found.status, found.metric_name) == ("done", "mse")
     assert (found.confusion, found.per_class) == (None, None)
@@ -236,8 +239,8 @@ def test_weights_are_returned_only_where_asked_for(workshop: Workshop) -> None:
 
 def test_a_later_evaluation_is_that_of_the_trial(workshop: Workshop) -> None:
     spec = TrialSpec(5, DIGITS, Recipe("small", 32), (Segment(2),))
-    outcome = run_stage(task_of(spec, measures=Measures(EPSILONS)), None, [], workshop)
-    later = EvaluateTask(spec.trial_id, DIGITS, "small", EPSILONS)
+    outcome = run_stage(task_of(spec, measures=Measures(Attacks(EPSILONS))), None, [], workshop)
+    later = EvaluateTask(spec.trial_id, DIGITS, "small", Attacks(EPSILONS), 0)
     found = evaluate_trained(later, outcome.weights, workshop)
     assert found.points == result_of(outcome).robustness
     assert found.trial_id == spec.trial_id
@@ -332,7 +335,7 @@ def test_a_stage_that_pauses_goes_on_as_if_it_had_not(workshop: Workshop, hand_o
     teacher = chosen(workshop)
     spec = student(2, 4)
     task = task_of(
-        spec, measures=Measures(EPSILONS, 1), teachers={RULE.key: teacher.trial_id},
+        spec, measures=Measures(Attacks(EPSILONS), 1), teachers={RULE.key: teacher.trial_id},
         hand_over=hand_over,
     )  # fmt: skip
     straight = run_stage(task, None, [teacher], workshop)
@@ -387,7 +390,7 @@ def test_a_teacher_matters_while_it_guides(workshop: Workshop) -> None:
 
 def test_a_trial_that_diverges_is_a_result_without_figures(workshop: Workshop) -> None:
     spec = TrialSpec(5, table(), Recipe("plain", None, "sgd", 1e30), (Segment(9),))
-    task = task_of(spec, hand_over=True, measures=Measures(EPSILONS, 1))
+    task = task_of(spec, hand_over=True, measures=Measures(Attacks(EPSILONS), 1))
     outcome = run_stage(task, None, [], workshop)
     found = result_of(outcome)
     assert (found.status, found.diverged_epoch, found.epochs_run) == ("diverged", 1, 2)
@@ -454,7 +457,9 @@ def stopping(epochs: int = 30, **changes: object) -> TrialSpec:
 
 
 def test_a_trial_that_stops_early_is_done_and_evaluated(workshop: Workshop) -> None:
-    outcome = run_stage(task_of(stopping(), measures=Measures(EPSILONS)), None, [], workshop)
+    outcome = run_stage(
+        task_of(stopping(), measures=Measures(Attacks(EPSILONS))), None, [], workshop
+    )
     found = result_of(outcome)
     assert (found.status, found.diverged_epoch) == ("done", None)
     assert found.best_epoch is not None
@@ -467,13 +472,16 @@ def test_a_trial_that_stops_early_is_done_and_evaluated(workshop: Workshop) -> N
     # The figures are those after the best epoch, and so are the weights.
     best = found.curve[found.best_epoch - 1]
     assert (found.validation_metric, found.validation_loss) == (best["metric"], best["loss"])
-    later = EvaluateTask(stopping().trial_id, DIGITS, "small", EPSILONS)
+    later = EvaluateTask(stopping().trial_id, DIGITS, "small", Attacks(EPSILONS), 0)
     assert evaluate_trained(later, outcome.weights, workshop).points == found.robustness
     last = run_stage(task_of(stopping(early_stop=EarlyStop(2))), None, [], workshop).weights
     assert evaluate_trained(later, last, workshop).points != found.robustness
     # A trial that was to have no more epochs than that is the same.
     short = run_stage(
-        task_of(stopping(found.epochs_run), measures=Measures(EPSILONS)), None, [], workshop
+        task_of(stopping(found.epochs_run), measures=Measures(Attacks(EPSILONS))),
+        None,
+        [],
+        workshop,
     )
     assert figures(result_of(short)) == figures(found)
     assert short.weights == outcome.weights
@@ -490,9 +498,13 @@ def test_without_restoring_the_figures_are_those_of_the_last_epoch(workshop: Wor
 def test_every_epoch_is_in_the_curve_as_if_it_had_been_asked_for(workshop: Workshop) -> None:
     watched = result_of(run_stage(task_of(stopping()), None, [], workshop))
     asked = stopping(watched.epochs_run, early_stop=EarlyStop())
-    seen = result_of(run_stage(task_of(asked, measures=Measures((), 1)), None, [], workshop))
+    seen = result_of(
+        run_stage(task_of(asked, measures=Measures(every_epochs=1)), None, [], workshop)
+    )
     assert watched.curve == seen.curve
-    often = result_of(run_stage(task_of(stopping(), measures=Measures((), 1)), None, [], workshop))
+    often = result_of(
+        run_stage(task_of(stopping(), measures=Measures(every_epochs=1)), None, [], workshop)
+    )
     assert often.curve == watched.curve
 
 
@@ -500,7 +512,7 @@ def test_a_trunk_that_stops_early_gives_the_result_of_all_that_was_to_go_on(
     workshop: Workshop,
 ) -> None:
     teacher = chosen(workshop)
-    measures = Measures(EPSILONS)
+    measures = Measures(Attacks(EPSILONS))
     given = {RULE.key: teacher.trial_id}
     alone = run_stage(task_of(stopping(), measures=measures), None, [], workshop)
     stop = result_of(alone).epochs_run

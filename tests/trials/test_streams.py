@@ -29,8 +29,16 @@ def test_keys_are_a_pure_function_and_fit_any_generator(
 def test_seeds_purposes_and_epochs_have_streams_of_their_own() -> None:
     # CPU generators use the low 32 bits of a seed, so these must differ too.
     keys = [stream_key(s, p, e) for s in range(20) for p in PURPOSES for e in range(30)]
-    assert len(set(keys)) == len(keys) == 20 * 4 * 30
+    assert len(set(keys)) == len(keys) == 20 * 7 * 30
     assert len({key % 2**32 for key in keys}) == len(keys)
+
+
+def test_parts_of_a_draw_have_streams_of_their_own() -> None:
+    # printf 38/input_noise/2/7 | sha256sum
+    assert stream_key(38, "input_noise", 2, 7) == 0x7CFED6875756E153 >> 1
+    parts = [None, *range(50)]
+    keys = [stream_key(1, "input_noise", draw, part) for draw in range(20) for part in parts]
+    assert len({key % 2**32 for key in keys}) == 20 * 51
 
 
 def test_digits_do_not_run_together() -> None:

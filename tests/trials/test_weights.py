@@ -9,6 +9,7 @@ from torch import nn
 from data import DataSpec
 from data.load import load
 from trials import weights
+from trials.attack_settings import Attacks
 from trials.evaluate import Evaluation, evaluate, outputs
 from trials.spec import Recipe, Segment, TrialSpec
 from trials.train import train
@@ -58,7 +59,13 @@ def test_a_restored_network_gives_the_bits_of_the_trained_one() -> None:
 
     def figures(model: nn.Module) -> Evaluation:
         return evaluate(
-            model, rows.test, task=rows.task, inputs=rows.inputs, low=-1, high=1, epsilons=(0.05,)
+            model,
+            rows.test,
+            task=rows.task,
+            inputs=rows.inputs,
+            low=-1,
+            high=1,
+            under=Attacks((0.05,)),
         )
 
     assert torch.equal(
