@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pandas as pd
     import plotly.graph_objects as go
 
 CATEGORIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31")
 MARKERS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star")
+DASHES = ("dot", "dash", "solid", "dashdot", "longdash")
 BASELINE = "#808080"
 BASELINE_BAND = "rgba(128,128,128,0.22)"
 GRID = "rgba(128,128,128,0.25)"
@@ -26,6 +28,8 @@ DIVERGING = (
 )
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 BASELINE_LEGEND = "baseline: mean and its 95 % interval"
+SINGLE_PX = 340
+"""Height of a panel that stands alone."""
 _TOP_PX, _BOTTOM_PX, _GAP_PX, _LEGEND_PX = 84, 58, 62, 34
 
 
@@ -47,9 +51,47 @@ def ordered(count: int) -> list[str]:
     return [str(colour) for colour in sample_colorscale("viridis", at)]
 
 
+def dash(position: int) -> str:
+    """The line style of the category at a position; repeats after the last."""
+    return DASHES[position % len(DASHES)]
+
+
+def attack_title(attack: str) -> str:
+    """The name of an attack as it is printed: FGSM, PGD, input noise."""
+    return attack.upper() if len(attack) <= 4 else attack.replace("_", " ")
+
+
+def epsilon_title(epsilon: float) -> str:
+    """The strength of an attack, for the head of a panel; 0 is the clean test set."""
+    return "clean" if epsilon == 0 else f"epsilon {epsilon:g}"
+
+
 def axis(index: int, letter: str) -> str:
     """The plotly name of the x or y axis of the panel at an index: x, x2, x3, ..."""
     return letter if index == 0 else f"{letter}{index + 1}"
+
+
+def without_far(values: "pd.Series[float]") -> tuple[float, float]:
+    """Lowest and highest value that is no further than three box lengths from the quartiles.
+
+    A few values far out (Tukey) must not flatten all others.
+    """
+    lower, upper = float(values.quantile(0.25)), float(values.quantile(0.75))
+    reach = 3 * (upper - lower)
+    near = values[values.between(lower - reach, upper + reach)]
+    return float(near.min()), float(near.max())
+
+
+def error_bars(points: "pd.DataFrame", axis: str = "") -> dict[str, Any]:
+    """Error bars from `mean` to `ci_low` and `ci_high`, thin enough to stand beside others."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": (points[f"ci_high{axis}"] - points[f"mean{axis}"]).to_numpy(),
+        "arrayminus": (points[f"mean{axis}"] - points[f"ci_low{axis}"]).to_numpy(),
+        "thickness": 1,
+        "width": 0,
+    }
 
 
 class Panels:
@@ -66,7 +108,7 @@ class Panels:
         columns: int,
         row_px: int,
         x_title: str,
-        y_title: str,
+        y_title: str | Sequence[str],
         shared_y: bool,
     ) -> None:
         """An empty grid.
@@ -76,7 +118,7 @@ class Panels:
             columns: Panels beside each other.
             row_px: Height of a panel in pixels.
             x_title: Written below the last panel of each column.
-            y_title: Written left of every row.
+            y_title: Written left of every row; one per panel where rows differ.
             shared_y: Whether all panels have one y scale.
         """
         self._traces: list[dict[str, Any]] = []
@@ -101,7 +143,8 @@ class Panels:
             if index + columns >= len(titles):
                 x["title"] = {"text": x_title, "standoff": 8}
             if column == 0:
-                y["title"] = {"text": y_title, "standoff": 6}
+                text = y_title if isinstance(y_title, str) else y_title[index]
+                y["title"] = {"text": text, "standoff": 6}
             if shared_y and index > 0:
                 y |= {"matches": "y", "showticklabels": column == 0}
             self._x.append(x)

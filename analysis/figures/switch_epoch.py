@@ -78,7 +78,7 @@ def switch_epoch_numbers(
         alphas=tuple(sorted(points["alpha"].unique())),
         points=points[columns].reset_index(drop=True),
         baseline=base,
-        shown=_shown_range(points, base),
+        shown=shown_range(points, base),
     )
 
 
@@ -111,14 +111,7 @@ def draw(numbers: SwitchEpochNumbers, narrow: bool = False) -> "go.Figure":
                 type="scatter",
                 x=line["switch_epoch"].to_numpy("int64"),
                 y=line["mean"].to_numpy(),
-                error_y={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": (line["ci_high"] - line["mean"]).to_numpy(),
-                    "arrayminus": (line["mean"] - line["ci_low"]).to_numpy(),
-                    "thickness": 1,
-                    "width": 0,
-                },
+                error_y=style.error_bars(line),
                 mode="lines+markers",
                 name=f"alpha {alpha:g}",
                 legendgroup=f"{alpha:g}",
@@ -160,16 +153,13 @@ def _write_beyond(
             )
 
 
-def _shown_range(points: pd.DataFrame, baseline: Baseline | None) -> tuple[float, float]:
-    """The range of most means and the baseline; a few far ones must not flatten all others.
+def shown_range(points: pd.DataFrame, baseline: Baseline | None) -> tuple[float, float]:
+    """The range of most means and the baseline, with their intervals.
 
-    Means further than three interquartile ranges from the quartiles (Tukey's far out) do not count,
-    nor do the intervals of two seeds, which are several times as wide as those of three.
+    Means far out do not count (`analysis.figures.style.without_far`), nor do the intervals of two
+    seeds, which are several times as wide as those of three.
     """
-    means = points["mean"]
-    lower, upper = means.quantile(0.25), means.quantile(0.75)
-    reach = 3 * (upper - lower)
-    near = points[means.between(lower - reach, upper + reach)]
+    near = points[points["mean"].between(*style.without_far(points["mean"]))]
     sure = near[near["n"] >= 3]
     ends = [*near["mean"], *sure["ci_low"], *sure["ci_high"]]
     if baseline is not None:
