@@ -19,23 +19,45 @@ if TYPE_CHECKING:
     from analysis.attacks import robustness, robustness_averages
     from analysis.cells import summarise, variants
     from analysis.comparison import compare, describe_comparison
+    from analysis.convergence import convergence_table, trial_convergence
     from analysis.curves import loss_curves
+    from analysis.export import ExportError, export_figure, export_figures, format_of
+    from analysis.figures.attack_boxplots import attack_boxplots
+    from analysis.figures.attack_lines import attack_lines
+    from analysis.figures.catalogue import FIGURES, draw_figure, figure_kind
+    from analysis.figures.choice import attacks_of
+    from analysis.figures.convergence import convergence_differences
     from analysis.figures.fgsm import fgsm_summary
     from analysis.figures.heatmap import guidance_heatmaps
     from analysis.figures.losses import training_losses
     from analysis.figures.seeds import seed_boxplots
+    from analysis.figures.summary_lines import summary_lines
     from analysis.figures.switch_epoch import metric_over_switch_epoch
+    from analysis.figures.teacher_losses import teacher_losses
     from analysis.figures.teachers import teacher_boxplots
+    from analysis.figures.tradeoff import robustness_tradeoff
     from analysis.findings import study_findings
     from analysis.pairs import paired
     from analysis.report import ReportInfo, render_report, write_report
     from analysis.teachers import teacher_table
 
 __all__ = [
+    "FIGURES",
+    "ExportError",
     "ReportInfo",
+    "attack_boxplots",
+    "attack_lines",
+    "attacks_of",
     "compare",
+    "convergence_differences",
+    "convergence_table",
     "describe_comparison",
+    "draw_figure",
+    "export_figure",
+    "export_figures",
     "fgsm_summary",
+    "figure_kind",
+    "format_of",
     "guidance_heatmaps",
     "loss_curves",
     "metric_over_switch_epoch",
@@ -44,35 +66,55 @@ __all__ = [
     "render_report",
     "robustness",
     "robustness_averages",
+    "robustness_tradeoff",
     "seed_boxplots",
     "study_findings",
     "summarise",
+    "summary_lines",
     "teacher_boxplots",
+    "teacher_losses",
     "teacher_table",
     "training_losses",
+    "trial_convergence",
     "variants",
     "write_report",
 ]
 
 _MODULE_OF = {
+    "FIGURES": "figures.catalogue",
+    "ExportError": "export",
     "ReportInfo": "report",
+    "attack_boxplots": "figures.attack_boxplots",
+    "attack_lines": "figures.attack_lines",
+    "attacks_of": "figures.choice",
     "compare": "comparison",
+    "convergence_table": "convergence",
+    "convergence_differences": "figures.convergence",
     "describe_comparison": "comparison",
+    "draw_figure": "figures.catalogue",
+    "export_figure": "export",
+    "export_figures": "export",
     "fgsm_summary": "figures.fgsm",
+    "figure_kind": "figures.catalogue",
+    "format_of": "export",
     "guidance_heatmaps": "figures.heatmap",
     "loss_curves": "curves",
     "metric_over_switch_epoch": "figures.switch_epoch",
     "paired": "pairs",
+    "render_report": "report",
     "robustness": "attacks",
     "robustness_averages": "attacks",
+    "robustness_tradeoff": "figures.tradeoff",
     "seed_boxplots": "figures.seeds",
     "study_findings": "findings",
     "summarise": "cells",
+    "summary_lines": "figures.summary_lines",
     "teacher_boxplots": "figures.teachers",
+    "teacher_losses": "figures.teacher_losses",
     "teacher_table": "teachers",
     "training_losses": "figures.losses",
+    "trial_convergence": "convergence",
     "variants": "cells",
-    "render_report": "report",
     "write_report": "report",
 }
 

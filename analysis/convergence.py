@@ -58,7 +58,7 @@ _PAIRED = {
 }
 
 
-def convergence(
+def convergence_table(
     cells: pd.DataFrame,
     loss_levels: Sequence[float] | None = None,
     metric_levels: Sequence[float] | None = None,
@@ -146,7 +146,7 @@ def trial_convergence(
     loss_levels: Sequence[float] | None = None,
     metric_levels: Sequence[float] | None = None,
 ) -> pd.DataFrame:
-    """The measures of each student and baseline; see `convergence`.
+    """The measures of each student and baseline; see `convergence_table`.
 
     Returns:
         One row per finished cell, measure and level: the keys, `seed`, `trial_id`, `metric_name`,
@@ -168,7 +168,7 @@ def trial_convergence(
           last point), averaged over the boundaries of the hard part. Needs two points an epoch.
 
     Raises:
-        ValueError: See `convergence`.
+        ValueError: See `convergence_table`.
     """
     found = _measured(cells, loss_levels, metric_levels)
     long = found.long[found.long["own"]].drop(columns="metric_name")
@@ -368,7 +368,8 @@ def _rows(
     """A long table of one measure: a row per job."""
     values = np.full(len(rows), np.nan) if value is None else value
     if state is None:
-        state = np.where(np.isnan(values), None, MEASURED).astype(object)
+        state = np.full(len(rows), MEASURED, dtype=object)
+        state[np.isnan(values)] = None
     index, rule, height = level
     start = np.zeros(len(rows)) if jobs is None else np.minimum(jobs.start, 1e9)
     return pd.DataFrame(
@@ -401,7 +402,10 @@ def _reached(
     known = (begin < end) & ~np.isnan(level[jobs.curve])
     never = hit >= end
     before = (hit == begin) & (jobs.start > 0)
-    state = np.select([~known, never, before], [None, NEVER, BEFORE], REACHED).astype(object)
+    state = np.full(len(hit), REACHED, dtype=object)
+    state[before] = BEFORE
+    state[never] = NEVER
+    state[~known] = None
     at = curves.epoch[np.minimum(hit, len(curves.step) - 1)]
     value = np.where(state == REACHED, at, np.nan)
     whole = _Job(jobs.curve, np.zeros(len(hit)), jobs.own)
@@ -424,7 +428,8 @@ def _levels(
         steps = fraction * last[bases] * curves.per_epoch[bases]
         at = np.maximum(curves.after(bases, steps) - 1, curves.first[bases])
         seen = pd.Series(curves.value[at]).groupby(family[bases]).mean()
-        yield index, f"baseline at {fraction:.0%} of its epochs", seen.reindex(family).to_numpy()
+        heights: Array = np.asarray(seen.reindex(family), dtype=np.float64)
+        yield index, f"baseline at {fraction:.0%} of its epochs", heights
 
 
 def _area(x: Array, y: Array, begin: Index, end: Index) -> Array:
@@ -476,4 +481,3 @@ def _first_hit(good: NDArray[np.bool_], begin: Index, end: Index) -> Index:
     positions = np.append(np.flatnonzero(good), len(good))
     found = positions[np.searchsorted(positions, begin)]
     return np.where(found < end, found, end)
-

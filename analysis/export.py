@@ -30,6 +30,7 @@ NO_BROWSER = (
 _INK, _PAPER = "#222222", "#ffffff"
 # Mean width of a letter of the headline as a share of its size, and its line height.
 _LETTER, _LINE = 0.53, 1.3
+_EDGE_PX, _PANEL_TITLE_PX = 10, 24
 
 
 class ExportError(RuntimeError):
@@ -143,17 +144,27 @@ def for_print(figure: "go.Figure", size: Size = Size()) -> "go.Figure":
     margin = copy.layout.margin.to_plotly_json()
     room = width - (margin.get("l") or 0) - (margin.get("r") or 0)
     lines = textwrap.wrap(title.text or "", max(20, int(room / letter_px)))
-    more = max(0, len(lines) - 1) * round((title.font.size or 17) * _LINE)
+    top = margin.get("t") or 60
+    head = 2 * _EDGE_PX + len(lines) * (title.font.size or 17) * _LINE + _PANEL_TITLE_PX
+    more = max(0, round(head) - top)
+    tall = height if size.height_px else height + more
     changes: dict[str, Any] = {
         "paper_bgcolor": _PAPER,
         "plot_bgcolor": _PAPER,
         "font": {"color": _INK},
         "width": width,
-        "height": height if size.height_px else height + more,
-        "margin": {"t": (margin.get("t") or 60) + more, "l": (margin.get("l") or 0) + 8, "r": 16},
+        "height": tall,
+        "margin": {"t": top + more, "l": (margin.get("l") or 0) + 8, "r": 16},
     }
     if lines:
-        changes["title"] = {"text": "<br>".join(lines), "font": {"color": _INK}, "pad": {"l": 10}}
+        changes["title"] = {
+            "text": "<br>".join(lines),
+            "font": {"color": _INK},
+            "pad": {"l": 10},
+            "yref": "container",
+            "y": 1 - 1.5 * _EDGE_PX / tall,
+            "yanchor": "top",
+        }
     copy.update_layout(changes)
     return copy
 
@@ -174,7 +185,9 @@ def _draw(images: Sequence[tuple["go.Figure", Path, str]], size: Size) -> None:
     if find_browser() is None:
         raise ExportError(NO_BROWSER)
     with tempfile.TemporaryDirectory() as folder:
-        drawn = [Path(folder) / f"{number}.{ending}" for number, (_, _, ending) in enumerate(images)]
+        drawn = [
+            Path(folder) / f"{number}.{ending}" for number, (_, _, ending) in enumerate(images)
+        ]
         jobs = [
             {
                 "fig": for_print(figure, size).to_dict(),
@@ -185,9 +198,7 @@ def _draw(images: Sequence[tuple["go.Figure", Path, str]], size: Size) -> None:
         ]
         try:
             # Without MathJax no page is fetched from the network.
-            kaleido.write_fig_from_object_sync(
-                jobs, kopts={"mathjax": False}, cancel_on_error=True
-            )
+            kaleido.write_fig_from_object_sync(jobs, kopts={"mathjax": False}, cancel_on_error=True)
         except (RuntimeError, TimeoutError) as error:
             raise ExportError(f"the browser {find_browser()} failed: {error}") from error
         for (_, path, _), aside in zip(images, drawn, strict=True):

@@ -11,7 +11,7 @@ from analysis.cells import only_variant
 from analysis.columns import direction
 from analysis.figures import style
 from analysis.figures.baseline import Baseline
-from analysis.figures.choice import best, narrowed
+from analysis.figures.choice import best, narrowed, not_attacked
 from analysis.intervals import t_interval
 
 if TYPE_CHECKING:
@@ -147,6 +147,7 @@ def draw(numbers: AttackBoxNumbers, narrow: bool = False) -> "go.Figure":
         x_title="" if one else "switch epoch (guidance ends)",
         y_title=words.metric_title(numbers.metric_name),
         shared_y=False,
+        narrow=narrow,
     )
     label = {e: f"switch {e}" if one else str(e) for e in numbers.switch_epochs}
     first = BASELINE_LABEL if one else " "
@@ -189,6 +190,7 @@ def attack_boxplots(
     alpha: float | None = None,
     switch_epoch: int | None = None,
     attack: str = "fgsm",
+    narrow: bool = False,
 ) -> "go.Figure":
     """Boxplots under attack, ready to show.
 
@@ -197,5 +199,5 @@ def attack_boxplots(
     """
     numbers = attack_box_numbers(cells, dataset, teacher, alpha, switch_epoch, attack)
     if numbers is None:
-        raise ValueError(f"cells: no student has a result under {attack}")
-    return draw(numbers)
+        raise ValueError(not_attacked(cells, attack))
+    return draw(numbers, narrow)

@@ -6,6 +6,7 @@ import pandas as pd
 
 from analysis import words
 from analysis.figures import style
+from analysis.figures.choice import not_attacked
 from analysis.figures.fgsm import FgsmNumbers, fgsm_numbers
 from analysis.figures.lines import add_lines
 from analysis.figures.switch_epoch import shown_range
@@ -24,6 +25,7 @@ def draw(numbers: FgsmNumbers, narrow: bool = False) -> "go.Figure":
         x_title="switch epoch (guidance ends)",
         y_title=words.metric_title(numbers.metric_name),
         shared_y=False,
+        narrow=narrow,
     )
     ranges = []
     for index, epsilon in enumerate(epsilons):
@@ -50,7 +52,10 @@ def draw(numbers: FgsmNumbers, narrow: bool = False) -> "go.Figure":
 
 
 def attack_lines(
-    cells: pd.DataFrame, dataset: str | None = None, attack: str = "fgsm"
+    cells: pd.DataFrame,
+    dataset: str | None = None,
+    attack: str = "fgsm",
+    narrow: bool = False,
 ) -> "go.Figure":
     """All configurations under attack over the switch epoch, ready to show.
 
@@ -59,5 +64,5 @@ def attack_lines(
     """
     numbers = fgsm_numbers(cells, dataset, attack)
     if numbers is None:
-        raise ValueError(f"cells: no student has a result under {attack}")
-    return draw(numbers)
+        raise ValueError(not_attacked(cells, attack))
+    return draw(numbers, narrow)

@@ -9,6 +9,7 @@ from typing import TypeVar
 import pandas as pd
 
 from analysis import words
+from analysis.attacks import attacked
 from analysis.columns import direction
 
 T = TypeVar("T")
@@ -59,3 +60,19 @@ def best(points: pd.DataFrame, metric_name: str) -> tuple[str, float, int]:
     """
     row = points.iloc[int((points["mean"] * direction(metric_name)).to_numpy().argmax())]
     return str(row["teacher"]), float(row["alpha"]), int(row["switch_epoch"])
+
+
+def attacks_of(cells: pd.DataFrame) -> list[str]:
+    """The attacks under which students have results, in alphabetical order.
+
+    Raises:
+        ValueError: See `analysis.cells.tidy`.
+    """
+    long = attacked(cells)
+    return sorted(long.loc[long["role"] == "student", "attack"].unique())
+
+
+def not_attacked(cells: pd.DataFrame, attack: str) -> str:
+    """Why there is no figure under an attack, and under which there would be one."""
+    there = ", ".join(attacks_of(cells)) or "none"
+    return f"attack: no student has a result under {attack!r}; there are results under {there}"

@@ -18,7 +18,7 @@ from analysis.convergence import (
     EPOCHS_TO_METRIC,
     JUMP,
     METRIC_AREA,
-    convergence,
+    convergence_table,
 )
 from analysis.figures import style
 from analysis.figures.choice import narrowed
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 ROWS = (AREA, EPOCHS_TO_LOSS, METRIC_AREA, EPOCHS_TO_METRIC, JUMP)
 _HEAD = {
-    AREA: "mean loss after the switch",
+    AREA: "loss after the switch",
     EPOCHS_TO_LOSS: "epochs to loss {level:.3g}",
-    METRIC_AREA: "mean metric while training",
+    METRIC_AREA: "metric while training",
     EPOCHS_TO_METRIC: "epochs to metric {level:.4g}",
-    JUMP: "jump of the loss at the switch",
+    JUMP: "jump at the switch",
 }
 _UNIT = {EPOCHS_TO_LOSS: "epochs", EPOCHS_TO_METRIC: "epochs", METRIC_AREA: "metric"}
 
@@ -89,11 +89,11 @@ def convergence_numbers(
         teacher: Only this teacher.
 
     Raises:
-        ValueError: See `analysis.cells.only_variant`, `analysis.convergence.convergence` and
+        ValueError: See `analysis.cells.only_variant`, `analysis.convergence.convergence_table` and
             `analysis.figures.choice.narrowed`.
     """
     variant = only_variant(cells, dataset)
-    table = convergence(variant.cells)
+    table = convergence_table(variant.cells)
     table = table[(table["role"] == "student") & table["measure"].isin(ROWS)]
     if table.empty:
         return None
@@ -129,12 +129,13 @@ def draw(numbers: ConvergenceNumbers, narrow: bool = False) -> "go.Figure":
     """Draws the numbers."""
     grid = [(measure, teacher) for measure in numbers.measures for teacher in numbers.teachers]
     panels = style.Panels(
-        [f"{teacher} teacher: {_head(numbers, measure)}" for measure, teacher in grid],
+        [f"{teacher}: {_head(numbers, measure)}" for measure, teacher in grid],
         columns=1 if narrow else len(numbers.teachers),
         row_px=200,
         x_title="switch epoch (guidance ends)",
         y_title=[f"Δ {_UNIT.get(measure, 'loss')}" for measure, _ in grid],
         shared_y=False,
+        narrow=narrow,
     )
     named: set[float] = set()
     for index, (measure, teacher) in enumerate(grid):
@@ -180,7 +181,10 @@ def _head(numbers: ConvergenceNumbers, measure: str) -> str:
 
 
 def convergence_differences(
-    cells: pd.DataFrame, dataset: str | None = None, teacher: str | None = None
+    cells: pd.DataFrame,
+    dataset: str | None = None,
+    teacher: str | None = None,
+    narrow: bool = False,
 ) -> "go.Figure":
     """How fast students learn against their baselines, ready to show.
 
@@ -190,4 +194,4 @@ def convergence_differences(
     numbers = convergence_numbers(cells, dataset, teacher)
     if numbers is None:
         raise ValueError("cells: no student has a loss curve to compare with a baseline's")
-    return draw(numbers)
+    return draw(numbers, narrow)

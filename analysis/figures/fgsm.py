@@ -16,6 +16,7 @@ from analysis.cells import only_variant, summarise
 from analysis.columns import direction
 from analysis.figures import style
 from analysis.figures.baseline import Baseline, baseline_of
+from analysis.figures.choice import not_attacked
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -108,6 +109,7 @@ def draw(numbers: FgsmNumbers, narrow: bool = False) -> "go.Figure":
         x_title="teacher",
         y_title=words.metric_title(numbers.metric_name),
         shared_y=False,
+        narrow=narrow,
     )
     slots = {teacher: slot for slot, teacher in enumerate(numbers.teachers)}
     count = len(numbers.alphas)
@@ -172,7 +174,10 @@ def draw(numbers: FgsmNumbers, narrow: bool = False) -> "go.Figure":
 
 
 def fgsm_summary(
-    cells: pd.DataFrame, dataset: str | None = None, attack: str = "fgsm"
+    cells: pd.DataFrame,
+    dataset: str | None = None,
+    attack: str = "fgsm",
+    narrow: bool = False,
 ) -> "go.Figure":
     """The summary under attack, ready to show.
 
@@ -181,8 +186,8 @@ def fgsm_summary(
     """
     numbers = fgsm_numbers(cells, dataset, attack)
     if numbers is None:
-        raise ValueError(f"cells: no student has a result under {attack}")
-    return draw(numbers)
+        raise ValueError(not_attacked(cells, attack))
+    return draw(numbers, narrow)
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, object]]:

@@ -25,7 +25,7 @@ from analysis.pairs import paired
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-FULL_MARK, RING_MARK = "●", "○"
+FULL_MARK, RING_MARK = "•", "◦"
 _PERCENTILE = 80
 
 
@@ -136,6 +136,7 @@ def draw(numbers: HeatmapNumbers, narrow: bool = False) -> "go.Figure":
         x_title="switch epoch (guidance ends)",
         y_title="alpha",
         shared_y=False,
+        narrow=narrow,
     )
     for index, teacher in enumerate(numbers.teachers):
         means = numbers.means[teacher]
@@ -193,7 +194,11 @@ def draw(numbers: HeatmapNumbers, narrow: bool = False) -> "go.Figure":
     return panels.figure(numbers.title)
 
 
-def guidance_heatmaps(cells: pd.DataFrame, dataset: str | None = None) -> "go.Figure":
+def guidance_heatmaps(
+    cells: pd.DataFrame,
+    dataset: str | None = None,
+    narrow: bool = False,
+) -> "go.Figure":
     """Heatmaps of alpha by switch epoch, ready to show.
 
     Raises:
@@ -202,7 +207,7 @@ def guidance_heatmaps(cells: pd.DataFrame, dataset: str | None = None) -> "go.Fi
     numbers = heatmap_numbers(cells, dataset)
     if numbers is None:
         raise ValueError("cells: no student has a result")
-    return draw(numbers)
+    return draw(numbers, narrow)
 
 
 def _colour_limit(distances: NDArray[np.float64]) -> float:

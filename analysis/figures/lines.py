@@ -4,6 +4,8 @@ The colour is the alpha, line style and marker are the teacher, so that no line 
 its colour alone. Lines stand a little beside each other, or their intervals would cover one another.
 """
 
+from itertools import pairwise
+
 import pandas as pd
 
 from analysis import words
@@ -36,7 +38,7 @@ def add_lines(
     """
     pairs = [(teacher, alpha) for teacher in teachers for alpha in alphas]
     epochs = sorted(points["switch_epoch"].unique())
-    gap = min((b - a for a, b in zip(epochs, epochs[1:], strict=False)), default=1)
+    gap = min((b - a for a, b in pairwise(epochs)), default=1)
     edges = {True: 0, False: 0}
     for number, (teacher, alpha) in enumerate(pairs):
         line = points[(points["teacher"] == teacher) & (points["alpha"] == alpha)]

@@ -121,6 +121,7 @@ def draw(numbers: LossNumbers, narrow: bool = False) -> "go.Figure":
         x_title=numbers.unit,
         y_title="training loss",
         shared_y=True,
+        narrow=narrow,
     )
     colours = style.ordered(len(numbers.switch_epochs))
     named: set[int] = set()
@@ -174,6 +175,7 @@ def training_losses(
     dataset: str | None = None,
     teacher: str | None = None,
     alpha: float | None = None,
+    narrow: bool = False,
 ) -> "go.Figure":
     """Mean training losses, ready to show.
 
@@ -183,4 +185,4 @@ def training_losses(
     numbers = loss_numbers(cells, dataset, teacher, alpha)
     if numbers is None:
         raise ValueError("cells: no student has a loss curve")
-    return draw(numbers)
+    return draw(numbers, narrow)

@@ -59,7 +59,6 @@ class SeedNumbers:
             f"at most {widest} ({teacher} teacher, alpha {alpha:g}, switch {epoch})"
         )
 
-
     def _title_of_one(self, name: str) -> str:
         (teacher, alpha), metric = self.panels[0], self.metric_name
         means = self.values.groupby(["teacher", "alpha", "switch_epoch"])["value"].mean()
@@ -129,6 +128,7 @@ def draw(numbers: SeedNumbers, narrow: bool = False) -> "go.Figure":
         x_title="switch epoch (guidance ends)",
         y_title=words.metric_title(numbers.metric_name),
         shared_y=False,
+        narrow=narrow,
     )
     alphas = sorted({alpha for _, alpha in numbers.panels})
     epochs = [str(e) for e in sorted(numbers.values["switch_epoch"].unique())]
@@ -179,6 +179,7 @@ def seed_boxplots(
     dataset: str | None = None,
     teacher: str | None = None,
     alpha: float | None = None,
+    narrow: bool = False,
 ) -> "go.Figure":
     """Boxplots over seeds, ready to show.
 
@@ -188,4 +189,4 @@ def seed_boxplots(
     numbers = seed_numbers(cells, dataset, teacher, alpha)
     if numbers is None:
         raise ValueError("cells: no student has a result")
-    return draw(numbers)
+    return draw(numbers, narrow)

@@ -30,7 +30,7 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, s
 BASELINE_LEGEND = "baseline: mean and its 95 % interval"
 SINGLE_PX = 340
 """Height of a panel that stands alone."""
-_TOP_PX, _BOTTOM_PX, _GAP_PX, _LEGEND_PX = 84, 58, 62, 34
+_TOP_PX, _BOTTOM_PX, _GAP_PX, _LEGEND_PX, _LEGEND_LINE_PX = 84, 58, 62, 34, 19
 
 
 def category(position: int) -> str:
@@ -110,6 +110,7 @@ class Panels:
         x_title: str,
         y_title: str | Sequence[str],
         shared_y: bool,
+        narrow: bool = False,
     ) -> None:
         """An empty grid.
 
@@ -120,8 +121,11 @@ class Panels:
             x_title: Written below the last panel of each column.
             y_title: Written left of every row; one per panel where rows differ.
             shared_y: Whether all panels have one y scale.
+            narrow: Whether it is drawn for a phone; its legend has room for fewer names beside
+                each other.
         """
         self._traces: list[dict[str, Any]] = []
+        self._legend_width_px = 360 if narrow else 900
         columns = max(1, min(columns, len(titles)))
         rows = -(-len(titles) // columns)
         inner_px = rows * row_px + (rows - 1) * _GAP_PX
@@ -214,6 +218,19 @@ class Panels:
             entry = {"type": "scatter", "x": [None], "y": [None], "mode": "lines", "line": line}
             self.add(index, **entry, name=legend, hoverinfo="skip")
 
+    def _legend_rows(self) -> int:
+        """Lines of the legend: plotly gives every entry the width of the longest name."""
+        names = [
+            str(trace["name"])
+            for trace in self._traces
+            if "name" in trace and trace.get("showlegend", True)
+        ]
+        if not names:
+            return 1
+        entry_px = 46 + 6.6 * max(map(len, names))
+        beside = max(1, int(self._legend_width_px / entry_px))
+        return -(-len(names) // beside)
+
     def figure(self, title: str) -> "go.Figure":
         """The finished figure with its headline."""
         import plotly.graph_objects as go
@@ -222,6 +239,10 @@ class Panels:
         for index, (x, y) in enumerate(zip(self._x, self._y, strict=True)):
             number = "" if index == 0 else str(index + 1)
             axes |= {f"xaxis{number}": x, f"yaxis{number}": y}
+        more = (self._legend_rows() - 1) * _LEGEND_LINE_PX
+        if more > 0:
+            self._layout["height"] += more
+            self._layout["margin"]["b"] += more
         headline = {"text": title, "x": 0.0, "xanchor": "left", "font": {"size": 16}}
         return go.Figure(
             data=self._traces,

@@ -22,6 +22,7 @@ def draw(numbers: SwitchEpochNumbers, narrow: bool = False) -> "go.Figure":
         x_title="switch epoch (guidance ends)",
         y_title=words.metric_title(numbers.metric_name),
         shared_y=False,
+        narrow=narrow,
     )
     if numbers.baseline is not None:
         base = numbers.baseline
@@ -40,7 +41,11 @@ def draw(numbers: SwitchEpochNumbers, narrow: bool = False) -> "go.Figure":
     return panels.figure(numbers.title)
 
 
-def summary_lines(cells: pd.DataFrame, dataset: str | None = None) -> "go.Figure":
+def summary_lines(
+    cells: pd.DataFrame,
+    dataset: str | None = None,
+    narrow: bool = False,
+) -> "go.Figure":
     """All configurations in one panel, ready to show.
 
     Raises:
@@ -49,4 +54,4 @@ def summary_lines(cells: pd.DataFrame, dataset: str | None = None) -> "go.Figure
     numbers = switch_epoch_numbers(cells, dataset)
     if numbers is None:
         raise ValueError("cells: no student has a result")
-    return draw(numbers)
+    return draw(numbers, narrow)

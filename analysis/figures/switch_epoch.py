@@ -92,6 +92,7 @@ def draw(numbers: SwitchEpochNumbers, narrow: bool = False) -> "go.Figure":
         x_title="switch epoch (guidance ends)",
         y_title=words.metric_title(numbers.metric_name),
         shared_y=True,
+        narrow=narrow,
     )
     low, high = numbers.shown
     legend = style.BASELINE_LEGEND
@@ -169,7 +170,11 @@ def shown_range(points: pd.DataFrame, baseline: Baseline | None) -> tuple[float,
     return low - room, high + room
 
 
-def metric_over_switch_epoch(cells: pd.DataFrame, dataset: str | None = None) -> "go.Figure":
+def metric_over_switch_epoch(
+    cells: pd.DataFrame,
+    dataset: str | None = None,
+    narrow: bool = False,
+) -> "go.Figure":
     """The metric over the switch epoch, ready to show.
 
     Raises:
@@ -178,4 +183,4 @@ def metric_over_switch_epoch(cells: pd.DataFrame, dataset: str | None = None) ->
     numbers = switch_epoch_numbers(cells, dataset)
     if numbers is None:
         raise ValueError("cells: no student has a result")
-    return draw(numbers)
+    return draw(numbers, narrow)

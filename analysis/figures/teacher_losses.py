@@ -83,8 +83,8 @@ def teacher_loss_numbers(
         alike = teachers.assign(teacher=teachers["model"])
         part = part.loc[narrowed(alike, teacher).index]
     models = words.by_size(part.loc[part["role"] == "teacher", "model"])
-    baselines = [m for m in words.by_size(part.loc[part["role"] == "baseline", "model"])]
-    baselines = [m for m in baselines if m not in models]
+    alone = words.by_size(part.loc[part["role"] == "baseline", "model"])
+    baselines = [model for model in alone if model not in models]
     part = part[(part["role"] == "teacher") | part["model"].isin(baselines)]
     scale = pd.to_numeric(part["steps_per_epoch"])
     by_epoch = bool(scale.notna().all())
@@ -120,12 +120,16 @@ def draw(numbers: TeacherLossNumbers, narrow: bool = False) -> "go.Figure":
     """Draws the numbers."""
     alone = len(numbers.models) == 1
     panels = style.Panels(
-        ["student, no teacher" if m in numbers.baselines else f"{m} teachers" for m in numbers.models],
+        [
+            "student, no teacher" if m in numbers.baselines else f"{m} teachers"
+            for m in numbers.models
+        ],
         columns=1 if narrow else min(4, len(numbers.models)),
         row_px=style.SINGLE_PX if alone else 240,
         x_title=numbers.unit,
         y_title="training loss",
         shared_y=True,
+        narrow=narrow,
     )
     named: set[str] = set()
 
@@ -182,7 +186,10 @@ def _with_gaps(
 
 
 def teacher_losses(
-    cells: pd.DataFrame, dataset: str | None = None, teacher: str | None = None
+    cells: pd.DataFrame,
+    dataset: str | None = None,
+    teacher: str | None = None,
+    narrow: bool = False,
 ) -> "go.Figure":
     """Training losses of all teachers, ready to show.
 
@@ -192,4 +199,4 @@ def teacher_losses(
     numbers = teacher_loss_numbers(cells, dataset, teacher)
     if numbers is None:
         raise ValueError("cells: no teacher has a loss curve")
-    return draw(numbers)
+    return draw(numbers, narrow)

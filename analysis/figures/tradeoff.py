@@ -13,6 +13,7 @@ from analysis import words
 from analysis.columns import direction
 from analysis.figures import style
 from analysis.figures.baseline import Baseline
+from analysis.figures.choice import not_attacked
 from analysis.figures.fgsm import fgsm_numbers
 
 if TYPE_CHECKING:
@@ -68,10 +69,13 @@ class TradeoffNumbers:
             base = self.baselines[epsilon].mean
             robust = (self.points["mean"] - base) * sign > 0
             parts.append(f"{int((here & up & robust).sum())} at epsilon {epsilon:g}")
-        total = words.counted(int((self.points["epsilon"] == self.epsilons[0]).sum()), "configuration")
+        total = words.counted(
+            int((self.points["epsilon"] == self.epsilons[0]).sum()), "configuration"
+        )
+        far = f"; {self.left_out} far out are not drawn" if self.left_out else ""
         return (
             f"{name}: better than the baseline both clean and under {under}, of {total}: "
-            f"{words.listed(parts)}"
+            f"{words.listed(parts)}{far}"
         )
 
 
@@ -114,6 +118,7 @@ def draw(numbers: TradeoffNumbers, narrow: bool = False) -> "go.Figure":
         x_title=f"{title}, clean",
         y_title=f"{title}, {style.attack_title(numbers.attack)}",
         shared_y=False,
+        narrow=narrow,
     )
     for index, epsilon in enumerate(numbers.epsilons):
         here = numbers.points[numbers.points["epsilon"] == epsilon]
@@ -141,7 +146,7 @@ def _cloud(
 ) -> dict[str, object]:
     size = numbers.teachers.index(teacher)
     text = f"{teacher} teacher, alpha {alpha:g}"
-    faint = {"color": "rgba(128,128,128,0.35)"}
+    faint = {"color": "rgba(128,128,128,0.25)"}
     return {
         "type": "scatter",
         "x": own["mean_clean"].to_numpy(),
@@ -192,7 +197,10 @@ def _cross(clean: Baseline, under: Baseline, named: bool) -> dict[str, object]:
 
 
 def robustness_tradeoff(
-    cells: pd.DataFrame, dataset: str | None = None, attack: str = "fgsm"
+    cells: pd.DataFrame,
+    dataset: str | None = None,
+    attack: str = "fgsm",
+    narrow: bool = False,
 ) -> "go.Figure":
     """Robustness against clean performance, ready to show.
 
@@ -201,5 +209,5 @@ def robustness_tradeoff(
     """
     numbers = tradeoff_numbers(cells, dataset, attack)
     if numbers is None:
-        raise ValueError(f"cells: no student has a result under {attack}")
-    return draw(numbers)
+        raise ValueError(not_attacked(cells, attack))
+    return draw(numbers, narrow)
