@@ -21,17 +21,27 @@ if TYPE_CHECKING:
     from analysis.best import best_configurations, win_shares
     from analysis.cells import summarise, variants
     from analysis.comparison import compare, describe_comparison
+    from analysis.convergence import convergence_table, trial_convergence
     from analysis.curves import loss_curves
     from analysis.effects import dataset_effects, factor_effects
     from analysis.equal_accuracy import robustness_at_equal_accuracy
+    from analysis.export import ExportError, export_figure, export_figures, format_of
+    from analysis.figures.attack_boxplots import attack_boxplots
+    from analysis.figures.attack_lines import attack_lines
+    from analysis.figures.catalogue import FIGURES, draw_figure, figure_kind
+    from analysis.figures.choice import attacks_of
     from analysis.figures.comparison import comparison_figure
+    from analysis.figures.convergence import convergence_differences
     from analysis.figures.effects import effects_figure
     from analysis.figures.fgsm import fgsm_summary
     from analysis.figures.heatmap import guidance_heatmaps
     from analysis.figures.losses import training_losses
     from analysis.figures.seeds import seed_boxplots
+    from analysis.figures.summary_lines import summary_lines
     from analysis.figures.switch_epoch import metric_over_switch_epoch
+    from analysis.figures.teacher_losses import teacher_losses
     from analysis.figures.teachers import teacher_boxplots
+    from analysis.figures.tradeoff import robustness_tradeoff
     from analysis.findings import study_findings
     from analysis.pairs import paired
     from analysis.report import ReportInfo, render_report, write_report
@@ -39,16 +49,28 @@ if TYPE_CHECKING:
     from analysis.teachers import teacher_table
 
 __all__ = [
+    "FIGURES",
+    "ExportError",
     "ReportInfo",
+    "attack_boxplots",
+    "attack_lines",
     "attack_warnings",
+    "attacks_of",
     "best_configurations",
     "compare",
     "comparison_figure",
+    "convergence_differences",
+    "convergence_table",
     "dataset_effects",
     "describe_comparison",
+    "draw_figure",
     "effects_figure",
+    "export_figure",
+    "export_figures",
     "factor_effects",
     "fgsm_summary",
+    "figure_kind",
+    "format_of",
     "guidance_heatmaps",
     "loss_curves",
     "metric_over_switch_epoch",
@@ -59,47 +81,67 @@ __all__ = [
     "robustness",
     "robustness_at_equal_accuracy",
     "robustness_averages",
+    "robustness_tradeoff",
     "seed_boxplots",
     "stability",
     "study_findings",
     "summarise",
+    "summary_lines",
     "teacher_boxplots",
+    "teacher_losses",
     "teacher_table",
     "training_losses",
+    "trial_convergence",
     "variants",
     "win_shares",
     "write_report",
 ]
 
 _MODULE_OF = {
-    "ReportInfo": "report",
-    "best_configurations": "best",
+    "attack_boxplots": "figures.attack_boxplots",
+    "attack_lines": "figures.attack_lines",
     "attack_warnings": "attack_checks",
+    "attacks_of": "figures.choice",
+    "best_configurations": "best",
     "compare": "comparison",
     "comparison_figure": "figures.comparison",
+    "convergence_differences": "figures.convergence",
+    "convergence_table": "convergence",
     "dataset_effects": "effects",
     "describe_comparison": "comparison",
+    "draw_figure": "figures.catalogue",
     "effects_figure": "figures.effects",
+    "export_figure": "export",
+    "export_figures": "export",
+    "ExportError": "export",
     "factor_effects": "effects",
     "fgsm_summary": "figures.fgsm",
+    "figure_kind": "figures.catalogue",
+    "FIGURES": "figures.catalogue",
+    "format_of": "export",
     "guidance_heatmaps": "figures.heatmap",
     "loss_curves": "curves",
     "metric_over_switch_epoch": "figures.switch_epoch",
     "overall_stability": "stability",
     "paired": "pairs",
+    "render_report": "report",
+    "ReportInfo": "report",
     "robustness": "attacks",
     "robustness_at_equal_accuracy": "equal_accuracy",
     "robustness_averages": "attacks",
+    "robustness_tradeoff": "figures.tradeoff",
     "seed_boxplots": "figures.seeds",
     "stability": "stability",
     "study_findings": "findings",
     "summarise": "cells",
+    "summary_lines": "figures.summary_lines",
     "teacher_boxplots": "figures.teachers",
+    "teacher_losses": "figures.teacher_losses",
     "teacher_table": "teachers",
     "training_losses": "figures.losses",
+    "trial_convergence": "convergence",
     "variants": "cells",
     "win_shares": "best",
-    "render_report": "report",
     "write_report": "report",
 }
 

@@ -36,16 +36,12 @@ def loss_curves(cells: pd.DataFrame, points: int | None = None) -> pd.DataFrame:
     """
     frame = tidy(cells)
     keys = configuration_keys(frame)
-    for column in ("train_loss", "train_loss_step", "steps_per_epoch"):
-        if column not in frame:
-            frame[column] = None
-    known = frame["train_loss"].map(lambda curve: curve is not None and np.size(curve) > 0)
-    frame = frame[frame["done"] & known]
+    frame = with_losses(frame)
     heads: list[int] = []
     lengths: list[int] = []
     columns: list[tuple[Array, Array, Array, Array, Array]] = []
     for _, part in frame.groupby(keys, dropna=False, sort=True, observed=True):
-        step, n, mean, deviation = _average(list(_curves(part)))
+        step, n, mean, deviation = _average(list(recorded(part)))
         if points is not None and len(step) > points:
             kept = np.unique(np.linspace(0, len(step) - 1, points).round().astype(int))
             step, n, mean, deviation = step[kept], n[kept], mean[kept], deviation[kept]
@@ -61,7 +57,22 @@ def loss_curves(cells: pd.DataFrame, points: int | None = None) -> pd.DataFrame:
     return table.astype({"step": "int64", "n": "int64"})
 
 
-def _curves(part: pd.DataFrame) -> Iterator[tuple[Array, Array]]:
+def with_losses(frame: pd.DataFrame) -> pd.DataFrame:
+    """The finished rows of a tidy table that have a loss curve, with all columns of one."""
+    frame = frame.copy()
+    for column in ("train_loss", "train_loss_step", "steps_per_epoch"):
+        if column not in frame:
+            frame[column] = None
+    known = frame["train_loss"].map(lambda curve: curve is not None and np.size(curve) > 0)
+    return frame[frame["done"] & known.astype(bool)]
+
+
+def recorded(part: pd.DataFrame) -> Iterator[tuple[Array, Array]]:
+    """Steps and losses of each row of `with_losses`, each (points,); only finite losses.
+
+    Raises:
+        ValueError: A curve and its steps differ in length.
+    """
     for losses, steps in zip(part["train_loss"], part["train_loss_step"], strict=True):
         values = np.asarray(losses, dtype=np.float64)
         if steps is None or np.size(steps) == 0:

@@ -16,6 +16,7 @@ from analysis.cells import only_variant, summarise
 from analysis.columns import direction
 from analysis.figures import style
 from analysis.figures.baseline import Baseline, baseline_of
+from analysis.figures.choice import not_attacked
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -33,7 +34,7 @@ class FgsmNumbers:
         teachers: Column order within a panel.
         alphas: Colour order.
         points: One row per configuration and epsilon: `teacher`, `alpha`, `switch_epoch`,
-            `epsilon`, `n`, `mean` over seeds.
+            `epsilon`, `n`, `mean` over seeds, `ci_low`, `ci_high` (95 % t interval).
         averages: `epsilon`, `teacher`, `mean` over that teacher's configurations.
         baselines: Epsilon to baseline; empty without one.
     """
@@ -51,7 +52,7 @@ class FgsmNumbers:
     @property
     def title(self) -> str:
         """What is seen, in one sentence."""
-        name = words.dataset_title(self.dataset)
+        name, under = words.dataset_title(self.dataset), style.attack_title(self.attack)
         parts = []
         for epsilon in self.epsilons:
             base = self.baselines.get(epsilon)
@@ -61,9 +62,8 @@ class FgsmNumbers:
             gain = (means - base.mean) * direction(self.metric_name)
             parts.append(f"{(gain > 0).sum()} of {len(means)} at epsilon {epsilon:g}")
         if not parts:
-            return f"{name}: guided students under {self.attack.upper()}; there is no baseline"
-        listed = words.listed(parts)
-        return f"{name}: means better than the baseline's under {self.attack.upper()}: {listed}"
+            return f"{name}: guided students under {under}; there is no baseline"
+        return f"{name}: means better than the baseline's under {under}: {words.listed(parts)}"
 
 
 def fgsm_numbers(
@@ -85,6 +85,7 @@ def fgsm_numbers(
     epsilons = sorted(float(epsilon) for epsilon in students["epsilon"].unique())
     bases = {e: baseline_of(table[table["epsilon"] == e]) for e in epsilons}
     columns = ["teacher", "alpha", "switch_epoch", "epsilon", "n", "mean"]
+    columns += ["ci_low", "ci_high"]
     return FgsmNumbers(
         dataset=variant.dataset,
         metric_name=str(students["metric_name"].iloc[0]),
@@ -102,12 +103,13 @@ def draw(numbers: FgsmNumbers, narrow: bool = False) -> "go.Figure":
     """Draws the numbers."""
     columns = 1 if narrow else min(4, len(numbers.epsilons))
     panels = style.Panels(
-        ["clean" if e == 0 else f"epsilon {e:g}" for e in numbers.epsilons],
+        [style.epsilon_title(epsilon) for epsilon in numbers.epsilons],
         columns,
         row_px=180 if narrow else 300,
         x_title="teacher",
         y_title=words.metric_title(numbers.metric_name),
         shared_y=False,
+        narrow=narrow,
     )
     slots = {teacher: slot for slot, teacher in enumerate(numbers.teachers)}
     count = len(numbers.alphas)
@@ -172,7 +174,10 @@ def draw(numbers: FgsmNumbers, narrow: bool = False) -> "go.Figure":
 
 
 def fgsm_summary(
-    cells: pd.DataFrame, dataset: str | None = None, attack: str = "fgsm"
+    cells: pd.DataFrame,
+    dataset: str | None = None,
+    attack: str = "fgsm",
+    narrow: bool = False,
 ) -> "go.Figure":
     """The summary under attack, ready to show.
 
@@ -181,8 +186,8 @@ def fgsm_summary(
     """
     numbers = fgsm_numbers(cells, dataset, attack)
     if numbers is None:
-        raise ValueError(f"cells: no student has a result under {attack}")
-    return draw(numbers)
+        raise ValueError(not_attacked(cells, attack))
+    return draw(numbers, narrow)
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, object]]:

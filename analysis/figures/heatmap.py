@@ -3,7 +3,8 @@
 White is the baseline's mean, blue better, orange worse, for an MSE too, where lower is better. One
 disastrous cell would leave all others white, so the colours end at the 80th percentile of the
 distances from the baseline (rounded up to one digit); what lies beyond has the end colour, and its
-number is written in the cell.
+number is written in the cell. Beside it a full dot marks a difference that is clear after the
+correction for many comparisons, a ring one that is clear only before it.
 """
 
 import math
@@ -24,6 +25,7 @@ from analysis.pairs import paired
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+FULL_MARK, RING_MARK = "•", "◦"
 _PERCENTILE = 80
 
 
@@ -39,6 +41,8 @@ class HeatmapNumbers:
         switch_epochs: Columns.
         means: Teacher to means over seeds, shape (alphas, switch epochs), NaN without a result.
         verdicts: Teacher to verdicts of `analysis.pairs.paired`, same shape, "" without a result.
+        uncorrected: The same before the correction for many comparisons; None where the verdicts
+            are not corrected.
         midpoint: The baseline's mean: the neutral colour. Without a baseline the mean of the cells.
         limit: Distance from the midpoint at which the colours end.
         baseline: The baseline; None without one.
@@ -51,6 +55,7 @@ class HeatmapNumbers:
     switch_epochs: tuple[int, ...]
     means: dict[str, NDArray[np.float64]]
     verdicts: dict[str, NDArray[np.str_]]
+    uncorrected: dict[str, NDArray[np.str_]] | None
     midpoint: float
     limit: float
     baseline: Baseline | None
@@ -64,9 +69,12 @@ class HeatmapNumbers:
         verdicts = np.concatenate([table.ravel() for table in self.verdicts.values()])
         better, worse = (int((verdicts == word).sum()) for word in ("better", "worse"))
         total = int((verdicts != "").sum())
+        rule = "paired 95 % interval excludes zero"
+        if self.uncorrected is not None:
+            rule = f"paired, corrected for {words.counted(total, 'comparison')}"
         return (
             f"{name}: of {words.counted(total, 'configuration')} {words.none_or(better)} better "
-            f"and {words.none_or(worse)} worse than the baseline (paired 95 % interval excludes zero)"
+            f"and {words.none_or(worse)} worse than the baseline ({rule})"
         )
 
 
@@ -86,15 +94,19 @@ def heatmap_numbers(cells: pd.DataFrame, dataset: str | None = None) -> HeatmapN
     alphas = sorted(points["alpha"].unique())
     epochs = sorted(int(epoch) for epoch in points["switch_epoch"].unique())
     means = {t: np.full((len(alphas), len(epochs)), np.nan) for t in teachers}
-    words_of = {t: np.full((len(alphas), len(epochs)), "", dtype="<U20") for t in teachers}
     row, column = ({value: i for i, value in enumerate(v)} for v in (alphas, epochs))
     where = ["teacher", "alpha", "switch_epoch"]
     for teacher, alpha, epoch, mean in points[[*where, "mean"]].itertuples(index=False):
         means[teacher][row[alpha], column[int(epoch)]] = mean
-    for teacher, alpha, epoch, verdict in verdicts[[*where, "verdict"]].itertuples(index=False):
-        if teacher in means and alpha in row and epoch in column:
-            known = not np.isnan(means[teacher][row[alpha], column[int(epoch)]])
-            words_of[teacher][row[alpha], column[int(epoch)]] = verdict if known else ""
+
+    def laid_out(name: str) -> dict[str, NDArray[np.str_]]:
+        found = {t: np.full((len(alphas), len(epochs)), "", dtype="<U20") for t in teachers}
+        for teacher, alpha, epoch, verdict in verdicts[[*where, name]].itertuples(index=False):
+            if teacher in means and alpha in row and epoch in column:
+                known = not np.isnan(means[teacher][row[alpha], column[int(epoch)]])
+                found[teacher][row[alpha], column[int(epoch)]] = verdict if known else ""
+        return found
+
     base = baseline_of(table)
     midpoint = base.mean if base is not None else float(points["mean"].mean())
     return HeatmapNumbers(
@@ -104,7 +116,10 @@ def heatmap_numbers(cells: pd.DataFrame, dataset: str | None = None) -> HeatmapN
         alphas=tuple(alphas),
         switch_epochs=tuple(epochs),
         means=means,
-        verdicts=words_of,
+        verdicts=laid_out("verdict"),
+        uncorrected=(
+            laid_out("verdict_uncorrected") if "verdict_uncorrected" in verdicts else None
+        ),
         midpoint=midpoint,
         limit=_colour_limit(points["mean"].to_numpy() - midpoint),
         baseline=base,
@@ -121,13 +136,13 @@ def draw(numbers: HeatmapNumbers, narrow: bool = False) -> "go.Figure":
         x_title="switch epoch (guidance ends)",
         y_title="alpha",
         shared_y=False,
+        narrow=narrow,
     )
     for index, teacher in enumerate(numbers.teachers):
         means = numbers.means[teacher]
-        # A dot says that the paired interval excludes zero.
-        marks = np.isin(numbers.verdicts[teacher], ("better", "worse"))
+        marks = _marks(numbers, teacher)
         text = [
-            [_label(mean - mid, metric, bool(marked)) for mean, marked in zip(*pair, strict=True)]
+            [_label(mean - mid, metric, mark) for mean, mark in zip(*pair, strict=True)]
             for pair in zip(means, marks, strict=True)
         ]
         panels.add(
@@ -179,7 +194,11 @@ def draw(numbers: HeatmapNumbers, narrow: bool = False) -> "go.Figure":
     return panels.figure(numbers.title)
 
 
-def guidance_heatmaps(cells: pd.DataFrame, dataset: str | None = None) -> "go.Figure":
+def guidance_heatmaps(
+    cells: pd.DataFrame,
+    dataset: str | None = None,
+    narrow: bool = False,
+) -> "go.Figure":
     """Heatmaps of alpha by switch epoch, ready to show.
 
     Raises:
@@ -188,7 +207,7 @@ def guidance_heatmaps(cells: pd.DataFrame, dataset: str | None = None) -> "go.Fi
     numbers = heatmap_numbers(cells, dataset)
     if numbers is None:
         raise ValueError("cells: no student has a result")
-    return draw(numbers)
+    return draw(numbers, narrow)
 
 
 def _colour_limit(distances: NDArray[np.float64]) -> float:
@@ -205,7 +224,17 @@ def _scale(sign: int) -> tuple[tuple[float, str], ...]:
     return tuple((1 - at, colour) for at, colour in reversed(style.DIVERGING))
 
 
-def _label(difference: float, metric: str, marked: bool) -> str:
+def _marks(numbers: HeatmapNumbers, teacher: str) -> NDArray[np.str_]:
+    """A full dot for a clear difference, a ring for one that the correction takes back."""
+    clear = ("better", "worse")
+    full = np.isin(numbers.verdicts[teacher], clear)
+    if numbers.uncorrected is None:
+        return np.where(full, FULL_MARK, "")
+    alone = np.isin(numbers.uncorrected[teacher], clear)
+    return np.where(full, FULL_MARK, np.where(alone, RING_MARK, ""))
+
+
+def _label(difference: float, metric: str, mark: str) -> str:
     if np.isnan(difference):
         return ""
     if metric == "accuracy":
@@ -213,7 +242,7 @@ def _label(difference: float, metric: str, marked: bool) -> str:
     else:
         # In thousandths, so that a cell has room for it.
         text = words.signed(difference * 1000, 1)
-    return text + ("•" if marked else "")
+    return text + mark
 
 
 def _tick(difference: float, metric: str) -> str:

@@ -14,7 +14,7 @@ from analysis import words
 from analysis.cells import only_variant
 from analysis.curves import loss_curves
 from analysis.figures import style
-from analysis.figures.choice import LINES_AT_MOST, PANELS_AT_MOST, evenly
+from analysis.figures.choice import LINES_AT_MOST, PANELS_AT_MOST, evenly, narrowed
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -51,17 +51,32 @@ class LossNumbers:
         """What is seen, in one sentence."""
         name = words.dataset_title(self.dataset)
         last = self.students.groupby(["teacher", "alpha", "switch_epoch"])["mean"].last()
+        if len(self.panels) == 1:
+            (teacher, alpha) = self.panels[0]
+            name += f", {teacher} teacher, alpha {alpha:g}"
         text = f"{name}: mean training loss ends between {last.min():.3g} and {last.max():.3g}"
         if not self.baseline.empty:
             text += f", the baseline's at {self.baseline['mean'].iloc[-1]:.3g}"
         return text
 
 
-def loss_numbers(cells: pd.DataFrame, dataset: str | None = None) -> LossNumbers | None:
+def loss_numbers(
+    cells: pd.DataFrame,
+    dataset: str | None = None,
+    teacher: str | None = None,
+    alpha: float | None = None,
+) -> LossNumbers | None:
     """The numbers of the figure; None without a student's curve.
 
+    Args:
+        cells: One row per requested cell.
+        dataset: Which dataset; may be left out where there is only one.
+        teacher: Only panels of this teacher.
+        alpha: Only panels of this alpha.
+
     Raises:
-        ValueError: See `analysis.cells.only_variant` and `analysis.curves.loss_curves`.
+        ValueError: See `analysis.cells.only_variant`, `analysis.curves.loss_curves` and
+            `analysis.figures.choice.narrowed`.
     """
     variant = only_variant(cells, dataset)
     part = variant.cells[variant.cells["role"] != "teacher"]
@@ -73,6 +88,7 @@ def loss_numbers(cells: pd.DataFrame, dataset: str | None = None) -> LossNumbers
     students = curves[curves["role"] == "student"]
     if students.empty:
         return None
+    students = narrowed(students, teacher, alpha)
     teachers = words.by_size(students["teacher"])
     alphas = evenly(sorted(students["alpha"].unique()), max(1, PANELS_AT_MOST // len(teachers)))
     epochs = sorted(int(epoch) for epoch in students["switch_epoch"].unique())
@@ -101,10 +117,11 @@ def draw(numbers: LossNumbers, narrow: bool = False) -> "go.Figure":
     panels = style.Panels(
         [f"{teacher} teacher, alpha {alpha:g}" for teacher, alpha in numbers.panels],
         columns,
-        row_px=210,
+        row_px=210 if len(numbers.panels) > 1 else style.SINGLE_PX,
         x_title=numbers.unit,
         y_title="training loss",
         shared_y=True,
+        narrow=narrow,
     )
     colours = style.ordered(len(numbers.switch_epochs))
     named: set[int] = set()
@@ -140,11 +157,11 @@ def draw(numbers: LossNumbers, narrow: bool = False) -> "go.Figure":
                 line={"color": style.BASELINE, "width": 2.5, "dash": "dash"},
                 hovertemplate="baseline: %{y:.4g}<extra></extra>",
             )
-    panels.y_axes(type="log", tickvals=_ticks(numbers.students["mean"]))
+    panels.y_axes(type="log", tickvals=log_ticks(numbers.students["mean"]))
     return panels.figure(numbers.title)
 
 
-def _ticks(losses: "pd.Series[float]") -> list[float]:
+def log_ticks(losses: "pd.Series[float]") -> list[float]:
     """1, 2 and 5 times the powers of ten around the losses."""
     positive = losses[losses > 0]
     if positive.empty:
@@ -153,13 +170,19 @@ def _ticks(losses: "pd.Series[float]") -> list[float]:
     return [float(f"{digit}e{power}") for power in range(first, last + 1) for digit in (1, 2, 5)]
 
 
-def training_losses(cells: pd.DataFrame, dataset: str | None = None) -> "go.Figure":
+def training_losses(
+    cells: pd.DataFrame,
+    dataset: str | None = None,
+    teacher: str | None = None,
+    alpha: float | None = None,
+    narrow: bool = False,
+) -> "go.Figure":
     """Mean training losses, ready to show.
 
     Raises:
         ValueError: See `loss_numbers`; or no student has a loss curve.
     """
-    numbers = loss_numbers(cells, dataset)
+    numbers = loss_numbers(cells, dataset, teacher, alpha)
     if numbers is None:
         raise ValueError("cells: no student has a loss curve")
-    return draw(numbers)
+    return draw(numbers, narrow)

@@ -7,9 +7,10 @@ import pandas as pd
 
 from analysis import words
 from analysis.cells import only_variant, summarise
+from analysis.columns import direction
 from analysis.figures import style
 from analysis.figures.baseline import Baseline, baseline_of
-from analysis.figures.choice import PANELS_AT_MOST, evenly
+from analysis.figures.choice import PANELS_AT_MOST, best, evenly, narrowed
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -44,6 +45,8 @@ class SeedNumbers:
     def title(self) -> str:
         """What is seen, in one sentence."""
         name = words.dataset_title(self.dataset)
+        if len(self.panels) == 1:
+            return self._title_of_one(name)
         groups = self.values.groupby(["teacher", "alpha", "switch_epoch"])["value"]
         if (groups.size() < 2).all():
             return f"{name}: one seed per configuration, so the spread over seeds is not known"
@@ -56,18 +59,43 @@ class SeedNumbers:
             f"at most {widest} ({teacher} teacher, alpha {alpha:g}, switch {epoch})"
         )
 
+    def _title_of_one(self, name: str) -> str:
+        (teacher, alpha), metric = self.panels[0], self.metric_name
+        means = self.values.groupby(["teacher", "alpha", "switch_epoch"])["value"].mean()
+        points = means.rename("mean").reset_index()
+        top = points["mean"].iloc[int((points["mean"] * direction(metric)).to_numpy().argmax())]
+        text = (
+            f"{name}, {teacher} teacher, alpha {alpha:g}: best mean "
+            f"{words.metric_value(float(top), metric)} at switch {best(points, metric)[2]}"
+        )
+        if self.baseline is None:
+            return text
+        return f"{text}, the baseline's {words.metric_value(self.baseline.mean, metric)}"
 
-def seed_numbers(cells: pd.DataFrame, dataset: str | None = None) -> SeedNumbers | None:
+
+def seed_numbers(
+    cells: pd.DataFrame,
+    dataset: str | None = None,
+    teacher: str | None = None,
+    alpha: float | None = None,
+) -> SeedNumbers | None:
     """The numbers of the figure; None without a student's result.
 
+    Args:
+        cells: One row per requested cell.
+        dataset: Which dataset; may be left out where there is only one.
+        teacher: Only panels of this teacher.
+        alpha: Only panels of this alpha.
+
     Raises:
-        ValueError: See `analysis.cells.only_variant`.
+        ValueError: See `analysis.cells.only_variant` and `analysis.figures.choice.narrowed`.
     """
     variant = only_variant(cells, dataset)
     done = variant.cells[variant.cells["done"]]
     students = done[done["role"] == "student"]
     if students.empty:
         return None
+    students = narrowed(students, teacher, alpha)
     teachers = words.by_size(students["teacher"])
     room = max(1, PANELS_AT_MOST // len(teachers))
     alphas = evenly(sorted(students["alpha"].unique()), room)
@@ -96,10 +124,11 @@ def draw(numbers: SeedNumbers, narrow: bool = False) -> "go.Figure":
     panels = style.Panels(
         [f"{teacher} teacher, alpha {alpha:g}" for teacher, alpha in numbers.panels],
         columns,
-        row_px=210,
+        row_px=210 if len(numbers.panels) > 1 else style.SINGLE_PX,
         x_title="switch epoch (guidance ends)",
         y_title=words.metric_title(numbers.metric_name),
         shared_y=False,
+        narrow=narrow,
     )
     alphas = sorted({alpha for _, alpha in numbers.panels})
     epochs = [str(e) for e in sorted(numbers.values["switch_epoch"].unique())]
@@ -145,13 +174,19 @@ def draw(numbers: SeedNumbers, narrow: bool = False) -> "go.Figure":
     return panels.figure(numbers.title)
 
 
-def seed_boxplots(cells: pd.DataFrame, dataset: str | None = None) -> "go.Figure":
+def seed_boxplots(
+    cells: pd.DataFrame,
+    dataset: str | None = None,
+    teacher: str | None = None,
+    alpha: float | None = None,
+    narrow: bool = False,
+) -> "go.Figure":
     """Boxplots over seeds, ready to show.
 
     Raises:
-        ValueError: See `analysis.cells.only_variant`; or no student has a result.
+        ValueError: See `seed_numbers`; or no student has a result.
     """
-    numbers = seed_numbers(cells, dataset)
+    numbers = seed_numbers(cells, dataset, teacher, alpha)
     if numbers is None:
         raise ValueError("cells: no student has a result")
-    return draw(numbers)
+    return draw(numbers, narrow)

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pandas as pd
     import plotly.graph_objects as go
 
 CATEGORIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31")
 MARKERS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star")
+DASHES = ("dot", "dash", "solid", "dashdot", "longdash")
 BASELINE = "#808080"
 BASELINE_BAND = "rgba(128,128,128,0.22)"
 GRID = "rgba(128,128,128,0.25)"
@@ -26,7 +28,9 @@ DIVERGING = (
 )
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 BASELINE_LEGEND = "baseline: mean and its 95 % interval"
-_TOP_PX, _BOTTOM_PX, _GAP_PX, _LEGEND_PX = 84, 58, 62, 34
+SINGLE_PX = 340
+"""Height of a panel that stands alone."""
+_TOP_PX, _BOTTOM_PX, _GAP_PX, _LEGEND_PX, _LEGEND_LINE_PX = 84, 58, 62, 34, 19
 
 
 def category(position: int) -> str:
@@ -47,9 +51,47 @@ def ordered(count: int) -> list[str]:
     return [str(colour) for colour in sample_colorscale("viridis", at)]
 
 
+def dash(position: int) -> str:
+    """The line style of the category at a position; repeats after the last."""
+    return DASHES[position % len(DASHES)]
+
+
+def attack_title(attack: str) -> str:
+    """The name of an attack as it is printed: FGSM, PGD, input noise."""
+    return attack.upper() if len(attack) <= 4 else attack.replace("_", " ")
+
+
+def epsilon_title(epsilon: float) -> str:
+    """The strength of an attack, for the head of a panel; 0 is the clean test set."""
+    return "clean" if epsilon == 0 else f"epsilon {epsilon:g}"
+
+
 def axis(index: int, letter: str) -> str:
     """The plotly name of the x or y axis of the panel at an index: x, x2, x3, ..."""
     return letter if index == 0 else f"{letter}{index + 1}"
+
+
+def without_far(values: "pd.Series[float]") -> tuple[float, float]:
+    """Lowest and highest value that is no further than three box lengths from the quartiles.
+
+    A few values far out (Tukey) must not flatten all others.
+    """
+    lower, upper = float(values.quantile(0.25)), float(values.quantile(0.75))
+    reach = 3 * (upper - lower)
+    near = values[values.between(lower - reach, upper + reach)]
+    return float(near.min()), float(near.max())
+
+
+def error_bars(points: "pd.DataFrame", axis: str = "") -> dict[str, Any]:
+    """Error bars from `mean` to `ci_low` and `ci_high`, thin enough to stand beside others."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": (points[f"ci_high{axis}"] - points[f"mean{axis}"]).to_numpy(),
+        "arrayminus": (points[f"mean{axis}"] - points[f"ci_low{axis}"]).to_numpy(),
+        "thickness": 1,
+        "width": 0,
+    }
 
 
 class Panels:
@@ -66,8 +108,9 @@ class Panels:
         columns: int,
         row_px: int,
         x_title: str,
-        y_title: str,
+        y_title: str | Sequence[str],
         shared_y: bool,
+        narrow: bool = False,
     ) -> None:
         """An empty grid.
 
@@ -76,10 +119,13 @@ class Panels:
             columns: Panels beside each other.
             row_px: Height of a panel in pixels.
             x_title: Written below the last panel of each column.
-            y_title: Written left of every row.
+            y_title: Written left of every row; one per panel where rows differ.
             shared_y: Whether all panels have one y scale.
+            narrow: Whether it is drawn for a phone; its legend has room for fewer names beside
+                each other.
         """
         self._traces: list[dict[str, Any]] = []
+        self._legend_width_px = 360 if narrow else 900
         columns = max(1, min(columns, len(titles)))
         rows = -(-len(titles) // columns)
         inner_px = rows * row_px + (rows - 1) * _GAP_PX
@@ -101,7 +147,8 @@ class Panels:
             if index + columns >= len(titles):
                 x["title"] = {"text": x_title, "standoff": 8}
             if column == 0:
-                y["title"] = {"text": y_title, "standoff": 6}
+                text = y_title if isinstance(y_title, str) else y_title[index]
+                y["title"] = {"text": text, "standoff": 6}
             if shared_y and index > 0:
                 y |= {"matches": "y", "showticklabels": column == 0}
             self._x.append(x)
@@ -171,6 +218,19 @@ class Panels:
             entry = {"type": "scatter", "x": [None], "y": [None], "mode": "lines", "line": line}
             self.add(index, **entry, name=legend, hoverinfo="skip")
 
+    def _legend_rows(self) -> int:
+        """Lines of the legend: plotly gives every entry the width of the longest name."""
+        names = [
+            str(trace["name"])
+            for trace in self._traces
+            if "name" in trace and trace.get("showlegend", True)
+        ]
+        if not names:
+            return 1
+        entry_px = 46 + 6.6 * max(map(len, names))
+        beside = max(1, int(self._legend_width_px / entry_px))
+        return -(-len(names) // beside)
+
     def figure(self, title: str) -> "go.Figure":
         """The finished figure with its headline."""
         import plotly.graph_objects as go
@@ -179,6 +239,10 @@ class Panels:
         for index, (x, y) in enumerate(zip(self._x, self._y, strict=True)):
             number = "" if index == 0 else str(index + 1)
             axes |= {f"xaxis{number}": x, f"yaxis{number}": y}
+        more = (self._legend_rows() - 1) * _LEGEND_LINE_PX
+        if more > 0:
+            self._layout["height"] += more
+            self._layout["margin"]["b"] += more
         headline = {"text": title, "x": 0.0, "xanchor": "left", "font": {"size": 16}}
         return go.Figure(
             data=self._traces,

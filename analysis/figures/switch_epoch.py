@@ -78,7 +78,7 @@ def switch_epoch_numbers(
         alphas=tuple(sorted(points["alpha"].unique())),
         points=points[columns].reset_index(drop=True),
         baseline=base,
-        shown=_shown_range(points, base),
+        shown=shown_range(points, base),
     )
 
 
@@ -92,6 +92,7 @@ def draw(numbers: SwitchEpochNumbers, narrow: bool = False) -> "go.Figure":
         x_title="switch epoch (guidance ends)",
         y_title=words.metric_title(numbers.metric_name),
         shared_y=True,
+        narrow=narrow,
     )
     low, high = numbers.shown
     legend = style.BASELINE_LEGEND
@@ -111,14 +112,7 @@ def draw(numbers: SwitchEpochNumbers, narrow: bool = False) -> "go.Figure":
                 type="scatter",
                 x=line["switch_epoch"].to_numpy("int64"),
                 y=line["mean"].to_numpy(),
-                error_y={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": (line["ci_high"] - line["mean"]).to_numpy(),
-                    "arrayminus": (line["mean"] - line["ci_low"]).to_numpy(),
-                    "thickness": 1,
-                    "width": 0,
-                },
+                error_y=style.error_bars(line),
                 mode="lines+markers",
                 name=f"alpha {alpha:g}",
                 legendgroup=f"{alpha:g}",
@@ -160,16 +154,13 @@ def _write_beyond(
             )
 
 
-def _shown_range(points: pd.DataFrame, baseline: Baseline | None) -> tuple[float, float]:
-    """The range of most means and the baseline; a few far ones must not flatten all others.
+def shown_range(points: pd.DataFrame, baseline: Baseline | None) -> tuple[float, float]:
+    """The range of most means and the baseline, with their intervals.
 
-    Means further than three interquartile ranges from the quartiles (Tukey's far out) do not count,
-    nor do the intervals of two seeds, which are several times as wide as those of three.
+    Means far out do not count (`analysis.figures.style.without_far`), nor do the intervals of two
+    seeds, which are several times as wide as those of three.
     """
-    means = points["mean"]
-    lower, upper = means.quantile(0.25), means.quantile(0.75)
-    reach = 3 * (upper - lower)
-    near = points[means.between(lower - reach, upper + reach)]
+    near = points[points["mean"].between(*style.without_far(points["mean"]))]
     sure = near[near["n"] >= 3]
     ends = [*near["mean"], *sure["ci_low"], *sure["ci_high"]]
     if baseline is not None:
@@ -179,7 +170,11 @@ def _shown_range(points: pd.DataFrame, baseline: Baseline | None) -> tuple[float
     return low - room, high + room
 
 
-def metric_over_switch_epoch(cells: pd.DataFrame, dataset: str | None = None) -> "go.Figure":
+def metric_over_switch_epoch(
+    cells: pd.DataFrame,
+    dataset: str | None = None,
+    narrow: bool = False,
+) -> "go.Figure":
     """The metric over the switch epoch, ready to show.
 
     Raises:
@@ -188,4 +183,4 @@ def metric_over_switch_epoch(cells: pd.DataFrame, dataset: str | None = None) ->
     numbers = switch_epoch_numbers(cells, dataset)
     if numbers is None:
         raise ValueError("cells: no student has a result")
-    return draw(numbers)
+    return draw(numbers, narrow)

@@ -83,6 +83,7 @@ def draw(numbers: TeacherNumbers, narrow: bool = False) -> "go.Figure":
         x_title="",
         y_title=words.metric_title(numbers.metric_name),
         shared_y=False,
+        narrow=narrow,
     )
     named = False
     up = direction(numbers.metric_name) > 0
@@ -129,7 +130,11 @@ def draw(numbers: TeacherNumbers, narrow: bool = False) -> "go.Figure":
     return panels.figure(numbers.title)
 
 
-def teacher_boxplots(cells: pd.DataFrame, dataset: str | None = None) -> "go.Figure":
+def teacher_boxplots(
+    cells: pd.DataFrame,
+    dataset: str | None = None,
+    narrow: bool = False,
+) -> "go.Figure":
     """Boxplots of the teachers' seeds, ready to show.
 
     Raises:
@@ -138,4 +143,4 @@ def teacher_boxplots(cells: pd.DataFrame, dataset: str | None = None) -> "go.Fig
     numbers = teacher_numbers(cells, dataset)
     if numbers is None:
         raise ValueError("cells: no teacher is finished")
-    return draw(numbers)
+    return draw(numbers, narrow)

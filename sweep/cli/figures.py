@@ -1,0 +1,175 @@
+"""`sweep figures` and `sweep figure`: list the figures, write one or all of them to files."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from sweep.cli import app
+from sweep.cli.ask import Name, _study_name
+from sweep.cli.groups import with_groups
+from sweep.cli.options import RESULTS, Directory, Json, Only, fail, print_json, print_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+ALL = "all"
+NARROW_PX = 600
+"""Below this width a figure is drawn with its panels below one another."""
+
+Ending = Literal["html", "json", "png", "svg", "pdf"]
+FigureName = Annotated[
+    str, typer.Argument(metavar="NAME", help="a figure `sweep figures` lists, or all")
+]
+
+
+@dataclass(frozen=True)
+class Narrowed:
+    """What is drawn of a figure."""
+
+    dataset: Annotated[str | None, typer.Option(metavar="D", help="one dataset")] = None
+    teacher: Annotated[str | None, typer.Option(metavar="T", help="one teacher")] = None
+    alpha: Annotated[float | None, typer.Option(metavar="A", help="one alpha")] = None
+    switch_epoch: Annotated[int | None, typer.Option(metavar="N", help="one switch epoch")] = None
+    attack: Annotated[str | None, typer.Option(metavar="A", help="fgsm, or another")] = None
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """How large it is drawn."""
+
+    width: Annotated[int | None, typer.Option(metavar="PX", help="default 1000")] = None
+    height: Annotated[int | None, typer.Option(metavar="PX", help="as drawn, if left out")] = None
+    scale: Annotated[float, typer.Option(help="PNG pixels per pixel; 2 or 3 for print")] = 1.0
+
+
+@app.command()
+def figures(as_json: Json = False) -> None:
+    """List the figures that `sweep figure` draws."""
+    from analysis import FIGURES
+
+    kinds = FIGURES.values()
+    if as_json:
+        print_json(
+            [
+                {"name": k.name, "description": k.description, "arguments": k.arguments}
+                for k in kinds
+            ]
+        )
+        return
+    rows = [
+        (k.name, k.description, " ".join("--" + a.replace("_", "-") for a in k.arguments))
+        for k in kinds
+    ]
+    print_table(rows, ("figure", "shows", "options"))
+
+
+@app.command()
+@with_groups
+def figure(
+    study: Name,
+    name: FigureName,
+    narrowed: Narrowed,
+    drawn: Drawn,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="a file; for all figures a folder")
+    ] = Path(),
+    ending: Annotated[
+        Ending | None, typer.Option("--format", help="of all figures; default svg")
+    ] = None,
+    only: Only = None,
+    results: Directory = RESULTS,
+    as_json: Json = False,
+) -> None:
+    """Write a figure as .html, .json, .png, .svg or .pdf; images need Chrome or Chromium."""
+    import analysis
+    from analysis.export import Size, export_figures
+
+    if output == Path():
+        fail("--output: name the file to write, or the folder for all figures")
+    try:
+        size = Size(drawn.width, drawn.height, drawn.scale)
+        if name != ALL:
+            analysis.figure_kind(name)
+            if ending is not None:
+                fail(f"--format: {ending} is for all figures; the ending of --output decides")
+        cells = _cells(results, _study_name(study), only)
+        left_out: list[dict[str, str]] = []
+        if name == ALL:
+            made = list(_every(cells, narrowed, drawn, left_out))
+            files = [(fig, output / f"{stem}.{ending or 'svg'}") for stem, fig in made]
+        else:
+            analysis.format_of(output)
+            fig = analysis.draw_figure(cells, name, _is_narrow(drawn), **vars(narrowed))
+            files = [(fig, output)]
+        export_figures(files, size)
+    except (ValueError, analysis.ExportError) as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"--output {str(output)!r}: {error.strerror or error}")
+    written = [
+        {"file": str(path), "bytes": path.stat().st_size, "title": fig.layout.title.text}
+        for fig, path in files
+    ]
+    if as_json:
+        print_json({"study": _study_name(study), "written": written, "left_out": left_out})
+        return
+    for row in written:
+        print(f"{row['file']} ({row['bytes'] / 1e3:,.0f} kB): {row['title']}")
+    for row in left_out:
+        print(f"left out: {row['figure']}: {row['reason']}")
+
+
+def _is_narrow(drawn: Drawn) -> bool:
+    return drawn.width is not None and drawn.width < NARROW_PX
+
+
+def _cells(directory: str, study: str, only: list[str] | None) -> "pd.DataFrame":
+    """The cells of a study that a filter leaves."""
+    from sweep.filters import parse
+    from sweep.results import Results
+
+    frame = Results(directory).cells(study)
+    for condition in parse(only or ()):
+        column = frame[condition.key].astype(object)
+        kept = column.where(column.notna(), None).map(condition.holds).astype(bool)
+        frame = frame[kept]
+    if frame.empty:
+        fail(f"--only {' '.join(only or ())!r}: no cell of {study} is left")
+    return frame.reset_index(drop=True)
+
+
+def _every(
+    cells: "pd.DataFrame", narrowed: Narrowed, drawn: Drawn, left_out: list[dict[str, str]]
+) -> "Iterator[tuple[str, go.Figure]]":
+    """Every figure of every part that fits one, with the name of its file; says what is left out."""
+    import analysis
+
+    parts = analysis.variants(cells)
+    datasets = sorted({part.dataset for part in parts})
+    if narrowed.dataset is not None and narrowed.dataset not in datasets:
+        raise ValueError(f"dataset: {narrowed.dataset!r} is not one of {', '.join(datasets)}")
+    given = {key: value for key, value in vars(narrowed).items() if value is not None}
+    for part in parts:
+        if narrowed.dataset not in (None, part.dataset):
+            continue
+        attacks = [narrowed.attack] if narrowed.attack else analysis.attacks_of(part.cells)
+        for kind in analysis.FIGURES.values():
+            own: dict[str, Any] = {k: v for k, v in given.items() if k in kind.arguments}
+            for attack in attacks if "attack" in kind.arguments else [None]:
+                stem = "-".join(filter(None, (kind.name, part.dataset, attack, _slug(part.label))))
+                own |= {"attack": attack} if attack else {}
+                try:
+                    fig = analysis.draw_figure(part.cells, kind.name, _is_narrow(drawn), **own)
+                except ValueError as error:
+                    left_out.append({"figure": stem, "reason": str(error)})
+                    continue
+                yield stem, fig
+
+
+def _slug(label: str) -> str:
+    """A label as part of a file's name."""
+    return "".join(c if c.isalnum() or c in ".-" else "-" for c in label.replace(", ", "_"))

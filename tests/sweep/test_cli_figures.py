@@ -1,0 +1,126 @@
+"""`sweep figures` and `sweep figure`, on results that nothing was trained for."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sweep.cells import demand
+from sweep.execution.base import WorkerSetup
+from sweep.execution.local import LocalExecutor
+from sweep.records import cell_row
+from sweep.run import run
+from sweep.store import Store
+from tests.sweep.test_cli import Sweep, _refused, sweep  # noqa: F401 (a fixture)
+from tests.sweep.tiny import FakeTraining, tiny_study
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of digits: a teacher, two alphas (one of them 1), three switch epochs, FGSM."""
+    folder = tmp_path_factory.mktemp("figures")
+    store = Store(folder)
+    study = tiny_study()
+    executor = LocalExecutor(WorkerSetup(runner=FakeTraining()))
+    with store.writing():
+        wanted = demand(study, store)
+        store.write_cells("tiny", [cell_row(cell) for cell in wanted.chosen], study.to_json())
+        run(wanted, store, executor)
+    executor.stop()
+    return folder
+
+
+def test_the_figures_are_listed(sweep: Sweep) -> None:  # noqa: F811
+    rows = {row["name"]: row for row in sweep.json("figures")}
+    assert len(rows) >= 12
+    assert rows["seed-boxplots"]["arguments"] == ["dataset", "teacher", "alpha"]
+    assert "guidance-heatmaps" in sweep("figures")
+
+
+def test_one_figure_is_written_as_named(
+    sweep: Sweep,
+    results: Path,
+    tmp_path: Path,  # noqa: F811
+) -> None:
+    page = tmp_path / "made" / "heat.html"
+    out = sweep("figure", "tiny", "guidance-heatmaps", "-o", page, "--results", results)
+    assert str(page) in out
+    text = page.read_text()
+    assert "<script src" not in text
+    assert "configurations" in text
+    file = tmp_path / "seeds.json"
+    done = sweep.json(
+        "figure", "tiny", "seed-boxplots", "-o", file, "--results", results, "--alpha", 0.1,
+        "--teacher", "small", "--width", 480,
+    )  # fmt: skip
+    assert [row["file"] for row in done["written"]] == [str(file)]
+    layout = json.loads(file.read_text())["layout"]
+    assert layout["width"] == 480
+    assert layout["title"]["text"].startswith("Digits, small teacher, alpha 0.1: ")
+    assert done["written"][0]["bytes"] == file.stat().st_size
+
+
+def test_all_figures_say_what_is_left_out(
+    sweep: Sweep,
+    results: Path,
+    tmp_path: Path,  # noqa: F811
+) -> None:
+    folder = tmp_path / "all"
+    done = sweep.json(
+        "figure", "tiny", "all", "-o", folder, "--format", "json", "--results", results
+    )
+    names = {Path(row["file"]).stem for row in done["written"]}
+    assert names == {path.stem for path in folder.iterdir()}
+    assert {"teacher-boxplots-digits", "attack-lines-digits-fgsm"} <= names
+    out = sweep(
+        "figure", "tiny", "all", "-o", folder, "--format", "json", "--results", results,
+        "--only", "role=student|baseline", "--attack", "pgd",
+    )  # fmt: skip
+    assert "left out: teacher-boxplots-digits: cells: no teacher is finished" in out
+    assert "left out: attack-lines-digits-pgd: attack: no student has a result" in out
+    assert "there are results under fgsm" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nosuch", "-o", "a.html"], "figure: 'nosuch' is not one of teacher-boxplots, "),
+        (["summary-lines"], "--output: name the file"),
+        (["summary-lines", "-o", "a.gif"], "must end in one of .html, .json, .png, .svg, .pdf"),
+        (["summary-lines", "-o", "a.html", "--width", "5"], "width_px: 5 is not between 100"),
+        (["summary-lines", "-o", "a.html", "--scale", "0"], "scale: 0.0 is not between"),
+        (["summary-lines", "-o", "a.html", "--dataset", "mnist"], "'mnist' is not one of digits"),
+        (["summary-lines", "-o", "a.html", "--alpha", "0.1"], "alpha: 0.1 is of no use to summary"),
+        (["seed-boxplots", "-o", "a.html", "--alpha", "0.5"], "alpha: 0.5 is not one of 0.1, 1"),
+        (
+            ["seed-boxplots", "-o", "a.html", "--teacher", "tiny"],
+            "teacher: tiny is not one of smal",
+        ),
+        (["fgsm-summary", "-o", "a.html", "--attack", "pgd"], "there are results under fgsm"),
+        (["summary-lines", "-o", "a.html", "--format", "svg"], "--format: svg is for all figures"),
+        (["all", "-o", "x", "--dataset", "mnist"], "dataset: 'mnist' is not one of digits"),
+        (["summary-lines", "-o", "a.html", "--only", "alpha=7 role=student"], "no cell of tiny"),
+    ],
+)
+def test_a_mistake_names_what_is_allowed(
+    sweep: Sweep, results: Path, arguments: list[str], message: str,  # noqa: F811
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    said = _refused(sweep, "figure", "tiny", *arguments, "--results", results)
+    assert message in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_browser_an_image_says_how_to_get_one(
+    sweep: Sweep,
+    results: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,  # noqa: F811
+) -> None:
+    monkeypatch.setattr("analysis.export.find_browser", lambda: None)
+    file = tmp_path / "a.svg"
+    said = _refused(sweep, "figure", "tiny", "summary-lines", "-o", file, "--results", results)
+    assert "plotly_get_chrome" in said
+    assert ".html and .json need no browser" in said
+    assert not file.exists()
