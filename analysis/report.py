@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from analysis import tables, words
+from analysis.attack_checks import attack_warnings
 from analysis.best import win_shares
 from analysis.cells import Variant, tidy, variants
+from analysis.convergence import convergence_table
 from analysis.effects import factor_effects
+from analysis.equal_accuracy import robustness_at_equal_accuracy
 from analysis.expectations import expectations
 from analysis.figures import effects as effect_figure
 from analysis.figures import fgsm, heatmap, losses, seeds, style, switch_epoch
@@ -108,6 +111,9 @@ class Section:
     effects_figure: FigureBlock | None
     attacks: tables.Table | None
     attacks_full: tables.Table | None
+    equal_accuracy: tables.Table | None
+    attack_checks: tables.Table | None
+    convergence: tables.Table | None
     teachers: tables.Table | None
 
 
@@ -213,10 +219,18 @@ class _Study:
     shares: pd.DataFrame
     stability: pd.DataFrame
     effects: pd.DataFrame
+    attack_warnings: pd.DataFrame
 
     @classmethod
     def of(cls, frame: pd.DataFrame) -> "_Study":
-        return cls(frame, paired(frame), win_shares(frame), stability(frame), factor_effects(frame))
+        return cls(
+            frame=frame,
+            pairs=paired(frame),
+            shares=win_shares(frame),
+            stability=stability(frame),
+            effects=factor_effects(frame),
+            attack_warnings=attack_warnings(frame),
+        )
 
     def part(self, table: pd.DataFrame, dataset: str) -> pd.DataFrame:
         return table[table["dataset"] == dataset].reset_index(drop=True)
@@ -269,6 +283,9 @@ def _section(
         ),
         attacks=tables.attacks_summary(own, name),
         attacks_full=tables.attacks_full(own, name),
+        equal_accuracy=tables.equal_accuracy(robustness_at_equal_accuracy(own), own),
+        attack_checks=tables.checks(study.part(study.attack_warnings, name)),
+        convergence=tables.convergence(convergence_table(own)),
         teachers=tables.teachers(own, name),
     )
 

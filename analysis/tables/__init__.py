@@ -3,9 +3,11 @@
 from analysis.tables.attacks import attacks_full, attacks_summary
 from analysis.tables.certainty import effects, spread, winners
 from analysis.tables.configurations import configurations
+from analysis.tables.convergence import convergence
 from analysis.tables.entries import Entry, Table
 from analysis.tables.failures import failed_attempts, runs, unfinished
 from analysis.tables.questions import contrasts, expected
+from analysis.tables.robustness import checks, equal_accuracy
 from analysis.tables.teachers import teachers
 
 __all__ = [
@@ -13,9 +15,12 @@ __all__ = [
     "Table",
     "attacks_full",
     "attacks_summary",
+    "checks",
     "configurations",
     "contrasts",
+    "convergence",
     "effects",
+    "equal_accuracy",
     "expected",
     "failed_attempts",
     "runs",
