@@ -18,6 +18,8 @@ from analysis.cells import parameters, tidy
 from analysis.columns import KEY
 
 SEVERITIES = ("error", "warning", "note")
+AIMED = ("fgsm", "pgd")
+"""Attacks that follow the gradient; blind noise may happen to help."""
 COLUMNS = ("severity", "dataset", "attack", "check", "trials", "of", "largest", "message")
 
 NOISE_POINTS = 0.5
@@ -81,7 +83,7 @@ def _finding(
     """A row about the trials whose largest difference is in `shown`."""
     largest = float(shown.max())
     size = words.metric_difference(largest, metric_name).lstrip("+")
-    message = f"{attack}: {len(shown):,} of {words.counted(of, 'trial')} {says}, by up to {size}"
+    message = f"{attack}: {len(shown):,} of {of:,} trials {says}, by up to {size}"
     return {
         "severity": severity, "dataset": dataset, "attack": attack, "check": check,
         "trials": len(shown), "of": of, "largest": largest, "message": message,
@@ -100,7 +102,7 @@ def _rises(dataset: str, part: pd.DataFrame) -> Iterator[dict[str, Any]]:
         shown = _beyond(rows, "rise")
         of = int((rows.groupby("trial")["epsilon"].count() > 1).sum())
         if len(shown):
-            severity = "error" if rows["family"].iloc[0] == "pgd" else "warning"
+            severity = {"pgd": "error", "fgsm": "warning"}.get(rows["family"].iloc[0], "note")
             yield _finding(
                 severity, dataset, str(attack), "better at a larger epsilon", shown, of,
                 rows["metric_name"].iloc[0],
@@ -112,7 +114,7 @@ def _beats_clean(dataset: str, part: pd.DataFrame) -> Iterator[dict[str, Any]]:
     for attack, rows in part.groupby("attack", sort=True):
         shown = _beyond(rows.assign(gain=-rows["drop"]), "gain")
         if len(shown):
-            severity = "error" if rows["family"].iloc[0] in ("fgsm", "pgd") else "warning"
+            severity = "error" if rows["family"].iloc[0] in AIMED else "note"
             yield _finding(
                 severity, dataset, str(attack), "better than clean", shown,
                 rows["trial"].nunique(), rows["metric_name"].iloc[0],
@@ -121,15 +123,16 @@ def _beats_clean(dataset: str, part: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 def _no_effect(dataset: str, part: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    for attack, rows in part[part["epsilon"] > 0].groupby("attack", sort=True):
+    aimed = part[(part["epsilon"] > 0) & part["family"].isin(AIMED)]
+    for attack, rows in aimed.groupby("attack", sort=True):
         largest = rows.groupby("trial")["drop"].max()
         shown = int((largest <= 0).sum())
         if shown:
             yield {
                 "severity": "warning", "dataset": dataset, "attack": attack, "check": "no effect",
                 "trials": shown, "of": len(largest), "largest": np.nan,
-                "message": f"{attack}: {shown:,} of {words.counted(len(largest), 'trial')} lose "
-                "nothing at any epsilon",
+                "message": f"{attack}: {shown:,} of {len(largest):,} trials lose nothing at any "
+                "epsilon",
             }  # fmt: skip
 
 
@@ -148,7 +151,7 @@ def _walks(dataset: str, part: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 def _blind(dataset: str, part: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Noise of no aim must not do more harm than the strongest attack of the same epsilon."""
-    aimed = part[part["family"].isin(["fgsm", "pgd"])]
+    aimed = part[part["family"].isin(AIMED)]
     strongest = aimed.groupby(["trial", "epsilon"], as_index=False)["quality"].min()
     for attack, rows in part[part["family"] == "input_noise"].groupby("attack", sort=True):
         both = rows.merge(strongest, on=["trial", "epsilon"], suffixes=("", "_aimed"))
@@ -172,7 +175,7 @@ def _only_fgsm(dataset: str, part: pd.DataFrame) -> Iterator[dict[str, Any]]:
         yield {
             "severity": "note", "dataset": dataset, "attack": "fgsm", "check": "only FGSM",
             "trials": shown, "of": of, "largest": np.nan,
-            "message": f"fgsm: {shown:,} of {words.counted(of, 'trial')} were attacked with a single "
+            "message": f"fgsm: {shown:,} of {of:,} trials were attacked with a single "
             "step only; the values are upper bounds of robustness, a stronger attack finds less",
         }  # fmt: skip
 
@@ -183,13 +186,13 @@ def _zero_gradients(frame: pd.DataFrame, long: pd.DataFrame) -> Iterator[dict[st
         frame["zero_gradients_percent"] = np.nan
     zero = frame.loc[frame["done"], ["dataset", "trial_id", "zero_gradients_percent"]]
     zero = zero.drop_duplicates("trial_id")
-    aimed = long[long["family"].isin(["fgsm", "pgd"])]
+    aimed = long[long["family"].isin(AIMED)]
     trials = aimed[["dataset", "trial_id"]].drop_duplicates().merge(zero, how="left")
     for dataset, part in trials.groupby("dataset", sort=True):
         share = part["zero_gradients_percent"].astype("float64")
         of, unknown = len(part), int(share.isna().sum())
         shown = share[share > ZERO_PERCENT]
-        among = f"of {words.counted(of, 'trial')}"
+        among = f"of {of:,} trials"
         row = {"dataset": dataset, "attack": "fgsm, pgd", "of": of}
         if len(shown):
             yield row | {

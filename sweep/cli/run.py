@@ -31,10 +31,6 @@ if TYPE_CHECKING:
 
 MINUTE_S = 60.0
 
-Strengths = Annotated[
-    str | None, typer.Option(metavar="X,...", help="strengths to measure, separated by commas")
-]
-
 
 @dataclass(frozen=True)
 class Placing:
@@ -268,24 +264,41 @@ def retry(
 class Measuring:
     """Under what to measure; the names of the options are those of the study's keys."""
 
-    fgsm_epsilons: Strengths = None
-    pgd_epsilons: Strengths = None
-    pgd_steps: Annotated[int | None, typer.Option(metavar="N", help="of PGD")] = None
+    fgsm_epsilons: Annotated[
+        str | None, typer.Option(metavar="X,...", help="FGSM: step sizes, separated by commas")
+    ] = None
+    pgd_epsilons: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X,...", help="PGD: radii; each costs --pgd-steps times an FGSM epsilon"
+        ),
+    ] = None
+    pgd_steps: Annotated[int | None, typer.Option(metavar="N", help="of PGD; default 10")] = None
     pgd_step_size: Annotated[
         float | None, typer.Option(metavar="SIZE", help="of a step of PGD, in units of epsilon")
     ] = None
     pgd_random_start: Annotated[
         bool, typer.Option("--pgd-random-start", help="PGD starts at a random place within epsilon")
     ] = False
-    input_noise: Strengths = None
+    input_noise: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X,...", help="noise on inputs: strengths; each costs --noise-repeats passes"
+        ),
+    ] = None
     input_noise_kind: Annotated[
         str | None, typer.Option(metavar="KIND", help="gaussian or uniform")
     ] = None
-    weight_noise: Strengths = None
+    weight_noise: Annotated[
+        str | None,
+        typer.Option(metavar="X,...", help="noise on weights: strengths; costs the same"),
+    ] = None
     weight_noise_kind: Annotated[
         str | None, typer.Option(metavar="KIND", help="absolute or relative")
     ] = None
-    noise_repeats: Annotated[int | None, typer.Option(metavar="N", help="draws of noise")] = None
+    noise_repeats: Annotated[
+        int | None, typer.Option(metavar="N", help="draws of noise; default 5")
+    ] = None
 
     def settings(self) -> list[str]:
         """The same as overrides of a study; an attack at no strength given is then left out."""

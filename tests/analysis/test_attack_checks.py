@@ -40,7 +40,7 @@ def test_an_attack_that_does_its_work_is_only_a_note():
 
 
 def test_more_strength_must_do_more_harm():
-    for attack, severity in (("fgsm", "warning"), ("pgd-20", "error"), ("input_noise", "warning")):
+    for attack, severity in (("fgsm", "warning"), ("pgd-20", "error"), ("input_noise", "note")):
         cells = study((attack, 0.05, 61.0), (attack, 0.01, 60.0), (attack, 0.02, 60.2))
         finding = (severity, attack, "better at a larger epsilon", 1)
         of = 1  # the others have one epsilon, or none of this attack
@@ -52,7 +52,7 @@ def test_more_strength_must_do_more_harm():
     ).query("severity == 'warning'").to_dict("records")  # fmt: skip
     assert row["largest"] == pytest.approx(1.0)
     assert row["message"] == (
-        "fgsm: 1 of 1 trial do better at a larger epsilon than at the next smaller one, by up to "
+        "fgsm: 1 of 1 trials do better at a larger epsilon than at the next smaller one, by up to "
         "1.00 points"
     )
 
@@ -93,6 +93,11 @@ def test_an_attack_without_effect_is_told_of():
     cells = study(("fgsm", 0.0, 80.0), ("fgsm", 0.01, 80.0), ("fgsm", 0.05, 80.0))
     assert ("warning", "fgsm", "no effect", 1, 3) in found(cells)
     assert found(study(("fgsm", 0.0, 80.0), ("fgsm", 0.01, 80.0), ("fgsm", 0.05, 79.9))) == {ONLY}
+
+
+def test_noise_may_happen_to_help():
+    cells = study(("fgsm", 0.01, 60.0), ("weight_noise", 0.1, 81.0))
+    assert found(cells) == {ONLY, ("note", "weight_noise", "better than clean", 1, 1)}
 
 
 def test_zero_gradients_are_in_doubt_above_five_percent():

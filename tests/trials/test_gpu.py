@@ -16,9 +16,12 @@ import data
 import models
 from data.load import load
 from models.home import Dense
+from models.initialise import build
+from trials.attack_settings import Attacks
 from trials.course import Course
 from trials.device import configure
 from trials.engine import LANES, Engine, engine_for
+from trials.evaluate import Evaluation, evaluate
 from trials.lanes import Lane, Lanes
 from trials.snapshot import Snapshot
 from trials.spec import (
@@ -253,3 +256,23 @@ def test_lanes_draw_new_masks_every_epoch() -> None:
     assert len({one, two, three}) == 3
     other = _alone(replace(still, seed=6)).progress.train_loss
     assert set(other).isdisjoint({one, two, three})
+
+
+def test_attacks_and_noise_are_the_same_twice_and_leave_the_weights() -> None:
+    device = torch.device("cuda")
+    loaded = load(data.DataSpec("digits")).to(device)
+    model = build("digits", "student", (1, 8, 8), 10, "he", 4).to(device)
+    before = {name: t.clone() for name, t in model.state_dict().items()}
+    under = Attacks(
+        (0.05,), (0.05,), pgd_random_start=True, input_noise=(0.3,), weight_noise=(0.02,)
+    )
+
+    def run(seed: int) -> Evaluation:
+        return evaluate(
+            model, loaded.test, task=loaded.task, inputs=loaded.inputs, low=loaded.input_low,
+            high=loaded.input_high, under=under, seed=seed,
+        )  # fmt: skip
+
+    assert run(1) == run(1)
+    assert run(1).robustness[2:] != run(2).robustness[2:]
+    assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())

@@ -1,10 +1,8 @@
 """The published networks under stronger attacks, on the real data."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 import data
 from data.load import Split, load
@@ -16,14 +14,6 @@ from trials.weights import load as load_weights
 EPSILONS = (0.005, 0.01, 0.05)
 UNDER = Attacks(EPSILONS, EPSILONS, input_noise=EPSILONS, input_noise_kind="uniform")
 ROWS = 2000
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.slow
