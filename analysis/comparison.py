@@ -18,13 +18,10 @@ import pandas as pd
 from analysis import words
 from analysis.cells import configuration_keys, tidy
 from analysis.columns import KEY
+from analysis.equivalence import negligible
 from analysis.intervals import SIGNIFICANCE, equivalence, holm, welch
 
 VERDICTS = ("reproduced", "differs", "cannot say")
-MARGIN_POINTS = 0.5
-"""For accuracy: half a point, about what one seed deviates from the next on the home study's images."""
-MARGIN_SHARE = 0.02
-"""For every other metric: 2 % of the reference baseline's mean."""
 _MATCH = ("dataset", "role", "model", "teacher", "alpha", "switch_epoch")
 
 
@@ -188,14 +185,11 @@ def _margins(
         if not 0 < value < np.inf:
             raise ValueError(f"margin: {name} = {value:g}; it must be above zero and finite")
     done = right[right["done"]]
-    margins = {}
-    for dataset, metric in metrics.items():
-        own = done[done["dataset"] == dataset]
-        baselines = own[own["role"] == "baseline"]
-        scale = abs((baselines if len(baselines) else own)["test_metric"].mean())
-        default = MARGIN_POINTS if metric == "accuracy" else MARGIN_SHARE * scale
-        margins[str(dataset)] = float(asked.get(metric, default))
-    return margins
+    scale = done.groupby("dataset")["test_metric"].mean()
+    scale.update(done[done["role"] == "baseline"].groupby("dataset")["test_metric"].mean())
+    usual = negligible(metrics, scale.reindex(metrics.index))
+    margins = metrics.map(dict(asked)).astype("float64").fillna(usual)
+    return {str(dataset): float(margin) for dataset, margin in margins.items()}
 
 
 def _same_metric(left: pd.DataFrame, right: pd.DataFrame) -> None:

@@ -15,12 +15,9 @@ import pandas as pd
 
 from analysis.attacks import attack_pairs, attacked, signs
 from analysis.cells import configuration_keys, matching_keys, tidy
+from analysis.equivalence import negligible
 from analysis.intervals import holm, t_interval, t_p_value
 
-TOLERANCE_POINTS = 0.5
-"""For accuracy: half a point, about what one seed deviates from the next on the home study's images."""
-TOLERANCE_SHARE = 0.02
-"""For every other metric: 2 % of the baseline's mean."""
 _POOL = ["dataset", "attack", "epsilon"]
 _ROUNDING = 1e-24
 """Squared deviations below this part of the squares are what rounding leaves of equal values."""
@@ -108,8 +105,8 @@ def robustness_at_equal_accuracy(
 def _tolerance(
     table: pd.DataFrame, baseline: "pd.Series[float]", given: Mapping[str, float]
 ) -> "pd.Series[float]":
-    mean = baseline.groupby(table["dataset"]).transform("mean").abs()
-    usual = (TOLERANCE_SHARE * mean).mask(table["metric_name"] == "accuracy", TOLERANCE_POINTS)
+    mean = baseline.groupby(table["dataset"]).transform("mean")
+    usual = negligible(table["metric_name"], mean)
     return table["metric_name"].map(dict(given)).astype("float64").fillna(usual)
 
 

@@ -220,6 +220,7 @@ class _Study:
     stability: pd.DataFrame
     effects: pd.DataFrame
     attack_warnings: pd.DataFrame
+    equal_accuracy: pd.DataFrame
 
     @classmethod
     def of(cls, frame: pd.DataFrame) -> "_Study":
@@ -230,6 +231,7 @@ class _Study:
             stability=stability(frame),
             effects=factor_effects(frame),
             attack_warnings=attack_warnings(frame),
+            equal_accuracy=robustness_at_equal_accuracy(frame),
         )
 
     def part(self, table: pd.DataFrame, dataset: str) -> pd.DataFrame:
@@ -283,7 +285,7 @@ def _section(
         ),
         attacks=tables.attacks_summary(own, name),
         attacks_full=tables.attacks_full(own, name),
-        equal_accuracy=tables.equal_accuracy(robustness_at_equal_accuracy(own), own),
+        equal_accuracy=tables.equal_accuracy(study.part(study.equal_accuracy, name), own),
         attack_checks=tables.checks(study.part(study.attack_warnings, name)),
         convergence=tables.convergence(convergence_table(own)),
         teachers=tables.teachers(own, name),
