@@ -76,9 +76,9 @@ def convergence_table(
         One row per configuration (students and baselines), measure and level:
 
         - the keys, `measure` (one of `MEASURES`), `level` and `level_rule` (null without a level);
-        - `seeds`: finished cells of the configuration; `n`: those of which the measure can be
-          taken; `mean`, `deviation` (ddof 1), `ci_low`, `ci_high` (95 % t interval) over those with
-          a value;
+        - `n`: finished cells of which the measure can be taken, of `seeds` finished ones (without
+          a curve or its steps per epoch it cannot); `mean`, `deviation` (ddof 1), `ci_low`,
+          `ci_high` (95 % t interval) over those with a value;
         - for epochs to a level: `n_reached` (seen to reach it), `n_before` (at the first point of
           the hard part it was reached already, nobody knows when), `n_never` (not reached when
           training ended). `mean` is over `n_reached`; `median` over all `n` with never as infinite
@@ -108,7 +108,6 @@ def convergence_table(
             metric_name=("metric", "first"),
             level=("level", "first"),
             level_rule=("level_rule", "first"),
-            seeds=("seed", "size"),
             n=("known", "sum"),
             n_reached=("n_reached", "sum"),
             n_before=("n_before", "sum"),
@@ -123,6 +122,7 @@ def convergence_table(
     table["median"] = table["median"].where(np.isfinite(table["median"]))
     counted = table.pop("values")
     table["ci_low"], table["ci_high"] = t_interval(table["mean"], table["deviation"], counted)
+    table = table.merge(found.seeds, on=keys, how="left")
     pairs = pair_up(long, keys, found.match, by=["measure", "level_index", "start"])
     columns = [*group, *_PAIRED]
     table = table.merge(pairs[columns].rename(columns=_PAIRED), on=group, how="left")
@@ -183,10 +183,12 @@ class _Measured:
     """Every measure of every student and baseline, and of baselines for each start of a student.
 
     `own` rows are what a cell gave over its own hard part; the others exist to be paired with.
+    `seeds` counts the finished cells of each configuration, with or without a curve.
     """
 
     keys: list[str]
     match: list[str]
+    seeds: pd.DataFrame
     long: pd.DataFrame
 
 
@@ -254,7 +256,8 @@ def _measured(
     long["metric"] = long["metric_name"]
     # A lower loss and fewer epochs are better, whatever the metric.
     long["metric_name"] = long["metric_name"].where(long["measure"] == METRIC_AREA, "loss")
-    return _Measured(keys, match, long)
+    counts = frame.groupby(keys, dropna=False, observed=True).size()
+    return _Measured(keys, match, counts.rename("seeds").reset_index(), long)
 
 
 def _of_losses(frame: pd.DataFrame, levels: Sequence[float] | None) -> Iterator[pd.DataFrame]:

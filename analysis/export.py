@@ -181,6 +181,8 @@ def _page(figure: "go.Figure", ending: str, size: Size) -> str:
 
 def _draw(images: Sequence[tuple["go.Figure", Path, str]], size: Size) -> None:
     import kaleido
+    from choreographer.errors import DevtoolsProtocolError
+    from kaleido.errors import KaleidoError
 
     if find_browser() is None:
         raise ExportError(NO_BROWSER)
@@ -199,7 +201,7 @@ def _draw(images: Sequence[tuple["go.Figure", Path, str]], size: Size) -> None:
         try:
             # Without MathJax no page is fetched from the network.
             kaleido.write_fig_from_object_sync(jobs, kopts={"mathjax": False}, cancel_on_error=True)
-        except (RuntimeError, TimeoutError) as error:
+        except (RuntimeError, OSError, KaleidoError, DevtoolsProtocolError) as error:
             raise ExportError(f"the browser {find_browser()} failed: {error}") from error
         for (_, path, _), aside in zip(images, drawn, strict=True):
             _put(aside.read_bytes(), path)

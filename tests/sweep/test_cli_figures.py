@@ -1,19 +1,25 @@
 """`sweep figures` and `sweep figure`, on results that nothing was trained for."""
 
 import json
-import time
 from pathlib import Path
 
 import pytest
 
+import analysis
 from sweep.cells import demand
 from sweep.execution.base import WorkerSetup
 from sweep.execution.local import LocalExecutor
 from sweep.records import cell_row
+from sweep.results import Results
 from sweep.run import run
 from sweep.store import Store
-from tests.sweep.test_cli import Sweep, _refused, sweep  # noqa: F401 (a fixture)
+from tests.sweep.test_cli import Sweep, _refused
 from tests.sweep.tiny import FakeTraining, tiny_study
+
+
+@pytest.fixture
+def sweep(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Sweep:
+    return Sweep(capsys, monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +37,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_figures_are_listed(sweep: Sweep) -> None:  # noqa: F811
+def test_the_figures_are_listed(sweep: Sweep) -> None:
     rows = {row["name"]: row for row in sweep.json("figures")}
     assert len(rows) >= 12
     assert rows["seed-boxplots"]["arguments"] == ["dataset", "teacher", "alpha"]
@@ -39,7 +45,9 @@ def test_the_figures_are_listed(sweep: Sweep) -> None:  # noqa: F811
 
 
 def test_one_figure_is_written_as_named(
-    sweep: Sweep, results: Path, tmp_path: Path  # noqa: F811
+    sweep: Sweep,
+    results: Path,
+    tmp_path: Path,
 ) -> None:
     page = tmp_path / "made" / "heat.html"
     out = sweep("figure", "tiny", "guidance-heatmaps", "-o", page, "--results", results)
@@ -60,7 +68,9 @@ def test_one_figure_is_written_as_named(
 
 
 def test_all_figures_say_what_is_left_out(
-    sweep: Sweep, results: Path, tmp_path: Path  # noqa: F811
+    sweep: Sweep,
+    results: Path,
+    tmp_path: Path,
 ) -> None:
     folder = tmp_path / "all"
     done = sweep.json(
@@ -89,7 +99,10 @@ def test_all_figures_say_what_is_left_out(
         (["summary-lines", "-o", "a.html", "--dataset", "mnist"], "'mnist' is not one of digits"),
         (["summary-lines", "-o", "a.html", "--alpha", "0.1"], "alpha: 0.1 is of no use to summary"),
         (["seed-boxplots", "-o", "a.html", "--alpha", "0.5"], "alpha: 0.5 is not one of 0.1, 1"),
-        (["seed-boxplots", "-o", "a.html", "--teacher", "tiny"], "teacher: tiny is not one of smal"),
+        (
+            ["seed-boxplots", "-o", "a.html", "--teacher", "tiny"],
+            "teacher: tiny is not one of smal",
+        ),
         (["fgsm-summary", "-o", "a.html", "--attack", "pgd"], "there are results under fgsm"),
         (["summary-lines", "-o", "a.html", "--format", "svg"], "--format: svg is for all figures"),
         (["all", "-o", "x", "--dataset", "mnist"], "dataset: 'mnist' is not one of digits"),
@@ -97,7 +110,7 @@ def test_all_figures_say_what_is_left_out(
     ],
 )
 def test_a_mistake_names_what_is_allowed(
-    sweep: Sweep, results: Path, arguments: list[str], message: str,  # noqa: F811
+    sweep: Sweep, results: Path, arguments: list[str], message: str,
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
@@ -107,7 +120,10 @@ def test_a_mistake_names_what_is_allowed(
 
 
 def test_without_a_browser_an_image_says_how_to_get_one(
-    sweep: Sweep, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+    sweep: Sweep,
+    results: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("analysis.export.find_browser", lambda: None)
     file = tmp_path / "a.svg"
@@ -115,3 +131,9 @@ def test_without_a_browser_an_image_says_how_to_get_one(
     assert "plotly_get_chrome" in said
     assert ".html and .json need no browser" in said
     assert not file.exists()
+
+
+def test_results_are_a_table_and_a_figure_in_one_line_each(results: Path) -> None:
+    assert len(analysis.summarise(Results(results).cells("tiny"))) == 8
+    drawn = analysis.metric_over_switch_epoch(Results(results).cells("tiny"))
+    assert "Digits" in drawn.layout.title.text
