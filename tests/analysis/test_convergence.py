@@ -259,6 +259,25 @@ def test_published_curves_against_a_loop_and_scipy(published, dataset, switch, l
         assert (row["difference_ci_low"], row["difference_ci_high"]) == pytest.approx((low, high))
 
 
+def test_verdicts_are_corrected_for_the_number_of_configurations(published):
+    from statsmodels.stats.multitest import multipletests
+
+    frame = tidy(published)
+    rows = found(frame[frame["dataset"] == "cifar10"], measures.AREA)
+    tested = rows[rows["p"].notna()]
+    # 126 configurations have epochs after their switch.
+    assert len(tested) == 126
+    expected = multipletests(tested["p"], method="holm")[1]
+    assert tested["p_holm"].to_numpy() == pytest.approx(expected)
+    clear = rows["verdict"].isin(["better", "worse"])
+    assert clear.sum() == (expected < 0.05).sum()
+    before = rows["verdict_uncorrected"].isin(["better", "worse"])
+    excluded = (rows["difference_ci_low"] > 0) | (rows["difference_ci_high"] < 0)
+    assert before.tolist() == excluded.tolist()
+    assert before[clear].all()
+    assert before.sum() > clear.sum()
+
+
 def test_published_studies_are_measured_in_seconds(published):
     rows = analysis.convergence_table(published)
     # 271 configurations; three levels, area, recorded area, jump and staircase.
