@@ -423,3 +423,9 @@ def test_a_legend_has_room_for_all_its_names():
     low = analysis.summary_lines(few, narrow=True).layout
     # On a phone every name has a line of its own: eight more of them.
     assert tall.height - low.height == tall.margin.b - low.margin.b == 8 * 19
+
+
+def test_a_short_range_of_losses_has_ticks_too():
+    assert losses.log_ticks(pd.Series([0.1, 1.0])) == [0.1, 0.2, 0.5, 1.0, 2.0, 5.0]
+    within = [tick for tick in losses.log_ticks(pd.Series([1.4, 2.3])) if 1.4 <= tick <= 2.3]
+    assert within == [1.5, 2.0]
