@@ -7,8 +7,9 @@ import pytest
 import analysis
 from tests.analysis.tables import grid
 
+CELLS = grid()
 ARGUMENTS = {
-    "compare": {"reference": grid()},
+    "compare": {"reference": CELLS},
     "draw_figure": {"name": "summary-lines"},
 }
 """What a function needs beside the cells; every other is a call with the cells alone."""
@@ -37,14 +38,14 @@ def test_every_name_is_there():
 
 @pytest.mark.parametrize("name", _functions("DataFrame"))
 def test_every_table_is_a_frame_in_one_line(name):
-    table = getattr(analysis, name)(grid(), **ARGUMENTS.get(name, {}))
+    table = getattr(analysis, name)(CELLS, **ARGUMENTS.get(name, {}))
     assert isinstance(table, pd.DataFrame)
     assert len(table) > 0
 
 
 @pytest.mark.parametrize("name", _functions("go.Figure"))
 def test_every_figure_is_a_figure_in_one_line(name):
-    figure = getattr(analysis, name)(grid(), **ARGUMENTS.get(name, {}))
+    figure = getattr(analysis, name)(CELLS, **ARGUMENTS.get(name, {}))
     assert isinstance(figure, go.Figure)
     assert figure.layout.title.text
 
@@ -65,15 +66,15 @@ def test_the_catalogue_says_what_each_figure_takes():
 
 
 def test_a_figure_by_its_name_is_the_function():
-    by_name = analysis.draw_figure(grid(), "seed-boxplots", teacher="small", alpha=None)
-    assert by_name == analysis.seed_boxplots(grid(), teacher="small")
-    assert analysis.draw_figure(grid(), "summary-lines", narrow=True) == analysis.summary_lines(
-        grid(), narrow=True
+    by_name = analysis.draw_figure(CELLS, "seed-boxplots", teacher="small", alpha=None)
+    assert by_name == analysis.seed_boxplots(CELLS, teacher="small")
+    assert analysis.draw_figure(CELLS, "summary-lines", narrow=True) == analysis.summary_lines(
+        CELLS, narrow=True
     )
 
 
 def test_mistakes_name_what_is_allowed():
     with pytest.raises(ValueError, match="figure: 'nosuch' is not one of teacher-boxplots, "):
-        analysis.draw_figure(grid(), "nosuch")
+        analysis.draw_figure(CELLS, "nosuch")
     with pytest.raises(ValueError, match="attack: 'pgd' is of no use to guidance-heatmaps, which"):
-        analysis.draw_figure(grid(), "guidance-heatmaps", attack="pgd")
+        analysis.draw_figure(CELLS, "guidance-heatmaps", attack="pgd")

@@ -25,20 +25,33 @@ def study(student: list[float] = STUDENT, **more: object) -> pd.DataFrame:
 
 
 def found(frame: pd.DataFrame, measure: str, role: str = "student", **more: object) -> pd.DataFrame:
-    result = convergence_table(frame, **more)
+    return of(convergence_table(frame, **more), measure, role)
+
+
+def of(result: pd.DataFrame, measure: str, role: str = "student") -> pd.DataFrame:
     return result[(result["role"] == role) & (result["measure"] == measure)]
 
 
-def test_levels_are_the_baselines_at_a_quarter_half_and_three_quarters():
-    base = found(study(), measures.EPOCHS_TO_LOSS, "baseline")
+@pytest.fixture(scope="module")
+def small() -> pd.DataFrame:
+    return convergence_table(study())
+
+
+@pytest.fixture(scope="module")
+def measured(published: pd.DataFrame) -> pd.DataFrame:
+    return analysis.convergence_table(published)
+
+
+def test_levels_are_the_baselines_at_a_quarter_half_and_three_quarters(small):
+    base = of(small, measures.EPOCHS_TO_LOSS, "baseline")
     # Four epochs: the last points at or before epochs 1, 2 and 3.
     assert base["level"].tolist() == [7.0, 4.0, 2.0]
     assert base["mean"].tolist() == [1.0, 2.0, 3.0]
     assert base["level_rule"].iloc[1] == "baseline at 50% of its epochs"
 
 
-def test_epochs_to_a_level_count_in_the_hard_part_alone():
-    rows = found(study(), measures.EPOCHS_TO_LOSS)
+def test_epochs_to_a_level_count_in_the_hard_part_alone(small):
+    rows = of(small, measures.EPOCHS_TO_LOSS)
     # 6 <= 7 at the first hard point: passed before, at a time nobody saw.
     assert rows["n_before"].tolist() == [3, 0, 0]
     assert rows["n_reached"].tolist() == [0, 3, 3]
@@ -79,35 +92,33 @@ def test_a_median_takes_never_as_infinite_and_before_as_earliest():
     assert row["verdict"] == "cannot say"
 
 
-def test_area_is_over_the_same_epochs_on_both_sides():
-    assert found(study(), measures.AREA, "baseline")["mean"].iloc[0] == pytest.approx(
-        26.25 * 0.5 / 3.5
-    )
-    row = found(study(), measures.AREA).iloc[0]
+def test_area_is_over_the_same_epochs_on_both_sides(small):
+    assert of(small, measures.AREA, "baseline")["mean"].iloc[0] == pytest.approx(26.25 * 0.5 / 3.5)
+    row = of(small, measures.AREA).iloc[0]
     assert row["mean"] == pytest.approx(4.0 / 1.5)
     # The baseline from epoch 2.5 to 4: 3, 2, 1, 0.5.
     assert row["difference"] == pytest.approx(4.0 / 1.5 - 2.375 / 1.5)
     assert row["verdict"] == "worse"
-    whole = found(study(), measures.RECORDED_AREA).iloc[0]
+    whole = of(small, measures.RECORDED_AREA).iloc[0]
     assert whole["mean"] == pytest.approx((sum(STUDENT[1:-1]) + 2.5) * 0.5 / 3.5)
     assert np.isnan(whole["difference"])
     assert pd.isna(whole["verdict"])
 
 
-def test_the_jump_is_between_three_points_on_either_side():
-    row = found(study(), measures.JUMP).iloc[0]
+def test_the_jump_is_between_three_points_on_either_side(small):
+    row = of(small, measures.JUMP).iloc[0]
     assert row["mean"] == pytest.approx(3.5 - 10 / 3)
     # The baseline falls there without a switch: 2 - 16 / 3.
     assert row["difference"] == pytest.approx(3.5)
     assert pd.isna(row["verdict"])
-    assert found(study(), measures.JUMP, "baseline")["n"].tolist() == [0]
+    assert of(small, measures.JUMP, "baseline")["n"].tolist() == [0]
 
 
-def test_the_staircase_is_the_fall_between_epochs_beyond_the_trend():
+def test_the_staircase_is_the_fall_between_epochs_beyond_the_trend(small):
     # Falls 2, 1, 1 at the boundaries; slopes 0.2, 0.2, 0.2, 0.1 a step over five steps.
-    base = found(study(), measures.STAIRCASE, "baseline").iloc[0]
+    base = of(small, measures.STAIRCASE, "baseline").iloc[0]
     assert base["mean"] == pytest.approx(((2 - 1) + (1 - 1) + (1 - 0.75)) / 3)
-    row = found(study(), measures.STAIRCASE).iloc[0]
+    row = of(small, measures.STAIRCASE).iloc[0]
     # One boundary lies within the hard part: 3 to 1.5, slopes 0.6 and 0.1.
     assert row["mean"] == pytest.approx(1.5 - 1.75)
     assert row["difference"] == pytest.approx(-0.25 - 0.25)
@@ -259,11 +270,10 @@ def test_published_curves_against_a_loop_and_scipy(published, dataset, switch, l
         assert (row["difference_ci_low"], row["difference_ci_high"]) == pytest.approx((low, high))
 
 
-def test_verdicts_are_corrected_for_the_number_of_configurations(published):
+def test_verdicts_are_corrected_for_the_number_of_configurations(measured):
     from statsmodels.stats.multitest import multipletests
 
-    frame = tidy(published)
-    rows = found(frame[frame["dataset"] == "cifar10"], measures.AREA)
+    rows = of(measured[measured["dataset"] == "cifar10"], measures.AREA)
     tested = rows[rows["p"].notna()]
     # 126 configurations have epochs after their switch.
     assert len(tested) == 126
@@ -278,9 +288,9 @@ def test_verdicts_are_corrected_for_the_number_of_configurations(published):
     assert before.sum() > clear.sum()
 
 
-def test_published_studies_are_measured_in_seconds(published):
-    rows = analysis.convergence_table(published)
-    # 271 configurations; three levels, area, recorded area, jump and staircase.
+def test_published_studies_are_measured_whole(measured):
+    rows = measured
+    # 270 students' configurations and two baselines; three levels, area, recorded area, jump and staircase.
     assert len(rows) == 272 * 7
     # CIFAR-10 falls in steps where samples are seen again; a full batch has no steps to fall by.
     stairs = rows[(rows["role"] == "baseline") & (rows["measure"] == measures.STAIRCASE)]
@@ -289,7 +299,7 @@ def test_published_studies_are_measured_in_seconds(published):
 
 
 def test_every_shape_of_study_is_measured():
-    for frame in (grid(), grid(seeds=(1,)), grid()[lambda f: f["role"] != "baseline"]):
+    for frame in (grid(seeds=(1,)), grid()[lambda f: f["role"] != "baseline"]):
         rows = convergence_table(frame)
         assert set(rows["role"]) <= {"student", "baseline"}
         assert (
