@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from analysis.cells import configuration_keys, matching_keys, tidy
 from analysis.columns import direction
 from analysis.curves import Array, recorded, with_losses
-from analysis.intervals import t_interval
-from analysis.pairs import pair_up
+from analysis.intervals import LEVEL, holm, t_interval
+from analysis.pairs import MIN_PAIRS, pair_up
 
 Index = NDArray[np.int64]
 
@@ -54,7 +54,7 @@ _PAIRED = {
     "ci_low": "difference_ci_low",
     "ci_high": "difference_ci_high",
     "p": "p",
-    "verdict": "verdict",
+    "same_trial": "same_trial",
 }
 
 
@@ -76,18 +76,20 @@ def convergence_table(
         One row per configuration (students and baselines), measure and level:
 
         - the keys, `measure` (one of `MEASURES`), `level` and `level_rule` (null without a level);
-        - `seeds`: finished cells of the configuration; `n`: those of which the measure can be
-          taken; `mean`, `deviation` (ddof 1), `ci_low`, `ci_high` (95 % t interval) over those with
-          a value;
+        - `n`: finished cells of which the measure can be taken, of `seeds` finished ones (without
+          a curve or its steps per epoch it cannot); `mean`, `deviation` (ddof 1), `ci_low`,
+          `ci_high` (95 % t interval) over those with a value;
         - for epochs to a level: `n_reached` (seen to reach it), `n_before` (at the first point of
           the hard part it was reached already, nobody knows when), `n_never` (not reached when
           training ended). `mean` is over `n_reached`; `median` over all `n` with never as infinite
           and before as earlier than all, NaN where it falls on one of those;
         - for students `n_pairs`, `unpaired_seeds`, `difference` (student - baseline of the same
           seed, over the same epochs), `difference_deviation`, `difference_ci_low`,
-          `difference_ci_high`, `p` (paired t test, not corrected) and `verdict`, null for measures
-          not in `JUDGED`. Where a level was not seen to be reached by every seed on both sides
-          the verdict is "cannot say": the rest is not a fair sample.
+          `difference_ci_high`, `p` (paired t test), `p_holm` (corrected for all configurations of
+          a dataset under one measure and level), `verdict` (of `p_holm`) and `verdict_uncorrected`
+          (of `p`), null for measures not in `JUDGED`. Where a level was not seen to be reached by
+          every seed on both sides nothing is tested and the verdict is "cannot say": the rest is
+          not a fair sample.
 
     Raises:
         ValueError: See `analysis.cells.tidy` and `analysis.curves.recorded`.
@@ -108,7 +110,6 @@ def convergence_table(
             metric_name=("metric", "first"),
             level=("level", "first"),
             level_rule=("level_rule", "first"),
-            seeds=("seed", "size"),
             n=("known", "sum"),
             n_reached=("n_reached", "sum"),
             n_before=("n_before", "sum"),
@@ -123,22 +124,38 @@ def convergence_table(
     table["median"] = table["median"].where(np.isfinite(table["median"]))
     counted = table.pop("values")
     table["ci_low"], table["ci_high"] = t_interval(table["mean"], table["deviation"], counted)
+    table = table.merge(found.seeds, on=keys, how="left")
     pairs = pair_up(long, keys, found.match, by=["measure", "level_index", "start"])
     columns = [*group, *_PAIRED]
     table = table.merge(pairs[columns].rename(columns=_PAIRED), on=group, how="left")
-    numbers = [column for column in _PAIRED.values() if column != "verdict"]
-    table.loc[table["measure"] == RECORDED_AREA, numbers] = np.nan
-    unfair = (table["n_pairs"] < table["n"]) & table["measure"].isin(
-        [EPOCHS_TO_LOSS, EPOCHS_TO_METRIC]
-    )
-    table["verdict"] = (
-        table["verdict"]
-        .mask(unfair & table["verdict"].notna(), "cannot say")
-        .where(table["measure"].isin(JUDGED))
-    )
+    table = table.astype({"same_trial": object})
+    table.loc[table["measure"] == RECORDED_AREA, list(_PAIRED.values())] = np.nan
+    table = _judged(table)
     order = table["measure"].map({name: i for i, name in enumerate(MEASURES)})
     table = table.assign(order=order).sort_values([*keys, "order", "level_index"], kind="stable")
     return table.drop(columns=["order", "level_index"]).reset_index(drop=True)
+
+
+def _judged(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with `p_holm`, `verdict` and `verdict_uncorrected` in place of `same_trial`."""
+    same = table.pop("same_trial").eq(True)
+    timed = table["measure"].isin([EPOCHS_TO_LOSS, EPOCHS_TO_METRIC])
+    unknown = (table["n_pairs"] < MIN_PAIRS) | (timed & (table["n_pairs"] < table["n"]))
+    tested = table["p"].where(~same & ~unknown)
+    families = table.groupby(["dataset", "measure", "level_index"], observed=True).groups
+    table["p_holm"] = np.nan
+    for rows in families.values():
+        table.loc[rows, "p_holm"] = holm(tested.loc[rows])
+    metric = table["metric_name"].where(table["measure"] == METRIC_AREA, "loss")
+    sign = metric.map({name: direction(name) for name in metric.unique()}).astype("float64")
+    gain = table["difference"] * sign
+    for column, p in (("verdict", table["p_holm"]), ("verdict_uncorrected", tested)):
+        clear = p < 1 - LEVEL
+        words = ["same trial", "cannot say", "better", "worse"]
+        cases = [same, unknown | p.isna(), clear & (gain > 0), clear & (gain < 0)]
+        said = pd.Series(np.select(cases, words, "no clear difference"), table.index, dtype="str")
+        table[column] = said.where((table["role"] == "student") & table["measure"].isin(JUDGED))
+    return table
 
 
 def trial_convergence(
@@ -183,10 +200,12 @@ class _Measured:
     """Every measure of every student and baseline, and of baselines for each start of a student.
 
     `own` rows are what a cell gave over its own hard part; the others exist to be paired with.
+    `seeds` counts the finished cells of each configuration, with or without a curve.
     """
 
     keys: list[str]
     match: list[str]
+    seeds: pd.DataFrame
     long: pd.DataFrame
 
 
@@ -254,7 +273,8 @@ def _measured(
     long["metric"] = long["metric_name"]
     # A lower loss and fewer epochs are better, whatever the metric.
     long["metric_name"] = long["metric_name"].where(long["measure"] == METRIC_AREA, "loss")
-    return _Measured(keys, match, long)
+    counts = frame.groupby(keys, dropna=False, observed=True).size()
+    return _Measured(keys, match, counts.rename("seeds").reset_index(), long)
 
 
 def _of_losses(frame: pd.DataFrame, levels: Sequence[float] | None) -> Iterator[pd.DataFrame]:

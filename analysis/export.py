@@ -145,7 +145,7 @@ def for_print(figure: "go.Figure", size: Size = Size()) -> "go.Figure":
     room = width - (margin.get("l") or 0) - (margin.get("r") or 0)
     lines = textwrap.wrap(title.text or "", max(20, int(room / letter_px)))
     top = margin.get("t") or 60
-    head = 2 * _EDGE_PX + len(lines) * (title.font.size or 17) * _LINE + _PANEL_TITLE_PX
+    head = 3 * _EDGE_PX + len(lines) * (title.font.size or 17) * _LINE + _PANEL_TITLE_PX
     more = max(0, round(head) - top)
     tall = height if size.height_px else height + more
     changes: dict[str, Any] = {
@@ -162,7 +162,7 @@ def for_print(figure: "go.Figure", size: Size = Size()) -> "go.Figure":
             "font": {"color": _INK},
             "pad": {"l": 10},
             "yref": "container",
-            "y": 1 - 1.5 * _EDGE_PX / tall,
+            "y": 1 - 2 * _EDGE_PX / tall,
             "yanchor": "top",
         }
     copy.update_layout(changes)
@@ -181,6 +181,8 @@ def _page(figure: "go.Figure", ending: str, size: Size) -> str:
 
 def _draw(images: Sequence[tuple["go.Figure", Path, str]], size: Size) -> None:
     import kaleido
+    from choreographer.errors import DevtoolsProtocolError
+    from kaleido.errors import KaleidoError
 
     if find_browser() is None:
         raise ExportError(NO_BROWSER)
@@ -199,7 +201,7 @@ def _draw(images: Sequence[tuple["go.Figure", Path, str]], size: Size) -> None:
         try:
             # Without MathJax no page is fetched from the network.
             kaleido.write_fig_from_object_sync(jobs, kopts={"mathjax": False}, cancel_on_error=True)
-        except (RuntimeError, TimeoutError) as error:
+        except (RuntimeError, OSError, KaleidoError, DevtoolsProtocolError) as error:
             raise ExportError(f"the browser {find_browser()} failed: {error}") from error
         for (_, path, _), aside in zip(images, drawn, strict=True):
             _put(aside.read_bytes(), path)

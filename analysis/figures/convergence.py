@@ -74,7 +74,8 @@ class ConvergenceNumbers:
         total = words.counted(len(rows), "configuration")
         return (
             f"{name}: after the switch the mean training loss of {words.none_or(lower)} of {total} "
-            f"is lower than the baseline's over the same epochs, of {words.none_or(higher)} higher"
+            f"is lower than the baseline's over the same epochs, of {words.none_or(higher)} higher "
+            "(corrected for their number)"
         )
 
 

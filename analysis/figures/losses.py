@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 POINTS_AT_MOST = 200
+_FEW, _MANY = (1, 2, 5), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
 
 
 @dataclass(frozen=True)
@@ -162,12 +163,16 @@ def draw(numbers: LossNumbers, narrow: bool = False) -> "go.Figure":
 
 
 def log_ticks(losses: "pd.Series[float]") -> list[float]:
-    """1, 2 and 5 times the powers of ten around the losses."""
+    """1, 2 and 5 times the powers of ten around the losses; more where only one would be seen."""
     positive = losses[losses > 0]
     if positive.empty:
         return []
     first, last = np.floor(np.log10([positive.min(), positive.max()])).astype(int)
-    return [float(f"{digit}e{power}") for power in range(first, last + 1) for digit in (1, 2, 5)]
+    for digits in (_FEW, _MANY):
+        ticks = [float(f"{digit}e{power}") for power in range(first, last + 1) for digit in digits]
+        if sum(positive.min() <= tick <= positive.max() for tick in ticks) > 1:
+            break
+    return ticks
 
 
 def training_losses(

@@ -14,7 +14,7 @@ from analysis.columns import direction
 from analysis.figures import style
 from analysis.figures.baseline import Baseline
 from analysis.figures.choice import not_attacked
-from analysis.figures.fgsm import fgsm_numbers
+from analysis.figures.fgsm import FgsmNumbers, fgsm_numbers
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -88,8 +88,11 @@ def tradeoff_numbers(
         ValueError: See `analysis.cells.only_variant`.
     """
     found = fgsm_numbers(cells, dataset, attack)
-    if found is None:
-        return None
+    return None if found is None else tradeoff_of(found)
+
+
+def tradeoff_of(found: FgsmNumbers) -> TradeoffNumbers:
+    """The numbers of the figure from those of `analysis.figures.fgsm`, which has them all."""
     key = ["teacher", "alpha", "switch_epoch"]
     clean = found.points[found.points["epsilon"] == 0].drop(columns=["epsilon", "n"])
     under = found.points[found.points["epsilon"] > 0].drop(columns="n")
@@ -97,7 +100,7 @@ def tradeoff_numbers(
     return TradeoffNumbers(
         dataset=found.dataset,
         metric_name=found.metric_name,
-        attack=attack,
+        attack=found.attack,
         epsilons=tuple(sorted(float(epsilon) for epsilon in points["epsilon"].unique())),
         teachers=found.teachers,
         alphas=found.alphas,

@@ -75,8 +75,8 @@ def figure(
     narrowed: Narrowed,
     drawn: Drawn,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="a file; for all figures a folder")
-    ] = Path(),
+        Path | None, typer.Option("--output", "-o", help="a file; for all figures a folder")
+    ] = None,
     ending: Annotated[
         Ending | None, typer.Option("--format", help="of all figures; default svg")
     ] = None,
@@ -88,7 +88,7 @@ def figure(
     import analysis
     from analysis.export import Size, export_figures
 
-    if output == Path():
+    if output is None:
         fail("--output: name the file to write, or the folder for all figures")
     try:
         size = Size(drawn.width, drawn.height, drawn.scale)

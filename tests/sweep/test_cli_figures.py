@@ -5,14 +5,21 @@ from pathlib import Path
 
 import pytest
 
+import analysis
 from sweep.cells import demand
 from sweep.execution.base import WorkerSetup
 from sweep.execution.local import LocalExecutor
 from sweep.records import cell_row
+from sweep.results import Results
 from sweep.run import run
 from sweep.store import Store
-from tests.sweep.test_cli import Sweep, _refused, sweep  # noqa: F401 (a fixture)
+from tests.sweep.test_cli import Sweep, _refused
 from tests.sweep.tiny import FakeTraining, tiny_study
+
+
+@pytest.fixture
+def sweep(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Sweep:
+    return Sweep(capsys, monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +37,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_figures_are_listed(sweep: Sweep) -> None:  # noqa: F811
+def test_the_figures_are_listed(sweep: Sweep) -> None:
     rows = {row["name"]: row for row in sweep.json("figures")}
     assert len(rows) >= 12
     assert rows["seed-boxplots"]["arguments"] == ["dataset", "teacher", "alpha"]
@@ -40,7 +47,7 @@ def test_the_figures_are_listed(sweep: Sweep) -> None:  # noqa: F811
 def test_one_figure_is_written_as_named(
     sweep: Sweep,
     results: Path,
-    tmp_path: Path,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     page = tmp_path / "made" / "heat.html"
     out = sweep("figure", "tiny", "guidance-heatmaps", "-o", page, "--results", results)
@@ -63,7 +70,7 @@ def test_one_figure_is_written_as_named(
 def test_all_figures_say_what_is_left_out(
     sweep: Sweep,
     results: Path,
-    tmp_path: Path,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     folder = tmp_path / "all"
     done = sweep.json(
@@ -103,7 +110,7 @@ def test_all_figures_say_what_is_left_out(
     ],
 )
 def test_a_mistake_names_what_is_allowed(
-    sweep: Sweep, results: Path, arguments: list[str], message: str,  # noqa: F811
+    sweep: Sweep, results: Path, arguments: list[str], message: str,
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
@@ -116,7 +123,7 @@ def test_without_a_browser_an_image_says_how_to_get_one(
     sweep: Sweep,
     results: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("analysis.export.find_browser", lambda: None)
     file = tmp_path / "a.svg"
@@ -124,3 +131,9 @@ def test_without_a_browser_an_image_says_how_to_get_one(
     assert "plotly_get_chrome" in said
     assert ".html and .json need no browser" in said
     assert not file.exists()
+
+
+def test_results_are_a_table_and_a_figure_in_one_line_each(results: Path) -> None:
+    assert len(analysis.summarise(Results(results).cells("tiny"))) == 8
+    drawn = analysis.metric_over_switch_epoch(Results(results).cells("tiny"))
+    assert "Digits" in drawn.layout.title.text
