@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from analysis.curves import loss_curves
     from analysis.effects import dataset_effects, factor_effects
     from analysis.equal_accuracy import robustness_at_equal_accuracy
+    from analysis.expectations import expected_settings
     from analysis.export import ExportError, export_figure, export_figures, format_of
     from analysis.figures.attack_boxplots import attack_boxplots
     from analysis.figures.attack_lines import attack_lines
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from analysis.figures.choice import attacks_of
     from analysis.figures.comparison import comparison_figure
     from analysis.figures.convergence import convergence_differences
-    from analysis.figures.effects import effects_figure
+    from analysis.figures.effects import variance_shares
     from analysis.figures.fgsm import fgsm_summary
     from analysis.figures.heatmap import guidance_heatmaps
     from analysis.figures.losses import training_losses
@@ -44,14 +45,16 @@ if TYPE_CHECKING:
     from analysis.figures.tradeoff import robustness_tradeoff
     from analysis.findings import study_findings
     from analysis.pairs import paired
+    from analysis.questions import answers
     from analysis.report import ReportInfo, render_report, write_report
-    from analysis.stability import overall_stability, stability
+    from analysis.seed_spread import overall_stability, stability
     from analysis.teachers import teacher_table
 
 __all__ = [
     "FIGURES",
     "ExportError",
     "ReportInfo",
+    "answers",
     "attack_boxplots",
     "attack_lines",
     "attack_warnings",
@@ -64,7 +67,7 @@ __all__ = [
     "dataset_effects",
     "describe_comparison",
     "draw_figure",
-    "effects_figure",
+    "expected_settings",
     "export_figure",
     "export_figures",
     "factor_effects",
@@ -92,12 +95,14 @@ __all__ = [
     "teacher_table",
     "training_losses",
     "trial_convergence",
+    "variance_shares",
     "variants",
     "win_shares",
     "write_report",
 ]
 
 _MODULE_OF = {
+    "answers": "questions",
     "attack_boxplots": "figures.attack_boxplots",
     "attack_lines": "figures.attack_lines",
     "attack_warnings": "attack_checks",
@@ -110,7 +115,7 @@ _MODULE_OF = {
     "dataset_effects": "effects",
     "describe_comparison": "comparison",
     "draw_figure": "figures.catalogue",
-    "effects_figure": "figures.effects",
+    "expected_settings": "expectations",
     "export_figure": "export",
     "export_figures": "export",
     "ExportError": "export",
@@ -122,7 +127,7 @@ _MODULE_OF = {
     "guidance_heatmaps": "figures.heatmap",
     "loss_curves": "curves",
     "metric_over_switch_epoch": "figures.switch_epoch",
-    "overall_stability": "stability",
+    "overall_stability": "seed_spread",
     "paired": "pairs",
     "render_report": "report",
     "ReportInfo": "report",
@@ -131,7 +136,7 @@ _MODULE_OF = {
     "robustness_averages": "attacks",
     "robustness_tradeoff": "figures.tradeoff",
     "seed_boxplots": "figures.seeds",
-    "stability": "stability",
+    "stability": "seed_spread",
     "study_findings": "findings",
     "summarise": "cells",
     "summary_lines": "figures.summary_lines",
@@ -140,6 +145,7 @@ _MODULE_OF = {
     "teacher_table": "teachers",
     "training_losses": "figures.losses",
     "trial_convergence": "convergence",
+    "variance_shares": "figures.effects",
     "variants": "cells",
     "win_shares": "best",
     "write_report": "report",

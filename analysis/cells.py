@@ -195,6 +195,12 @@ def only_variant(cells: pd.DataFrame, dataset: str | None = None) -> Variant:
     return found[0]
 
 
+def having(frame: pd.DataFrame, column: str, value: Any) -> pd.DataFrame:
+    """The rows with a value in a column; null is a value, too."""
+    same = frame[column].isna() if pd.isna(value) else frame[column] == value
+    return frame[same.fillna(False).astype(bool)]
+
+
 def _variants_of(part: pd.DataFrame) -> Iterator[Variant]:
     dataset = str(part["dataset"].iloc[0])
     students = part[part["role"] == "student"]
@@ -213,8 +219,7 @@ def _variants_of(part: pd.DataFrame) -> Iterator[Variant]:
         own = baselines
         for column, value in values:
             if column in shared:
-                same = own[column].isna() if pd.isna(value) else own[column] == value
-                own = own[same.fillna(False).astype(bool)]
+                own = having(own, column, value)
         pieces = [own, group, teachers] if len(students) else [group, teachers]
         label = ", ".join(f"{_spoken(c)} {_value(v)}" for c, v in values)
         yield Variant(dataset, label, values, pd.concat([p for p in pieces if len(p)]))

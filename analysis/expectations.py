@@ -17,7 +17,7 @@ from analysis.columns import direction
 from analysis.contrasts import Grid, contrasts, guided_grids, judged
 
 
-def expectations(cells: pd.DataFrame, expected: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def expected_settings(cells: pd.DataFrame, expected: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """What became of what was expected.
 
     Args:

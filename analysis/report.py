@@ -6,7 +6,7 @@ load anything. Names and messages come from users and from machines; the templat
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from analysis import report_figures as drawn
 from analysis import tables, words
 from analysis.attack_checks import attack_warnings
 from analysis.best import win_shares
@@ -21,23 +22,20 @@ from analysis.cells import Variant, tidy, variants
 from analysis.convergence import convergence_table
 from analysis.effects import factor_effects
 from analysis.equal_accuracy import robustness_at_equal_accuracy
-from analysis.expectations import expectations
-from analysis.figures import effects as effect_figure
-from analysis.figures import fgsm, heatmap, losses, seeds, style, switch_epoch
-from analysis.figures import teachers as teacher_figure
+from analysis.expectations import expected_settings
 from analysis.findings import Findings, study_findings
 from analysis.pairs import paired
 from analysis.questions import Answer, answers
+from analysis.report_figures import FigureBlock
 from analysis.runs import run_totals
-from analysis.stability import stability
+from analysis.seed_spread import stability
 from analysis.teachers import selection_splits
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
+    pass
 
 VARIANTS_AT_MOST = 6
 TRACEBACKS_AT_MOST = 5
-_HEADLINE_PX = 46
 
 
 @dataclass(frozen=True)
@@ -68,16 +66,6 @@ class ReportInfo:
 
 
 @dataclass(frozen=True)
-class FigureBlock:
-    """A figure on the page: its id, headline, explanation and data for the plotting library."""
-
-    name: str
-    headline: str
-    note: str
-    payload: dict[str, Any]
-
-
-@dataclass(frozen=True)
 class VariantBlock:
     """The figures of one variant of a dataset."""
 
@@ -103,7 +91,7 @@ class Section:
     splits: tuple[str, ...]
     variants: tuple[VariantBlock, ...]
     variants_left_out: int
-    teacher_figure: FigureBlock | None
+    teacher_figures: tuple[FigureBlock, ...]
     configurations: tables.Table | None
     winners: tables.Table | None
     spread: tables.Table | None
@@ -193,7 +181,7 @@ def render_report(
         generated=f"{info.generated_at:%Y-%m-%d %H:%M}" if info.generated_at else "",
         sections=sections,
         answers=[QuestionBlock(answer, tables.contrasts(answer)) for answer in answers(frame)],
-        expected=tables.expected(expectations(frame, info.expected)),
+        expected=tables.expected(expected_settings(frame, info.expected)),
         progress=_progress(frame, info, runs),
         on_test=[s.title for s in sections if "test" in s.splits],
         unfinished=tables.unfinished(frame, attempts),
@@ -248,21 +236,12 @@ def _section(
     name = findings.dataset
     blocks = []
     for number, part in enumerate(parts[:VARIANTS_AT_MOST]):
-        drawn = tuple(_drawn(part, f"f{position}-{number}"))
-        if drawn:
-            blocks.append(VariantBlock(part.label, drawn))
+        figures = tuple(drawn.of_variant(part, study.pairs, f"f{position}-{number}"))
+        if figures:
+            blocks.append(VariantBlock(part.label, figures))
     own = study.part(study.frame, name)
     pairs = study.part(study.pairs, name)
     factors = study.part(study.effects, name)
-    explained = effect_figure.effect_numbers(own)
-    seen = teacher_figure.teacher_numbers(own)
-    teacher_block = None
-    if seen is not None:
-        teacher_block = _block(
-            f"f{position}-teachers",
-            "Every point is a teacher; each panel has its own scale.",
-            lambda narrow: teacher_figure.draw(seen, narrow),
-        )
     return Section(
         name=name,
         title=words.dataset_title(name),
@@ -270,19 +249,12 @@ def _section(
         splits=splits,
         variants=tuple(blocks),
         variants_left_out=max(0, len(parts) - VARIANTS_AT_MOST),
-        teacher_figure=teacher_block,
+        teacher_figures=drawn.teachers(own, f"f{position}"),
         configurations=tables.configurations(own, pairs),
         winners=tables.winners(study.part(study.shares, name), pairs, own),
         spread=tables.spread(study.part(study.stability, name), own),
         effects=tables.effects(factors),
-        effects_figure=None
-        if explained is None
-        else _block(
-            f"f{position}-effects",
-            "Every student trial is one observation; bars are shares of the sum of squares, diamonds "
-            "what is left of them without what noise alone would give.",
-            lambda narrow: effect_figure.draw(explained, narrow),
-        ),
+        effects_figure=drawn.effects(own, f"f{position}"),
         attacks=tables.attacks_summary(own, name),
         attacks_full=tables.attacks_full(own, name),
         equal_accuracy=tables.equal_accuracy(study.part(study.equal_accuracy, name), own),
@@ -292,84 +264,12 @@ def _section(
     )
 
 
-def _drawn(part: Variant, prefix: str) -> Iterator[FigureBlock]:
-    cells = part.cells
-    over = switch_epoch.switch_epoch_numbers(cells)
-    if over is not None:
-        yield _block(
-            f"{prefix}-switch",
-            "Mean over seeds with its 95 % interval. The dashed line is the baseline, the band its "
-            "interval. Arrows name means that lie outside the range shown.",
-            lambda narrow: switch_epoch.draw(over, narrow),
-        )
-    heat = heatmap.heatmap_numbers(cells)
-    if heat is not None:
-        unit = "points" if heat.metric_name == "accuracy" else "thousandths of MSE"
-        neutral = "the baseline's mean" if heat.baseline else "the mean of all cells"
-        yield _block(
-            f"{prefix}-heat",
-            f"The number is the difference of means to {neutral}, in {unit}; blue is better, orange "
-            "worse, and a dot marks a paired 95 % interval that excludes zero. Beyond the ends of "
-            "the scale the colour stays the same.",
-            lambda narrow: heatmap.draw(heat, narrow),
-        )
-    spread = seeds.seed_numbers(cells)
-    if spread is not None:
-        yield _block(
-            f"{prefix}-seeds",
-            "Every point is a seed; boxes show quartiles, whiskers reach the last point within 1.5 "
-            "box lengths. Each panel has its own scale.",
-            lambda narrow: seeds.draw(spread, narrow),
-        )
-    curves = losses.loss_numbers(cells)
-    if curves is not None:
-        note = (
-            "Mean over seeds of the loss that was minimised: the mix of hard and soft loss while "
-            "the teacher guides, the hard loss afterwards, so a curve may jump at its switch."
-        )
-        if curves.left_out:
-            note += f" {curves.left_out} further switch epochs are not drawn."
-        yield _block(f"{prefix}-loss", note, lambda narrow: losses.draw(curves, narrow))
-    under = fgsm.fgsm_numbers(cells)
-    if under is not None:
-        yield _block(
-            f"{prefix}-fgsm",
-            "Every mark is the mean of one configuration over its seeds, switch epochs from left to "
-            "right; each panel has its own scale. A single gradient step is a weak attack: these "
-            "values are an upper bound of robustness.",
-            lambda narrow: fgsm.draw(under, narrow),
-        )
-
-
-def _block(name: str, note: str, draw: "Callable[[bool], go.Figure]") -> FigureBlock:
-    wide, narrow = draw(False), draw(True)
-    # The section names the dataset already.
-    headline = str(wide.layout.title.text).split(": ", 1)[-1]
-    headline = headline[:1].upper() + headline[1:]
-    data = json.loads(wide.to_json())["data"]
-    layouts = {"wide": _page_layout(wide), "narrow": _page_layout(narrow)}
-    return FigureBlock(name, headline, note, {"data": data, **layouts})
-
-
-def _page_layout(figure: "go.Figure") -> dict[str, Any]:
-    """A figure's layout without the headline, which the page writes itself, and its room."""
-    layout: dict[str, Any] = json.loads(figure.to_json())["layout"]
-    layout.pop("title", None)
-    layout.pop("template", None)
-    titled = any(note.get("text") for note in layout.get("annotations", []))
-    room = _HEADLINE_PX if titled else _HEADLINE_PX + 18
-    layout["height"] -= room
-    layout["margin"]["t"] -= room
-    layout["font"] = {"family": style.FONT, "size": 12}
-    return layout
-
-
 def _figures(section: Section) -> Iterator[FigureBlock]:
     for variant in section.variants:
         yield from variant.figures
-    for figure in (section.effects_figure, section.teacher_figure):
-        if figure is not None:
-            yield figure
+    if section.effects_figure is not None:
+        yield section.effects_figure
+    yield from section.teacher_figures
 
 
 def _script_json(value: object) -> str:

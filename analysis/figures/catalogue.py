@@ -94,6 +94,12 @@ _KINDS = (
         "convergence",
     ),
     FigureKind(
+        "variance-shares",
+        "how much of the variance teacher, alpha, switch epoch and seed explain",
+        _ONE,
+        "effects",
+    ),
+    FigureKind(
         "fgsm-summary",
         "all configurations per epsilon, their mean and the baseline",
         _ATTACK,

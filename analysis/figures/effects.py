@@ -154,7 +154,9 @@ def _percent(share: float) -> str:
     return "–" if pd.isna(share) else f"{100 * share:.{1 if share < 0.0995 else 0}f} %"
 
 
-def effects_figure(cells: pd.DataFrame, dataset: str | None = None) -> "go.Figure":
+def variance_shares(
+    cells: pd.DataFrame, dataset: str | None = None, narrow: bool = False
+) -> "go.Figure":
     """Shares of the variance, ready to show; of one dataset, or all beside each other.
 
     Raises:
@@ -163,4 +165,4 @@ def effects_figure(cells: pd.DataFrame, dataset: str | None = None) -> "go.Figur
     numbers = effect_numbers(cells, dataset)
     if numbers is None:
         raise ValueError("cells: no student has a result")
-    return draw(numbers)
+    return draw(numbers, narrow)

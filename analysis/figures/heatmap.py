@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis import words
-from analysis.cells import only_variant, summarise
+from analysis.cells import having, only_variant, summarise
 from analysis.columns import direction
 from analysis.figures import style
 from analysis.figures.baseline import Baseline, baseline_of
@@ -41,8 +41,8 @@ class HeatmapNumbers:
         switch_epochs: Columns.
         means: Teacher to means over seeds, shape (alphas, switch epochs), NaN without a result.
         verdicts: Teacher to verdicts of `analysis.pairs.paired`, same shape, "" without a result.
-        uncorrected: The same before the correction for many comparisons; None where the verdicts
-            are not corrected.
+        uncorrected: The same before the correction for many comparisons.
+        comparisons: How many tests the verdicts are corrected for: those of the whole study.
         midpoint: The baseline's mean: the neutral colour. Without a baseline the mean of the cells.
         limit: Distance from the midpoint at which the colours end.
         baseline: The baseline; None without one.
@@ -55,7 +55,8 @@ class HeatmapNumbers:
     switch_epochs: tuple[int, ...]
     means: dict[str, NDArray[np.float64]]
     verdicts: dict[str, NDArray[np.str_]]
-    uncorrected: dict[str, NDArray[np.str_]] | None
+    uncorrected: dict[str, NDArray[np.str_]]
+    comparisons: int
     midpoint: float
     limit: float
     baseline: Baseline | None
@@ -69,17 +70,23 @@ class HeatmapNumbers:
         verdicts = np.concatenate([table.ravel() for table in self.verdicts.values()])
         better, worse = (int((verdicts == word).sum()) for word in ("better", "worse"))
         total = int((verdicts != "").sum())
-        rule = "paired 95 % interval excludes zero"
-        if self.uncorrected is not None:
-            rule = f"paired, corrected for {words.counted(total, 'comparison')}"
+        rule = f"paired, corrected for {words.counted(self.comparisons, 'comparison')}"
         return (
             f"{name}: of {words.counted(total, 'configuration')} {words.none_or(better)} better "
             f"and {words.none_or(worse)} worse than the baseline ({rule})"
         )
 
 
-def heatmap_numbers(cells: pd.DataFrame, dataset: str | None = None) -> HeatmapNumbers | None:
+def heatmap_numbers(
+    cells: pd.DataFrame, dataset: str | None = None, pairs: pd.DataFrame | None = None
+) -> HeatmapNumbers | None:
     """The numbers of the figure; None without a student's result.
+
+    Args:
+        cells: One row per requested cell.
+        dataset: Which dataset; may be left out where there is only one.
+        pairs: What `analysis.pairs.paired` says of the whole study, where `cells` are a part of it:
+            all configurations of a study are one family of tests. None: of `cells`.
 
     Raises:
         ValueError: See `analysis.cells.only_variant`.
@@ -89,7 +96,11 @@ def heatmap_numbers(cells: pd.DataFrame, dataset: str | None = None) -> HeatmapN
     points = table[(table["role"] == "student") & (table["n"] > 0)]
     if points.empty:
         return None
-    verdicts = paired(variant.cells)
+    family = paired(cells) if pairs is None else pairs
+    verdicts = family[family["dataset"] == variant.dataset]
+    for parameter, value in variant.values:
+        if parameter in verdicts:
+            verdicts = having(verdicts, parameter, value)
     teachers = words.by_size(points["teacher"])
     alphas = sorted(points["alpha"].unique())
     epochs = sorted(int(epoch) for epoch in points["switch_epoch"].unique())
@@ -117,9 +128,8 @@ def heatmap_numbers(cells: pd.DataFrame, dataset: str | None = None) -> HeatmapN
         switch_epochs=tuple(epochs),
         means=means,
         verdicts=laid_out("verdict"),
-        uncorrected=(
-            laid_out("verdict_uncorrected") if "verdict_uncorrected" in verdicts else None
-        ),
+        uncorrected=laid_out("verdict_uncorrected"),
+        comparisons=int(family["p_holm"].notna().sum()),
         midpoint=midpoint,
         limit=_colour_limit(points["mean"].to_numpy() - midpoint),
         baseline=base,
@@ -228,8 +238,6 @@ def _marks(numbers: HeatmapNumbers, teacher: str) -> NDArray[np.str_]:
     """A full dot for a clear difference, a ring for one that the correction takes back."""
     clear = ("better", "worse")
     full = np.isin(numbers.verdicts[teacher], clear)
-    if numbers.uncorrected is None:
-        return np.where(full, FULL_MARK, "")
     alone = np.isin(numbers.uncorrected[teacher], clear)
     return np.where(full, FULL_MARK, np.where(alone, RING_MARK, ""))
 

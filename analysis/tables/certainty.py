@@ -70,7 +70,7 @@ def spread(table: pd.DataFrame, own: pd.DataFrame, at_most: int = 10) -> Table |
     """The configurations whose spread over seeds differs most from the baseline's.
 
     Args:
-        table: A table of `analysis.stability.stability`, of one dataset.
+        table: A table of `analysis.seed_spread.stability`, of one dataset.
         own: The dataset's cells, tidy.
         at_most: Rows.
     """

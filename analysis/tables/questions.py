@@ -50,7 +50,7 @@ def expected(found: pd.DataFrame) -> Table | None:
     """What was expected against what was found; None where nothing was expected.
 
     Args:
-        found: A table of `analysis.expectations.expectations`.
+        found: A table of `analysis.expectations.expected_settings`.
     """
     if found.empty:
         return None

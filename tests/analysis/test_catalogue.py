@@ -8,9 +8,11 @@ import analysis
 from tests.analysis.tables import grid
 
 CELLS = grid()
+TWO_DATASETS = pd.concat([CELLS, grid("mnist")], ignore_index=True)
 ARGUMENTS = {
     "compare": {"reference": CELLS},
     "draw_figure": {"name": "summary-lines"},
+    "expected_settings": {"expected": [{"alpha": [0.9]}]},
 }
 """What a function needs beside the cells; every other is a call with the cells alone."""
 
@@ -31,14 +33,18 @@ def _functions(kind: str) -> list[str]:
 
 
 def test_every_name_is_there():
-    for name in analysis.__all__:
-        assert getattr(analysis, name) is not None
+    for _ in ("import", "again"):  # a module of the same name would hide a function from then on
+        for name in analysis.__all__:
+            value = getattr(analysis, name)
+            assert value is not None
+            assert inspect.ismodule(value) == (name == "reference"), name
     assert dir(analysis) == sorted(analysis.__all__)
 
 
 @pytest.mark.parametrize("name", _functions("DataFrame"))
 def test_every_table_is_a_frame_in_one_line(name):
-    table = getattr(analysis, name)(CELLS, **ARGUMENTS.get(name, {}))
+    cells = TWO_DATASETS if name == "dataset_effects" else CELLS
+    table = getattr(analysis, name)(cells, **ARGUMENTS.get(name, {}))
     assert isinstance(table, pd.DataFrame)
     assert len(table) > 0
 

@@ -233,7 +233,7 @@ def test_small_studies(frame):
     assert not np.isinf(result.drop(columns=["dataset", "metric_name", "term"]).astype(float)).any(
         axis=None
     )
-    assert len(analysis.effects_figure(frame).data) > 0
+    assert len(analysis.variance_shares(frame).data) > 0
 
 
 def test_without_students():
@@ -242,7 +242,7 @@ def test_without_students():
     assert dataset_effects(frame).empty
     assert figure.effect_numbers(frame) is None
     with pytest.raises(ValueError, match="no student has a result"):
-        analysis.effects_figure(frame)
+        analysis.variance_shares(frame)
 
 
 def test_a_term_list_holds_all_interactions():

@@ -1,12 +1,12 @@
 import pytest
 
-from analysis.expectations import expectations
+from analysis.expectations import expected_settings
 from tests.analysis.test_questions import study
 
 
 def test_expected_settings_against_the_others():
     # gains: teacher small 0 / large 1, alpha 0.1 -2 / 0.9 0, switch 1, 2, 3: 0, 0.5, 1
-    table = expectations(
+    table = expected_settings(
         study(),
         [
             {"dataset": "digits", "teacher": "small", "alpha": [0.9], "switch_epoch": [2, 3]},
@@ -32,8 +32,8 @@ def test_expected_settings_against_the_others():
 
 
 def test_nothing_to_compare_with_cannot_say():
-    (row,) = expectations(study(), [{"alpha": [0.1, 0.9]}]).to_dict("records")
+    (row,) = expected_settings(study(), [{"alpha": [0.1, 0.9]}]).to_dict("records")
     assert (row["configurations"], row["others"], row["n"]) == (12, 0, 0)
     assert row["verdict"] == "cannot say"
     assert row["best_expected"] is True
-    assert expectations(study(), []).empty
+    assert expected_settings(study(), []).empty

@@ -358,19 +358,17 @@ def test_what_is_far_out_is_counted(published):
     assert "3 far out are not drawn" in numbers.title
 
 
-def test_the_heatmap_tells_corrected_from_uncorrected(monkeypatch):
+def test_the_heatmap_tells_corrected_from_uncorrected():
     found = analysis.paired(grid())
-
-    def corrected(cells):
-        return found.assign(
-            verdict=np.where(found.index == 0, "better", "no clear difference"),
-            verdict_uncorrected=np.where(found.index < 2, "better", "no clear difference"),
-        )
-
-    monkeypatch.setattr(heatmap, "paired", corrected)
-    numbers = heatmap.heatmap_numbers(grid())
+    # a study of 90 further tests, in which one cell here is clear and another would be by itself
+    other = pd.concat([found.assign(dataset="other")] * 8, ignore_index=True)[:90]
+    study = pd.concat([found, other], ignore_index=True).assign(
+        verdict=lambda t: np.where(t.index == 0, "better", "no clear difference"),
+        verdict_uncorrected=lambda t: np.where(t.index < 2, "better", "no clear difference"),
+    )
+    numbers = heatmap.heatmap_numbers(grid(), pairs=study)
     assert numbers is not None
-    assert "1 better and none worse than the baseline (paired, corrected for 12 comparisons)" in (
+    assert "1 better and none worse than the baseline (paired, corrected for 102 comparisons)" in (
         numbers.title
     )
     marks = "".join(

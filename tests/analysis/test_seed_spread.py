@@ -4,7 +4,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from analysis.stability import brown_forsythe, overall_stability, stability
+from analysis.seed_spread import brown_forsythe, overall_stability, stability
 from tests.analysis.tables import BASE, cell, grid, small_study, table
 
 

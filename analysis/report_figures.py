@@ -1,0 +1,192 @@
+"""The figures of the report: which there are, what is said below them, and their data for the page."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from analysis.cells import Variant
+from analysis.figures import (
+    attack_lines,
+    convergence,
+    fgsm,
+    heatmap,
+    losses,
+    seeds,
+    style,
+    switch_epoch,
+    teacher_losses,
+    tradeoff,
+)
+from analysis.figures import (
+    effects as factor_effects,
+)
+from analysis.figures import (
+    teachers as teacher_boxplots,
+)
+from analysis.figures.choice import attacks_of
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+ATTACKS_AT_MOST = 4
+_HEADLINE_PX = 46
+
+
+@dataclass(frozen=True)
+class FigureBlock:
+    """A figure on the page: its id, headline, explanation and data for the plotting library."""
+
+    name: str
+    headline: str
+    note: str
+    payload: dict[str, Any]
+
+
+def of_variant(part: Variant, pairs: pd.DataFrame, prefix: str) -> Iterator[FigureBlock]:
+    """The figures of one variant of a dataset.
+
+    Args:
+        part: The variant.
+        pairs: A table of `analysis.pairs.paired` of the whole study, whose tests are one family.
+        prefix: Begins the ids.
+    """
+    cells = part.cells
+    over = switch_epoch.switch_epoch_numbers(cells)
+    if over is not None:
+        yield _block(
+            f"{prefix}-switch",
+            "Mean over seeds with its 95 % interval. The dashed line is the baseline, the band its "
+            "interval. Arrows name means that lie outside the range shown.",
+            lambda narrow: switch_epoch.draw(over, narrow),
+        )
+    heat = heatmap.heatmap_numbers(cells, pairs=pairs)
+    if heat is not None:
+        unit = "points" if heat.metric_name == "accuracy" else "thousandths of MSE"
+        neutral = "the baseline's mean" if heat.baseline else "the mean of all cells"
+        yield _block(
+            f"{prefix}-heat",
+            f"The number is the difference of means to {neutral}, in {unit}; blue is better, orange "
+            "worse. A filled dot marks a difference that is clear after Holm's correction for the "
+            "whole study, a hollow one a paired 95 % interval that excludes zero by itself. Beyond "
+            "the ends of the scale the colour stays the same.",
+            lambda narrow: heatmap.draw(heat, narrow),
+        )
+    spread = seeds.seed_numbers(cells)
+    if spread is not None:
+        yield _block(
+            f"{prefix}-seeds",
+            "Every point is a seed; boxes show quartiles, whiskers reach the last point within 1.5 "
+            "box lengths. Each panel has its own scale.",
+            lambda narrow: seeds.draw(spread, narrow),
+        )
+    curves = losses.loss_numbers(cells)
+    if curves is not None:
+        note = (
+            "Mean over seeds of the loss that was minimised: the mix of hard and soft loss while "
+            "the teacher guides, the hard loss afterwards, so a curve may jump at its switch."
+        )
+        if curves.left_out:
+            note += f" {curves.left_out} further switch epochs are not drawn."
+        yield _block(f"{prefix}-loss", note, lambda narrow: losses.draw(curves, narrow))
+    learned = convergence.convergence_numbers(cells)
+    if learned is not None:
+        yield _block(
+            f"{prefix}-convergence",
+            "Each against the baseline of the same seeds, with its 95 % interval. Losses are "
+            "compared over the epochs after the switch, with the baseline over the same epochs.",
+            lambda narrow: convergence.draw(learned, narrow),
+        )
+    for attack in attacks_of(cells)[:ATTACKS_AT_MOST]:
+        yield from _under(cells, attack, prefix)
+
+
+def _under(cells: pd.DataFrame, attack: str, prefix: str) -> Iterator[FigureBlock]:
+    under = fgsm.fgsm_numbers(cells, attack=attack)
+    if under is None:
+        return
+    note = (
+        "Every mark is the mean of one configuration over its seeds, switch epochs from left to "
+        "right; each panel has its own scale."
+    )
+    if attack == "fgsm":
+        note += " A single gradient step is a weak attack: these values are an upper bound of robustness."
+    yield _block(f"{prefix}-{attack}", note, lambda narrow: fgsm.draw(under, narrow))
+    yield _block(
+        f"{prefix}-{attack}-lines",
+        "Mean over seeds under attack, over the switch epoch; dashed is the baseline.",
+        lambda narrow: attack_lines.draw(under, narrow),
+    )
+    traded = tradeoff.tradeoff_of(under)
+    yield _block(
+        f"{prefix}-{attack}-tradeoff",
+        "Every mark is a configuration, with 95 % intervals both ways; the cross is the baseline. "
+        "Better on both lies towards the baseline's better side on both axes.",
+        lambda narrow: tradeoff.draw(traded, narrow),
+    )
+
+
+def effects(own: pd.DataFrame, prefix: str) -> FigureBlock | None:
+    """What explains the variance of one dataset; None without a student."""
+    explained = factor_effects.effect_numbers(own)
+    if explained is None:
+        return None
+    return _block(
+        f"{prefix}-effects",
+        "Every student trial is one observation; bars are shares of the sum of squares, diamonds "
+        "what is left of them without what noise alone would give.",
+        lambda narrow: factor_effects.draw(explained, narrow),
+    )
+
+
+def teachers(own: pd.DataFrame, prefix: str) -> tuple[FigureBlock, ...]:
+    """The teachers of one dataset."""
+    blocks = []
+    seen = teacher_boxplots.teacher_numbers(own)
+    if seen is not None:
+        blocks.append(
+            _block(
+                f"{prefix}-teachers",
+                "Every point is a teacher; each panel has its own scale.",
+                lambda narrow: teacher_boxplots.draw(seen, narrow),
+            )
+        )
+    learned = teacher_losses.teacher_loss_numbers(own)
+    if learned is not None:
+        blocks.append(
+            _block(
+                f"{prefix}-teacher-losses",
+                "Thin lines are seeds, the thick one their mean.",
+                lambda narrow: teacher_losses.draw(learned, narrow),
+            )
+        )
+    return tuple(blocks)
+
+
+def _block(name: str, note: str, draw: "Callable[[bool], go.Figure]") -> FigureBlock:
+    wide, narrow = draw(False), draw(True)
+    # The section names the dataset already.
+    headline = str(wide.layout.title.text).split(": ", 1)[-1]
+    headline = headline[:1].upper() + headline[1:]
+    drawn = json.loads(wide.to_json())
+    layouts = {
+        "wide": _page_layout(drawn["layout"]),
+        "narrow": _page_layout(
+            json.loads(narrow.update(data=[], overwrite=True).to_json())["layout"]
+        ),
+    }
+    return FigureBlock(name, headline, note, {"data": drawn["data"], **layouts})
+
+
+def _page_layout(layout: dict[str, Any]) -> dict[str, Any]:
+    """A figure's layout without the headline, which the page writes itself, and its room."""
+    layout.pop("title", None)
+    layout.pop("template", None)
+    titled = any(note.get("text") for note in layout.get("annotations", []))
+    room = _HEADLINE_PX if titled else _HEADLINE_PX + 18
+    layout["height"] -= room
+    layout["margin"]["t"] -= room
+    layout["font"] = {"family": style.FONT, "size": 12}
+    return layout
