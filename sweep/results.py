@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,9 @@ ORIGINS = ("code_version", "numerics_class", "numerics_version")
 """Columns that say what a result was computed with."""
 
 POINT = ("attack", "epsilon", "value")
+
+ADDED_LATER = ("robustness",)
+"""Columns of a trial that evaluations after its training add to."""
 
 
 class Results:
@@ -67,27 +70,33 @@ class Results:
         frame = _frame(rows)
         return frame[frame["study"] == study].reset_index(drop=True)
 
-    def cells(self, study: str) -> "pd.DataFrame":
+    def cells(self, study: str, without: Collection[str] = ()) -> "pd.DataFrame":
         """One row per requested cell of a study, joined with its trial.
 
         The parameters are those that were asked for. `status` is `done`, `failed`, `blocked`
         (its teachers failed, or all of them diverged) or `missing`; what was measured is null unless it is `done`.
 
+        Args:
+            study: its name.
+            without: columns of `MEASURED` to leave out; of many trials `confusion` and `per_class`
+                take longer to read than all others together.
+
         Raises:
             StoreError: where the study was never run here.
         """
-        return _frame(self.cell_table(study))
+        return _frame(self.cell_table(study, without))
 
-    def cell_table(self, study: str) -> pa.Table:
+    def cell_table(self, study: str, without: Collection[str] = ()) -> pa.Table:
         """The same as `cells`, as an Arrow table.
 
         Raises:
             StoreError: where the study was never run here.
         """
-        trials = self.trial_table()
+        wanted = [name for name in MEASURED if name not in without]
+        trials = self.trial_table(["trial_id", "status", *wanted])
         asked = self.asked_table(study, trials)
         take = _positions(asked, trials)
-        measured = trials.select(MEASURED)
+        measured = trials.select(wanted)
         columns = [
             *asked.columns[:-1],
             *(column.take(take) for column in measured),
@@ -218,11 +227,19 @@ class Results:
         network = weights.restore(record["dataset"], record["model"], content, record["weights"])
         return network.eval()
 
-    def trial_table(self) -> pa.Table:
-        """The same as `trials`, as an Arrow table; warns of damaged files."""
-        trials, damaged = self.store.trials.read()
+    def trial_table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """The same as `trials`, as an Arrow table; warns of damaged files.
+
+        Args:
+            columns: those that are read; None for all.
+        """
+        wanted = TRIALS.names if columns is None else list(columns)
+        joined = ["trial_id", *ADDED_LATER] if set(ADDED_LATER) & set(wanted) else []
+        trials, damaged = self.store.trials.read(list(dict.fromkeys([*wanted, *joined])))
         _warn_of(damaged)
-        return _with_points(trials, self._later_points())
+        if joined:
+            trials = _with_points(trials, self._later_points())
+        return trials.select(wanted)
 
     def trial_dataset(self) -> tuple["Dataset", pa.Table | None]:
         """The same as `trials`, for who does not know yet which columns are wanted.
