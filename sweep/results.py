@@ -3,6 +3,7 @@
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweep import extensions
-from sweep.errors import StoreError
+from sweep.errors import DamagedError, StoreError
 from sweep.failures import last_failures
 from sweep.imported import PREFIX, Origin, origin_of
 from sweep.records import CELLS, TRIALS, tuples
@@ -201,12 +202,13 @@ class Results:
 
     def _imports_of(self, trial_id: str) -> dict[str, str]:
         """Where each study that holds an imported trial came from."""
-        return {
-            study: str(origin)
-            for study in self.studies()
-            if (origin := self.origin(study)) is not None
-            and pc.index(self._asked(study)["trial_id"], trial_id).as_py() >= 0
-        }
+        found = {}
+        for study in self.studies():
+            with suppress(DamagedError):
+                origin = self.origin(study)
+                if origin is not None and trial_id in self._asked(study)["trial_id"].to_pylist():
+                    found[study] = str(origin)
+        return found
 
     def model(self, id_or_prefix: str) -> "nn.Module":
         """The trained network of a trial, in eval mode on the CPU.

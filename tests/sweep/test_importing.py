@@ -15,6 +15,7 @@ from analysis import reference
 from sweep import reporting
 from sweep.errors import StudyError, SweepError, TableError
 from sweep.garbage import free, survey
+from sweep.imported import Origin, refuse_to_run
 from sweep.importing import import_table
 from sweep.merge import merge
 from sweep.query import query
@@ -212,6 +213,30 @@ def test_imported_results_cannot_be_run(tmp_path: Path, store: Store) -> None:
     assert Results(str(store)).counts("tiny")["total"] == 8
 
 
+def test_a_damaged_study_file_keeps_nobody_from_running_or_importing(
+    tmp_path: Path, store: Store
+) -> None:
+    imported(store, parquet(tmp_path))
+    Path(store.layout.study("old")).write_bytes(b"PAR1")
+    refuse_to_run(store, "old")
+    import_table(tmp_path / "old.parquet", "old", str(store))
+    with pytest.raises(StudyError):
+        refuse_to_run(store, "old")
+
+
+@pytest.mark.parametrize("text", ["{}", "no JSON", "[]", '{"imported": 1}', '{"name": "x"}'])
+def test_studies_that_were_run_have_no_origin(text: str) -> None:
+    assert Origin.of(text) is None
+
+
+def test_an_origin_of_a_later_version_is_read(tmp_path: Path, store: Store) -> None:
+    origin = imported(store, parquet(tmp_path)).origin("old")
+    assert origin is not None
+    about = json.loads(origin.text("old"))
+    about["imported"]["of a later version"] = 1
+    assert Origin.of(json.dumps(about)) == origin
+
+
 def test_an_interrupted_import_is_done_again(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -245,6 +270,8 @@ def test_the_whole_record_says_where_it_came_from(tmp_path: Path, store: Store) 
     record = results.trial(results.cells("old")["trial_id"][0])
     assert record["imported"] == {"old": origin}
     assert origin.startswith("imported from old.parquet (SHA-256 ")
+    (Path(str(store)) / "studies" / "other.parquet").write_bytes(b"damaged")
+    assert results.trial(record["trial_id"])["imported"] == {"old": origin}
     assert record["attempts"] == []
 
 
