@@ -12,8 +12,8 @@ import pytest
 
 import analysis
 from analysis import reference
-from sweep import reporting
-from sweep.errors import StudyError, SweepError, TableError
+from sweep import importing, reporting
+from sweep.errors import StoreError, StudyError, SweepError, TableError
 from sweep.garbage import free, survey
 from sweep.imported import Origin, refuse_to_run
 from sweep.importing import import_table
@@ -195,6 +195,22 @@ def test_another_content_needs_another_name(tmp_path: Path, store: Store) -> Non
         import_table(tmp_path / "old.parquet", "old", str(store), teachers_selected_on="test")
     assert files(store) == before
     assert import_table(other, "other", str(store)).added == 1  # the others are those of "old"
+
+
+def test_two_imports_at_once_do_not_write_over_each_other(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, other = parquet(tmp_path), parquet(tmp_path, ROWS[:4], "other")
+
+    def meanwhile(*arguments: Any) -> Any:
+        monkeypatch.undo()
+        import_table(other, "old", str(store))
+        return importing._known(*arguments)
+
+    monkeypatch.setattr(importing, "_known", meanwhile)
+    with pytest.raises(StoreError, match="has just been imported by another"):
+        import_table(path, "old", str(store))
+    assert Results(str(store)).counts("old")["total"] == 4
 
 
 def test_no_import_under_the_name_of_a_study_that_was_run(tmp_path: Path) -> None:
