@@ -131,6 +131,7 @@ def test_numbers_of_other_types(tmp_path: Path, store: Store) -> None:
             "metric_name": ["mse"] * 2,
             "test_metric": pa.array([0.25, 0.5], pa.float32()),
             "train_loss": pa.array([[1, 2], [3, 4]], pa.list_(pa.float32(), 2)),
+            "train_loss_step": [[7, 9], [5, 6]],
             "learning_rate": [0.1 + 0.2, 0.3],
         }
     )
@@ -141,6 +142,7 @@ def test_numbers_of_other_types(tmp_path: Path, store: Store) -> None:
     assert cells["learning_rate"].tolist() == [0.3, 0.3]
     assert cells["switch_epoch"].tolist() == [pd.NA, 2]  # a baseline has none
     assert cells["train_loss"][1].tolist() == [3.0, 4.0]
+    assert cells["train_loss_step"][1].tolist() == [5, 6]
 
 
 def test_our_own_export_comes_back(tmp_path: Path, store: Store) -> None:
@@ -160,6 +162,24 @@ def test_published_curves_have_steps(tmp_path: Path, store: Store) -> None:
     assert cells["train_loss_step"][0].tolist() == [*range(100, 800, 100), *range(882, 1582, 100)]
     assert cells["train_loss_step"][1] is None
     assert cells["steps_per_epoch"].tolist() == [782, pd.NA, 782]
+
+
+def test_a_parameter_of_guidance_alone_does_not_part_students_from_baselines(
+    tmp_path: Path, store: Store
+) -> None:
+    """No baseline has a soft loss and every student has; of batch sizes both have their own."""
+    rows = [
+        row(role, seed, 60.0 + seed * (role == "student") + size / 32, batch_size=size,
+            soft_loss=soft, **({"alpha": 0.5} if role == "student" else {}))
+        for role, kinds in (("baseline", [None]), ("student", ["kl", "mse"]))
+        for soft in kinds for size in (32, 64) for seed in (1, 2)
+    ]  # fmt: skip
+    cells = imported(store, parquet(tmp_path, rows)).cells("old")
+    view = query(str(store), "SELECT * FROM cells").to_pandas()
+    students = view[view.role == "student"]
+    assert students["n_pairs"].tolist() == [2] * 4
+    assert students["difference"].tolist() == [1.5] * 4
+    agree(view, analysis.paired(cells), PAIRED)
 
 
 # Once, and never mixed
