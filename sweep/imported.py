@@ -8,7 +8,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 
-from sweep.errors import StudyError
+from sweep.errors import DamagedError, StudyError
 from sweep.store import Store
 
 PREFIX = "imp-"
@@ -44,11 +44,13 @@ class Origin:
     @classmethod
     def of(cls, text: str) -> "Origin | None":
         """The origin that the text of a study holds; None where it is a study that was run."""
-        found = json.loads(text)
-        about = found.get("imported") if isinstance(found, dict) else None
-        if about is None:
+        try:
+            about = json.loads(text)["imported"]
+            known = {field.name for field in dataclasses.fields(cls)}
+            said = {name: value for name, value in about.items() if name in known}
+            return cls(**{**said, "left_out": tuple(said["left_out"])})
+        except (ValueError, TypeError, KeyError, AttributeError):
             return None
-        return cls(**{**about, "left_out": tuple(about["left_out"])})
 
     def text(self, study: str) -> str:
         """The text of its study, as JSON."""
@@ -79,7 +81,11 @@ def refuse_to_run(store: Store, study: str) -> None:
     Raises:
         StudyError: where the study was imported.
     """
-    if study in store.studies() and (origin := origin_of(store, study)) is not None:
+    try:
+        origin = origin_of(store, study) if study in store.studies() else None
+    except DamagedError:
+        return  # a run sets it aside
+    if origin is not None:
         raise StudyError(
             f"study {study!r} in {store} was {origin}: it is no study that can be run, planned or "
             "evaluated; give a study of your own another name"

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from analysis.columns import direction
 from analysis.reference import published_steps
 from sweep import plain
-from sweep.errors import DamagedError, TableError
+from sweep.errors import DamagedError, StoreError, TableError
 from sweep.imported import PREFIX, Origin, origin_of
 from sweep.layout import is_study_name
 from sweep.plain import CURVES, MEASURES, WORDS, Plain
@@ -121,6 +121,8 @@ def import_table(
     changed = bool(len(new)) or before is None or before[0] != origin
     if changed:
         with store.writing():
+            if _earlier(store, study) != before:
+                raise StoreError(f"study {study!r} has just been imported by another; try again")
             for batch in _batches(new):
                 store.trials.add(batch)
             store.put_cells(study, cells, origin.text(study))

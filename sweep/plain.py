@@ -399,7 +399,7 @@ def _curves(table: pa.Table) -> dict[str, pa.Array]:
     falls = np.flatnonzero((np.diff(flat) <= 0) & (np.diff(row) == 0))
     back[row[falls]] = True
     back[row[flat < 1]] = True
-    _refuse("train_loss_step", pa.array(back), None, "must rise from 1 or more")
+    _refuse("train_loss_step", pa.array(back), steps, "must rise from 1 or more")
     return found
 
 
@@ -426,7 +426,7 @@ def _lists(name: str, raw: pa.Array, kind: pa.DataType) -> pa.Array:
         bad = pc.or_(bad, pc.fill_null(pc.invert(pc.is_finite(flat)), True))
     rows = np.zeros(len(found), bool)
     rows[_parents(found)[bad.to_numpy(zero_copy_only=False)]] = True
-    _refuse(name, pa.array(rows), None, "every entry must be a finite number")
+    _refuse(name, pa.array(rows), found, "every entry must be a finite number")
     return found
 
 

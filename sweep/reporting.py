@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 import analysis
+from analysis.runs import run_totals
 from sweep import extensions
 from sweep.errors import SweepError
 from sweep.imported import Origin
@@ -17,6 +18,10 @@ from sweep.results import Results
 
 NESTED = ("train_loss", "train_loss_step", "curve", "robustness", "per_class", "confusion",
           "teacher_trial_ids")  # fmt: skip
+
+
+NOT_REPORTED = ("per_class", "confusion")
+"""Of 100,000 trials, reading these takes as long as the rest of a report."""
 
 
 def write(results: Results, study: str, path: Path | None = None) -> tuple[str, int]:
@@ -33,11 +38,14 @@ def write(results: Results, study: str, path: Path | None = None) -> tuple[str, 
     Raises:
         StoreError: where the study was never run there, or the file cannot be written.
     """
-    cells = results.cells(study)
+    cells = results.cells(study, without=NOT_REPORTED)
     text = results.study_text(study)
     described: dict[str, Any] = json.loads(text)
     distinct = cells.drop_duplicates("trial_id")
     origin = Origin.of(text)
+    runs = results.runs(study)
+    totals = run_totals(runs)
+    counted = totals is not None and totals.saved is not None  # planning again takes its time
     info = analysis.ReportInfo(
         study=study,
         title=(origin.title if origin else described.get("title")) or study,
@@ -47,11 +55,11 @@ def write(results: Results, study: str, path: Path | None = None) -> tuple[str, 
         code_version=code_version(),
         command=f"sweep {'import FILE --study' if origin else 'run'} {study}",
         expected=tuple(described.get("expected", ())),
-        saved_epochs=None if origin else _epochs(described, distinct),
+        saved_epochs=None if origin or counted else _epochs(described, distinct),
     )
     attempts = results.attempts()
     own = attempts[attempts["trial_id"].isin(set(distinct["trial_id"]))]
-    page = analysis.render_report(cells, own, info, results.runs(study)).encode()
+    page = analysis.render_report(cells, own, info, runs).encode()
     if path is not None:
         write_atomically(path, page)
         return str(path), len(page)

@@ -2,7 +2,8 @@
 
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweep import extensions
-from sweep.errors import StoreError
+from sweep.errors import DamagedError, StoreError
 from sweep.failures import last_failures
 from sweep.imported import PREFIX, Origin, origin_of
 from sweep.records import CELLS, TRIALS, tuples
@@ -31,6 +32,9 @@ ORIGINS = ("code_version", "numerics_class", "numerics_version")
 
 POINT = ("attack", "epsilon", "value")
 ZERO = "zero_gradients_percent"
+
+ADDED_LATER = ("robustness",)
+"""Columns of a trial that evaluations after its training add to."""
 
 
 class Results:
@@ -68,27 +72,33 @@ class Results:
         frame = _frame(rows)
         return frame[frame["study"] == study].reset_index(drop=True)
 
-    def cells(self, study: str) -> "pd.DataFrame":
+    def cells(self, study: str, without: Collection[str] = ()) -> "pd.DataFrame":
         """One row per requested cell of a study, joined with its trial.
 
         The parameters are those that were asked for. `status` is `done`, `failed`, `blocked`
         (its teachers failed, or all of them diverged) or `missing`; what was measured is null unless it is `done`.
 
+        Args:
+            study: its name.
+            without: columns of `MEASURED` to leave out; of many trials `confusion` and `per_class`
+                take longer to read than all others together.
+
         Raises:
             StoreError: where the study was never run here.
         """
-        return _frame(self.cell_table(study))
+        return _frame(self.cell_table(study, without))
 
-    def cell_table(self, study: str) -> pa.Table:
+    def cell_table(self, study: str, without: Collection[str] = ()) -> pa.Table:
         """The same as `cells`, as an Arrow table.
 
         Raises:
             StoreError: where the study was never run here.
         """
-        trials = self.trial_table()
+        wanted = [name for name in MEASURED if name not in without]
+        trials = self.trial_table(["trial_id", "status", *wanted])
         asked = self.asked_table(study, trials)
         take = _positions(asked, trials)
-        measured = trials.select(MEASURED)
+        measured = trials.select(wanted)
         columns = [
             *asked.columns[:-1],
             *(column.take(take) for column in measured),
@@ -193,12 +203,13 @@ class Results:
 
     def _imports_of(self, trial_id: str) -> dict[str, str]:
         """Where each study that holds an imported trial came from."""
-        return {
-            study: str(origin)
-            for study in self.studies()
-            if (origin := self.origin(study)) is not None
-            and pc.index(self._asked(study)["trial_id"], trial_id).as_py() >= 0
-        }
+        found = {}
+        for study in self.studies():
+            with suppress(DamagedError):
+                origin = self.origin(study)
+                if origin is not None and trial_id in self._asked(study)["trial_id"].to_pylist():
+                    found[study] = str(origin)
+        return found
 
     def model(self, id_or_prefix: str) -> "nn.Module":
         """The trained network of a trial, in eval mode on the CPU.
@@ -219,11 +230,19 @@ class Results:
         network = weights.restore(record["dataset"], record["model"], content, record["weights"])
         return network.eval()
 
-    def trial_table(self) -> pa.Table:
-        """The same as `trials`, as an Arrow table; warns of damaged files."""
-        trials, damaged = self.store.trials.read()
+    def trial_table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """The same as `trials`, as an Arrow table; warns of damaged files.
+
+        Args:
+            columns: those that are read; None for all.
+        """
+        wanted = TRIALS.names if columns is None else list(columns)
+        joined = ["trial_id", *ADDED_LATER] if set(ADDED_LATER) & set(wanted) else []
+        trials, damaged = self.store.trials.read(list(dict.fromkeys([*wanted, *joined])))
         _warn_of(damaged)
-        return _with_points(trials, self._later_points())
+        if joined:
+            trials = _with_points(trials, self._later_points())
+        return trials.select(wanted)
 
     def trial_dataset(self) -> tuple["Dataset", pa.Table | None]:
         """The same as `trials`, for who does not know yet which columns are wanted.

@@ -118,10 +118,11 @@ def trials(
 ) -> None:
     """List trials, or the cells of a study, with filters."""
     from sweep.filters import parse
-    from sweep.results import Results
+    from sweep.results import MEASURED, Results
 
     found = Results(results)
-    frame = found.cells(_study_name(study)) if study else found.trials()
+    unseen = [column for column in MEASURED if column not in SHOWN]
+    frame = found.cells(_study_name(study), without=unseen) if study else found.trials()
     conditions = parse(only or ())
     columns = list(dict.fromkeys([*SHOWN, *(condition.key for condition in conditions)]))
     rows = [

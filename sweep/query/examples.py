@@ -43,7 +43,7 @@ FROM gains GROUP BY ALL ORDER BY study, dataset""",
     ),
     Example(
         "robustness",
-        "How far does the metric fall under each attack?",
+        "How far does the metric fall under each attack (an error rises: it falls by less than nothing)?",
         """\
 SELECT dataset, role, attack, epsilon, count(*) AS trials, avg(test_metric) AS clean,
     avg(value) AS attacked, avg(test_metric - value) AS fall

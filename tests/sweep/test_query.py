@@ -1,6 +1,8 @@
 """SQL sees what the tables hold, whatever state the directory is in."""
 
 import statistics
+import subprocess
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -103,6 +105,21 @@ def test_an_empty_directory_has_every_column(tmp_path: Path) -> None:
         assert everything(results, view).num_rows == 0
     assert query(results, "SELECT study, alpha, test_metric, status FROM requested").num_rows == 0
     assert query(results, "SELECT mean, n_missing, difference FROM cells").num_rows == 0
+
+
+def test_the_process_that_reads_imports_no_more_than_it_needs() -> None:
+    """Each of these takes longer to import than all the rest of it."""
+    program = (
+        "import sys\n"
+        "from sweep.query import start\n"
+        "sys.meta_path.insert(0, start._WithoutPandas())\n"
+        "from sweep.query import reader\n"
+        "print(*{'pandas', 'pydantic', 'scipy', 'torch', 'sweep.study'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == ""
 
 
 def test_damaged_files_are_left_out_and_named(asked: Asked) -> None:

@@ -105,6 +105,18 @@ def test_cells_take_the_words_that_were_asked_and_the_measures_of_their_trial(
     assert list(rows[0]) == [*CELLS.names, *only_measured, "status"]
 
 
+def test_columns_are_left_out_on_request(asked: Asked) -> None:
+    baseline = asked.some(Role.BASELINE)[0]
+    finish(asked.store, baseline, test_metric=61.5)
+    later(asked.store, baseline.trial_id, point(0.02, 5.0))
+    results = Results(asked.store.layout.root)
+    whole = results.cell_table(STUDY.name)
+    for without in (["per_class", "confusion"], ["robustness"], ["train_loss", "test_metric"]):
+        assert results.cell_table(STUDY.name, without).equals(whole.drop_columns(without))
+    (points,) = set(map(str, whole["robustness"].drop_null().to_pylist()))
+    assert points == str([point(0.02, 5.0), point(0.05, 30.0)])
+
+
 def robustness(store: Store) -> dict[str, Any]:
     table = Results(store.layout.root).trial_table()
     return dict(zip(table["trial_id"].to_pylist(), table["robustness"].to_pylist(), strict=True))
