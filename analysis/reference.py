@@ -34,7 +34,7 @@ _PUBLISHED_CURVE = {
     "california_housing": (1, 1, 1),
 }
 ATTACK_COLUMN = re.compile(
-    r"(?P<attack>(fgsm|pgd|input_noise|weight_noise)[a-z0-9-]*)_(?P<epsilon>\d+(\.\d*)?(e-?\d+)?)"
+    r"(?P<attack>(fgsm|pgd|input_noise|weight_noise)[a-z0-9.-]*)_(?P<epsilon>\d+(\.\d*)?(e-?\d+)?)"
 )
 """`ATTACK_EPSILON`, as our exports name a column of a plain table."""
 _NESTED = ("train_loss", "train_loss_step", "robustness", "per_class", "confusion")

@@ -33,7 +33,7 @@ ORIGINS = ("code_version", "numerics_class", "numerics_version")
 POINT = ("attack", "epsilon", "value")
 ZERO = "zero_gradients_percent"
 
-ADDED_LATER = ("robustness",)
+ADDED_LATER = ("robustness", ZERO)
 """Columns of a trial that evaluations after its training add to."""
 
 

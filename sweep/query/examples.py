@@ -38,7 +38,7 @@ WITH gains AS (
 )
 SELECT study, dataset, count(*) AS configurations,
     100.0 * count(*) FILTER (gain > 0) / count(*) AS better_percent,
-    count(*) FILTER (at_least > 0) AS surely_better
+    count(*) FILTER (at_least > 0) AS interval_better
 FROM gains GROUP BY ALL ORDER BY study, dataset""",
     ),
     Example(

@@ -22,6 +22,20 @@ def test_a_plain_table_becomes_cells():
     assert pd.isna(row["alpha"])
 
 
+def test_columns_of_attacks_with_settings_are_read():
+    plain = pd.DataFrame(
+        {
+            "role": "baseline", "dataset": "digits", "model": "student", "seed": [1],
+            "test_metric": 90.0, "pgd-step0.1_0.01": 50.0, "weight_noise-relative_0.2": 60.0,
+        }
+    )  # fmt: skip
+    (points,) = reference.from_table(plain)["robustness"]
+    assert points == [
+        {"attack": "pgd-step0.1", "epsilon": 0.01, "value": 50.0},
+        {"attack": "weight_noise-relative", "epsilon": 0.2, "value": 60.0},
+    ]
+
+
 def test_california_is_an_mse():
     cells = reference.from_table(plain(dataset="california_housing", test_metric=0.2))
     assert cells["metric_name"].tolist() == ["mse"]

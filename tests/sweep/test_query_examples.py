@@ -120,7 +120,7 @@ def test_better(said: dict[str, Any], cells: pd.DataFrame) -> None:
         rows.append(
             {"study": STUDY.name, "dataset": dataset, "configurations": len(gains),
              "better_percent": 100 * np.mean([own.mean() > 0 for own in gains]),
-             "surely_better": sum(value > 0 for value in low)}
+             "interval_better": sum(value > 0 for value in low)}
         )  # fmt: skip
     same(said["better"], pd.DataFrame(rows))
 

@@ -165,13 +165,16 @@ def test_zero_gradients_are_those_of_the_training_or_else_of_a_later_attack(aske
     later(asked.store, first.trial_id, point(0.3, 1.0) | {"zero_gradients_percent": 99.0})
     later(asked.store, second.trial_id, noise, point(0.3, 1.0) | {"zero_gradients_percent": 4.0})
     later(asked.store, third.trial_id, noise)
-    table = Results(asked.store.layout.root).trial_table()
-    zero = zip(
-        table["trial_id"].to_pylist(), table["zero_gradients_percent"].to_pylist(), strict=True
-    )
-    assert dict(zero) == {
+    expected = {
         first.trial_id: 2.5, second.trial_id: 4.0, third.trial_id: None, fourth.trial_id: None,
     }  # fmt: skip
+    results = Results(asked.store.layout.root)
+    for columns in (None, ["trial_id", "zero_gradients_percent"]):
+        table = results.trial_table(columns)
+        ids, zero = (table[c].to_pylist() for c in ("trial_id", "zero_gradients_percent"))
+        assert dict(zip(ids, zero, strict=True)) == expected
+    alone = results.trial_table(["robustness"])
+    assert alone.column_names == ["robustness"]
 
 
 def test_later_evaluations_of_trials_that_are_not_here_change_nothing(asked: Asked) -> None:
