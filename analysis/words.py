@@ -27,6 +27,13 @@ def metric_title(metric_name: str) -> str:
     return _METRICS.get(metric_name, f"Test {metric_name}")
 
 
+def attack_title(attack: str) -> str:
+    """An attack as it is printed: FGSM, PGD, PGD (20), input noise (uniform)."""
+    name, *settings = attack.split("-", 1)
+    title = name.upper() if len(name) <= 4 else name.replace("_", " ")
+    return f"{title} ({', '.join(settings)})" if settings else title
+
+
 def metric_value(value: float, metric_name: str, unit: bool = True) -> str:
     """A figure of a metric: 77.68 % or 0.1972; a dash where there is none."""
     if pd.isna(value):

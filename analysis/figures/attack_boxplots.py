@@ -53,7 +53,7 @@ class AttackBoxNumbers:
         """What is seen, in one sentence."""
         name = (
             f"{words.dataset_title(self.dataset)}, {self.teacher} teacher, alpha {self.alpha:g}, "
-            f"under {style.attack_title(self.attack)}"
+            f"under {words.attack_title(self.attack)}"
         )
         means = self.values.groupby(["epsilon", "switch_epoch"])["value"].mean()
         parts = []

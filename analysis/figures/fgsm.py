@@ -52,7 +52,7 @@ class FgsmNumbers:
     @property
     def title(self) -> str:
         """What is seen, in one sentence."""
-        name, under = words.dataset_title(self.dataset), style.attack_title(self.attack)
+        name, under = words.dataset_title(self.dataset), words.attack_title(self.attack)
         parts = []
         for epsilon in self.epsilons:
             base = self.baselines.get(epsilon)

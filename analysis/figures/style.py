@@ -56,11 +56,6 @@ def dash(position: int) -> str:
     return DASHES[position % len(DASHES)]
 
 
-def attack_title(attack: str) -> str:
-    """The name of an attack as it is printed: FGSM, PGD, input noise."""
-    return attack.upper() if len(attack) <= 4 else attack.replace("_", " ")
-
-
 def epsilon_title(epsilon: float) -> str:
     """The strength of an attack, for the head of a panel; 0 is the clean test set."""
     return "clean" if epsilon == 0 else f"epsilon {epsilon:g}"

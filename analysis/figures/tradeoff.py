@@ -58,7 +58,7 @@ class TradeoffNumbers:
     @property
     def title(self) -> str:
         """What is seen, in one sentence."""
-        name, under = words.dataset_title(self.dataset), style.attack_title(self.attack)
+        name, under = words.dataset_title(self.dataset), words.attack_title(self.attack)
         if self.clean is None or not self.baselines:
             return f"{name}: clean performance and robustness under {under}; there is no baseline"
         sign = direction(self.metric_name)
@@ -119,7 +119,7 @@ def draw(numbers: TradeoffNumbers, narrow: bool = False) -> "go.Figure":
         columns=1 if narrow else min(3, len(numbers.epsilons)),
         row_px=260 if narrow else 320,
         x_title=f"{title}, clean",
-        y_title=f"{title}, {style.attack_title(numbers.attack)}",
+        y_title=f"{title}, {words.attack_title(numbers.attack)}",
         shared_y=False,
         narrow=narrow,
     )

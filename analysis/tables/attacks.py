@@ -30,7 +30,7 @@ def attacks_summary(cells: pd.DataFrame, dataset: str) -> Table | None:
     metric = str(table["metric_name"].iloc[0])
     rows = [
         (
-            Entry(str(row["attack"]).upper()),
+            Entry(words.attack_title(row["attack"])),
             Entry(words.number(row["epsilon"]), row["epsilon"]),
             Entry(str(row["configurations"]), row["configurations"]),
             metric_entry(row["students"], metric),
@@ -83,7 +83,7 @@ def attacks_full(cells: pd.DataFrame, dataset: str) -> Table | None:
     one_attack = table["attack"].nunique() == 1
     columns = ["teacher", *(heading(key) for key in shown)]
     for attack, epsilon in points:
-        name = f"epsilon {epsilon:g}" if one_attack else f"{attack} {epsilon:g}"
+        name = f"epsilon {epsilon:g}" if one_attack else f"{words.attack_title(attack)} {epsilon:g}"
         columns += [name, "± deviation", "n", "difference"]
     rows = []
     parts: dict[int, list[dict[Any, Any]]] = defaultdict(list)

@@ -31,7 +31,7 @@ def checks(warnings: pd.DataFrame) -> Table | None:
     rows = [
         (
             Entry(str(row["severity"]), None, style.get(row["severity"], "")),
-            Entry(str(row["attack"])),
+            Entry(words.listed(words.attack_title(a) for a in str(row["attack"]).split(", "))),
             Entry(str(row["check"])),
             Entry(f"{row['trials']:,} of {row['of']:,}", row["trials"]),
             Entry(str(row["message"]), None, "long"),
@@ -61,7 +61,7 @@ def equal_accuracy(table: pd.DataFrame, own: pd.DataFrame) -> Table | None:
     groups = equal.groupby(["attack", "epsilon"], sort=True)
     rows = [
         (
-            Entry(str(row["attack"]).upper()),
+            Entry(words.attack_title(row["attack"])),
             Entry(words.number(row["epsilon"]), row["epsilon"]),
             Entry(words.number(row["teacher"])),
             *(parameter(row[key]) for key in shown),
