@@ -314,7 +314,11 @@ def compare(
         bool, typer.Option("--reference-only", help="list what only the reference has, too")
     ] = False,
     figure: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="draw all differences into an HTML file")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="draw all differences into a file: .html, .json, .png, .svg or .pdf",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -324,16 +328,16 @@ def compare(
 
     if not reference.is_file():
         fail(f"reference file {str(reference)!r} does not exist")
-    if figure is not None and figure.suffix != ".html":
-        fail(f"--figure {str(figure)!r} must end in .html")
     margins = dict(_margin(word) for word in margin or ())
     ours = Results(results).cells(_study_name(study))
     try:
+        if figure is not None:
+            analysis.format_of(figure)
         theirs = analysis.reference.read(reference)
         table = analysis.compare(ours, theirs, reference_only, margins)
         if figure is not None:
-            _write_figure(analysis.comparison_figure(table), figure)
-    except (ValueError, OSError) as error:
+            analysis.export_figure(analysis.comparison_figure(table), figure)
+    except (ValueError, OSError, analysis.ExportError) as error:
         fail(str(error))
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
     if as_json:
@@ -356,12 +360,6 @@ def _margin(word: str) -> tuple[str, float]:
         return metric.strip(), float(value)
     except ValueError:
         fail(f"--margin {word!r} is not METRIC=VALUE, for example accuracy=0.5")
-
-
-def _write_figure(figure: Any, path: Path) -> None:
-    """A figure as a page of its own that needs no network."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.write_html(path, include_plotlyjs=True)
 
 
 def _compared(row: Mapping[Any, Any]) -> list[object]:

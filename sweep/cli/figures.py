@@ -163,7 +163,12 @@ def _every(
                 stem = "-".join(filter(None, (kind.name, part.dataset, attack, _slug(part.label))))
                 own |= {"attack": attack} if attack else {}
                 try:
-                    fig = analysis.draw_figure(part.cells, kind.name, _is_narrow(drawn), **own)
+                    # Of the whole study where that is one figure: its tests are one family.
+                    whole = not part.label and "dataset" in kind.arguments
+                    own |= {"dataset": part.dataset} if whole else {}
+                    fig = analysis.draw_figure(
+                        cells if whole else part.cells, kind.name, _is_narrow(drawn), **own
+                    )
                 except ValueError as error:
                     left_out.append({"figure": stem, "reason": str(error)})
                     continue

@@ -312,7 +312,7 @@ def _compare_with_margin_and_figure(
         (("--margin", "accuracy"), "--margin 'accuracy' is not METRIC=VALUE"),
         (("--margin", "mse=0.1"), "margin: 'mse' is not a metric of these results (accuracy)"),
         (("--margin", "accuracy=0"), "must be above zero"),
-        (("--figure", "x.png"), "--figure 'x.png' must end in .html"),
+        (("--figure", "x.gif"), "x.gif"),
     ):
         assert message in _refused(
             sweep, "compare", "tiny", reference, "--results", results, *option
