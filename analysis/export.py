@@ -6,10 +6,12 @@ a white ground, dark text and a headline broken into lines that fit; HTML and JS
 drawn. A file is written aside and renamed: a reader never sees half of one.
 """
 
+import logging
 import os
 import tempfile
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -199,12 +201,27 @@ def _draw(images: Sequence[tuple["go.Figure", Path, str]], size: Size) -> None:
             for (figure, _, ending), aside in zip(images, drawn, strict=True)
         ]
         try:
-            # Without MathJax no page is fetched from the network.
-            kaleido.write_fig_from_object_sync(jobs, kopts={"mathjax": False}, cancel_on_error=True)
+            with _quiet():
+                # Without MathJax no page is fetched from the network.
+                kaleido.write_fig_from_object_sync(
+                    jobs, kopts={"mathjax": False}, cancel_on_error=True
+                )
         except (RuntimeError, OSError, KaleidoError, DevtoolsProtocolError) as error:
             raise ExportError(f"the browser {find_browser()} failed: {error}") from error
         for (_, path, _), aside in zip(images, drawn, strict=True):
             _put(aside.read_bytes(), path)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps what the driver logs of a browser's last words, half a message, off the terminal."""
+    log = logging.getLogger("choreographer")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _put(content: bytes, path: Path) -> None:
