@@ -50,7 +50,7 @@ def _blocks(language: str) -> list[str]:
 def test_every_command_has_options_that_exist(command: str) -> None:
     import typer
 
-    from sweep.cli import ask, datasets, plan, run, upkeep  # noqa: F401 (they register their commands)
+    from sweep.cli import ask, datasets, figures, plan, run, upkeep  # noqa: F401 (they register their commands)
 
     words = shlex.split(command)[1:]
     group = typer.main.get_command(app)
@@ -105,12 +105,13 @@ def test_the_python_code_runs(workplace: Path) -> None:
 
 
 def test_the_example_study_is_valid(tmp_path: Path) -> None:
-    text, schedules = _blocks("toml")
+    text, schedules, expected = _blocks("toml")
     path = tmp_path / "mine.toml"
     path.write_text(text)
     study = load_study(path)
     assert study.datasets["digits"].grid.switch_epoch == (1, 2, 3, 4, 5)
-    path.write_text(f"{text}\n{schedules}")
+    path.write_text(f"{text}\n{schedules}\n{expected}")
+    assert load_study(path).expected[0].switch_epoch == (4, 5)
     recipe = load_study(path).datasets["digits"].recipe
     assert (recipe.lr_schedule.kind, recipe.early_stop.patience) == ("plateau", 10)
     other = load_study(path, ["recipe.lr_schedule.kind=constant"])
