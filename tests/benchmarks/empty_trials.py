@@ -34,6 +34,7 @@ def empty_stage(
         status="done", metric_name="accuracy", test_metric=50.0, test_loss=1.0,
         validation_metric=None, validation_loss=None, mae=None, r2=None,
         train_loss=(1.0,), train_loss_step=(1,), steps_per_epoch=1, curve=(), robustness=(),
+        zero_gradients_percent=None,
         per_class=None, confusion=None, epochs_run=1, diverged_epoch=None, stopped_epoch=None,
         best_epoch=None, teacher_trial_ids=(),
         wall_s=0.0, train_s=0.0, evaluate_s=0.0, stage_s=0.0, device_s=0.0, peak_memory_bytes=0,
