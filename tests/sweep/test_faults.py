@@ -216,12 +216,15 @@ def faults(scene: Scene) -> Iterator[Fault]:
                 yield Fault(number, errno.ENOSPC, torn)
 
 
+SAMPLED = {"merge": 7, "recovery": 4, "gc": 4}
+"""Scenes of many calls, of which `make test` tries every so many; `make test-all` tries all."""
+
+
 @pytest.mark.parametrize(
     ("name", "every"),
     [
-        *((name, 1) for name in SCENES if name != "merge"),
-        ("merge", 7),  # half a minute, all of them
-        pytest.param("merge", 1, marks=pytest.mark.slow),
+        *((name, SAMPLED.get(name, 1)) for name in SCENES),
+        *(pytest.param(name, 1, marks=pytest.mark.slow) for name in SAMPLED),
     ],
 )
 def test_whatever_fails_wherever_nothing_is_lost_doubled_or_torn(

@@ -19,7 +19,7 @@ from tests.sweep.test_results import Asked, point
 from tests.sweep.tiny import result
 
 CANARY = "canary-7f3a9c"
-LIMITS = Limits(timeout_s=1.0, max_rows=10_000, memory_mb=400)
+LIMITS = Limits(timeout_s=0.5, max_rows=10_000, memory_mb=400)
 
 
 @dataclass(frozen=True)
