@@ -167,6 +167,12 @@ def test_choosing_on_validation_is_not_warned_about():
     assert "chosen on validation" in text
 
 
+def without_alpha(cells: pd.DataFrame) -> pd.DataFrame:
+    """Students of which nobody wrote down alpha and switch epoch, one per seed and teacher."""
+    cells.loc[cells["role"] == "student", ["alpha", "switch_epoch"]] = None
+    return cells.drop_duplicates(["role", "model", "teacher", "seed"])
+
+
 @pytest.mark.parametrize(
     "frame",
     [
@@ -175,9 +181,10 @@ def test_choosing_on_validation_is_not_warned_about():
         grid(**FEW)[lambda f: f["role"] != "baseline"],
         grid(**FEW, seeds=(1,)),
         grid(**FEW, attacked=False),
+        without_alpha(grid(**FEW)),
         table([cell("baseline", 1, None), cell("student", 1, None), cell("teacher", 1, None)]),
     ],
-    ids=["no student", "teachers only", "no baseline", "one seed", "no attack", "nothing done"],
+    ids=["no student", "teachers only", "no baseline", "one seed", "no attack", "no alpha", "nothing done"],
 )
 def test_reports_of_odd_studies(frame):
     page = Page(render_report(frame, None, INFO))
