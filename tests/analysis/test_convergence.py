@@ -6,8 +6,11 @@ import analysis
 from analysis import convergence as measures
 from analysis.cells import tidy
 from analysis.convergence import convergence_table, trial_convergence
-from tests.analysis.tables import SEEDS, cell, grid, table
+from analysis.tables.convergence import convergence as convergence_rows
+from tests.analysis.tables import cell, grid, table
 
+SEEDS = range(1, 7)
+"""As few as can give a verdict."""
 STEPS = [5, 10, 15, 20, 25, 30, 35, 40]
 BASELINE = [8.0, 7.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.5]
 STUDENT = [4.0, 4.0, 3.0, 3.0, 6.0, 3.0, 1.5, 1.0]
@@ -53,8 +56,8 @@ def test_levels_are_the_baselines_at_a_quarter_half_and_three_quarters(small):
 def test_epochs_to_a_level_count_in_the_hard_part_alone(small):
     rows = of(small, measures.EPOCHS_TO_LOSS)
     # 6 <= 7 at the first hard point: passed before, at a time nobody saw.
-    assert rows["n_before"].tolist() == [3, 0, 0]
-    assert rows["n_reached"].tolist() == [0, 3, 3]
+    assert rows["n_before"].tolist() == [6, 0, 0]
+    assert rows["n_reached"].tolist() == [0, 6, 6]
     assert rows["mean"].tolist() == pytest.approx([np.nan, 3.0, 3.5], nan_ok=True)
     assert rows["median"].tolist() == pytest.approx([np.nan, 3.0, 3.5], nan_ok=True)
     assert rows["difference"].tolist() == pytest.approx([np.nan, 1.0, 0.5], nan_ok=True)
@@ -64,11 +67,11 @@ def test_epochs_to_a_level_count_in_the_hard_part_alone(small):
 def test_a_level_that_is_never_reached_is_counted_not_filled_in():
     rows = found(study(), measures.EPOCHS_TO_LOSS, loss_levels=(0.1, 0.75))
     assert rows["level_rule"].tolist() == ["given", "given"]
-    assert rows["n_never"].tolist() == [3, 3]
+    assert rows["n_never"].tolist() == [6, 6]
     assert rows["mean"].isna().all()
     assert rows["verdict"].tolist() == ["cannot say", "cannot say"]
     base = found(study(), measures.EPOCHS_TO_LOSS, "baseline", loss_levels=(0.1, 0.75))
-    assert base["n_never"].tolist() == [3, 0]
+    assert base["n_never"].tolist() == [6, 0]
     assert base["mean"].tolist() == pytest.approx([np.nan, 4.0], nan_ok=True)
 
 
@@ -130,7 +133,7 @@ def test_a_student_guided_to_the_end_has_nothing_to_compare():
         rows = found(frame, measure)
         assert rows["n"].eq(0).all()
         assert rows["mean"].isna().all()
-    assert found(frame, measures.RECORDED_AREA)["n"].tolist() == [3]
+    assert found(frame, measures.RECORDED_AREA)["n"].tolist() == [6]
 
 
 def test_a_student_that_is_a_baseline_is_compared_from_the_start():
@@ -149,7 +152,7 @@ def test_curves_without_steps_per_epoch_are_counted_as_missing():
     rows = [learned("baseline", seed, BASELINE) for seed in SEEDS]
     rows[0]["steps_per_epoch"] = None
     base = found(table(rows), measures.AREA, "baseline").iloc[0]
-    assert (base["n"], base["seeds"]) == (2, 3)
+    assert (base["n"], base["seeds"]) == (5, 6)
 
 
 def test_without_curves_the_table_is_empty():
@@ -192,13 +195,13 @@ def test_a_low_metric_is_reached_from_above():
     kind = {"metric_name": "mse", "dataset": "california_housing"}
     frame = table([evaluated("baseline", s, [0.9, 0.5, 0.3, 0.2], **kind) for s in SEEDS])
     rows = found(frame, measures.EPOCHS_TO_METRIC, "baseline", metric_levels=(0.5, 0.1))
-    assert rows["n_reached"].tolist() == [3, 0]
+    assert rows["n_reached"].tolist() == [6, 0]
     assert rows["mean"].tolist() == pytest.approx([2.0, np.nan], nan_ok=True)
 
 
 def test_trials_say_which_state_a_level_is_in():
     trials = trial_convergence(study())
-    own = trials[(trials["role"] == "student") & (trials["seed"] == 38)]
+    own = trials[(trials["role"] == "student") & (trials["seed"] == 1)]
     levels = own[own["measure"] == measures.EPOCHS_TO_LOSS].set_index("level")
     assert levels["state"].to_dict() == {7.0: "before", 4.0: "reached", 2.0: "reached"}
     # Baselines are measured once, however many students they are paired with.
@@ -308,3 +311,14 @@ def test_every_shape_of_study_is_measured():
             .sum()
             == (rows["measure"].isin(measures.JUDGED) & (rows["role"] == "student")).sum()
         )
+
+
+def test_the_table_puts_beside_each_other_only_what_compares(small):
+    shown = convergence_rows(small)
+    assert shown is not None
+    rows = {row[0].text: dict(zip(shown.columns, row, strict=True)) for row in shown.rows}
+    # The baseline's own area is over all four epochs, the students' over the last two.
+    assert rows[measures.AREA]["baseline"].text == "–"
+    assert rows[measures.AREA]["worse"].text == "1"
+    assert rows[measures.JUMP]["cannot say"].text == "–"
+    assert rows[measures.EPOCHS_TO_LOSS]["baseline"].text != "–"
