@@ -273,3 +273,30 @@ def test_findings_count_the_published_shares(published):
     assert found["cifar10"].worst is not None
     assert round(found["cifar10"].worst.mean, 2) == 59.90
     assert found["cifar10"].seeds == (15, 15)
+
+
+def test_an_attack_may_have_the_name_of_a_figure():
+    frame = grid(**FEW)
+    frame["robustness"] = [
+        [dict(point, attack=name) for point in points for name in ("fgsm", "heat", "fgsm-lines")]
+        for points in frame["robustness"]
+    ]
+    text = render_report(frame, None, INFO)
+    names = re.findall(r'<div class="canvas" id="([^"]*)"', text)
+    assert len(names) == len(set(names))
+    assert sum("attack" in name for name in names) == 9
+
+
+def test_no_figure_is_drawn_of_attacked_values_that_are_none():
+    frame = grid(**FEW)
+    for value in (float("nan"), float("inf")):
+        frame["robustness"] = [
+            [dict(point, value=value) for point in points] for points in frame["robustness"]
+        ]
+        assert "No attack was run on this dataset" in Page(render_report(frame, None, INFO)).text
+
+
+def test_few_seeds_do_not_say_who_wins_again():
+    few, enough = range(1, 6), range(1, 7)
+    assert "be the best again" not in Page(render_report(grid(**FEW, seeds=few), None, INFO)).text
+    assert "be the best again" in Page(render_report(grid(**FEW, seeds=enough), None, INFO)).text
