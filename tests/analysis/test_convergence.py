@@ -206,7 +206,7 @@ def test_trials_say_which_state_a_level_is_in():
     assert levels["state"].to_dict() == {7.0: "before", 4.0: "reached", 2.0: "reached"}
     # Baselines are measured once, however many students they are paired with.
     base = trials[(trials["role"] == "baseline") & (trials["measure"] == measures.AREA)]
-    assert len(base) == 3
+    assert len(base) == 6
 
 
 def test_datasets_have_levels_of_their_own():
