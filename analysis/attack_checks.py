@@ -83,7 +83,9 @@ def _finding(
     """A row about the trials whose largest difference is in `shown`."""
     largest = float(shown.max())
     size = words.metric_difference(largest, metric_name).lstrip("+")
-    message = f"{words.attack_title(attack)}: {len(shown):,} of {of:,} trials {says}, by up to {size}"
+    message = (
+        f"{words.attack_title(attack)}: {len(shown):,} of {of:,} trials {says}, by up to {size}"
+    )
     return {
         "severity": severity, "dataset": dataset, "attack": attack, "check": check,
         "trials": len(shown), "of": of, "largest": largest, "message": message,

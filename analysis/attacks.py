@@ -151,7 +151,7 @@ def _means(rows: pd.DataFrame, group: list[str], column: str, name: str) -> pd.D
 
 
 def robustness_averages(cells: pd.DataFrame) -> pd.DataFrame:
-    """Averages over all student configurations, per dataset, attack and epsilon.
+    """Averages over the student configurations that are not the baseline's own trial.
 
     Returns:
         One row per dataset, attack and epsilon: `metric_name`, `configurations`, `students` (mean
@@ -164,7 +164,8 @@ def robustness_averages(cells: pd.DataFrame) -> pd.DataFrame:
     """
     table = robustness(cells)
     group = ["dataset", "attack", "epsilon"]
-    students = table[table["role"] == "student"].groupby(group, sort=True)
+    guided = (table["role"] == "student") & (table["verdict"] != "same trial").fillna(True)
+    students = table[guided].groupby(group, sort=True)
     averages = students.agg(
         metric_name=("metric_name", "first"),
         configurations=("mean", "count"),

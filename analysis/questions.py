@@ -250,15 +250,10 @@ def _task(grids: dict[str, Grid], metrics: "pd.Series[str]") -> Answer:
     said = []
     for row in table.to_dict("records"):
         way = {"better": "fell", "worse": "grew"}.get(row["verdict"], "did not change clearly")
+        lead = f"in this {tasks[row['dataset']]} the error {way}"
         if row["verdict"] == "cannot say":
-            way = _sure("cannot say", row["n"])
-        said.append(
-            Said(
-                row["dataset"],
-                f"in this {tasks[row['dataset']]} the error {way}",
-                _detail(pd.DataFrame([row])),
-            )
-        )
+            lead = _sure("cannot say", row["n"])
+        said.append(Said(row["dataset"], lead, _detail(pd.DataFrame([row]))))
     remark = ""
     if len(set(tasks.values())) < 2:
         (only,) = set(tasks.values())

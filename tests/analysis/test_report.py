@@ -8,6 +8,7 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from analysis import tables
+from analysis.effects import factor_effects
 from analysis.findings import study_findings
 from analysis.report import ReportInfo, render_report, write_report
 from tests.analysis.tables import SEEDS, cell, grid, small_study, table
@@ -184,7 +185,15 @@ def without_alpha(cells: pd.DataFrame) -> pd.DataFrame:
         without_alpha(grid(**FEW)),
         table([cell("baseline", 1, None), cell("student", 1, None), cell("teacher", 1, None)]),
     ],
-    ids=["no student", "teachers only", "no baseline", "one seed", "no attack", "no alpha", "nothing done"],
+    ids=[
+        "no student",
+        "teachers only",
+        "no baseline",
+        "one seed",
+        "no attack",
+        "no alpha",
+        "nothing done",
+    ],
 )
 def test_reports_of_odd_studies(frame):
     page = Page(render_report(frame, None, INFO))
@@ -300,3 +309,16 @@ def test_few_seeds_do_not_say_who_wins_again():
     few, enough = range(1, 6), range(1, 7)
     assert "be the best again" not in Page(render_report(grid(**FEW, seeds=few), None, INFO)).text
     assert "be the best again" in Page(render_report(grid(**FEW, seeds=enough), None, INFO)).text
+
+
+def test_cells_that_are_left_out_of_the_variance_are_not_said_to_be_missing():
+    cells = grid(teachers=("small",), epochs=(0, 1), seeds=range(3))
+    base = cells[cells["role"] == "baseline"].set_index("seed")
+    never = (cells["role"] == "student") & (cells["switch_epoch"] == 0)
+    for column in ("trial_id", "test_metric"):
+        cells.loc[never, column] = cells.loc[never, "seed"].map(base[column])
+    shown = tables.effects(factor_effects(cells))
+    assert shown is not None
+    assert "of 6 students; 6 cells left out, without a result or another cell's trial" in (
+        shown.caption
+    )
