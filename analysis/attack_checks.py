@@ -83,7 +83,9 @@ def _finding(
     """A row about the trials whose largest difference is in `shown`."""
     largest = float(shown.max())
     size = words.metric_difference(largest, metric_name).lstrip("+")
-    message = f"{attack}: {len(shown):,} of {of:,} trials {says}, by up to {size}"
+    message = (
+        f"{words.attack_title(attack)}: {len(shown):,} of {of:,} trials {says}, by up to {size}"
+    )
     return {
         "severity": severity, "dataset": dataset, "attack": attack, "check": check,
         "trials": len(shown), "of": of, "largest": largest, "message": message,
@@ -131,7 +133,7 @@ def _no_effect(dataset: str, part: pd.DataFrame) -> Iterator[dict[str, Any]]:
             yield {
                 "severity": "warning", "dataset": dataset, "attack": attack, "check": "no effect",
                 "trials": shown, "of": len(largest), "largest": np.nan,
-                "message": f"{attack}: {shown:,} of {len(largest):,} trials lose nothing at any "
+                "message": f"{words.attack_title(str(attack))}: {shown:,} of {len(largest):,} trials lose nothing at any "
                 "epsilon",
             }  # fmt: skip
 
@@ -175,7 +177,7 @@ def _only_fgsm(dataset: str, part: pd.DataFrame) -> Iterator[dict[str, Any]]:
         yield {
             "severity": "note", "dataset": dataset, "attack": "fgsm", "check": "only FGSM",
             "trials": shown, "of": of, "largest": np.nan,
-            "message": f"fgsm: {shown:,} of {of:,} trials were attacked with a single "
+            "message": f"FGSM: {shown:,} of {of:,} trials were attacked with a single "
             "step only; the values are upper bounds of robustness, a stronger attack finds less",
         }  # fmt: skip
 

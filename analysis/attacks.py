@@ -7,6 +7,7 @@ of the metric: points of accuracy lost, or MSE gained. A single-step attack is w
 upper bound of robustness.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -35,7 +36,7 @@ def attacked(cells: pd.DataFrame) -> pd.DataFrame:
     """The nested `robustness` column as a long table.
 
     Returns:
-        One row per finished cell, attack and epsilon: the parameters, `seed`, `trial_id`,
+        One row per finished cell, attack and epsilon with a finite figure: the parameters, `seed`, `trial_id`,
         `metric_name`, `attack`, `epsilon`, `value`, `clean` (the metric without an attack), `drop`
         (how much worse than that) and `drop_percent` (the same in percent of clean; null where clean
         is zero). Empty where nothing was attacked.
@@ -53,7 +54,7 @@ def attacked(cells: pd.DataFrame) -> pd.DataFrame:
         if not done or not isinstance(points, (list, tuple, np.ndarray)):
             continue
         for point in points:
-            if point["value"] is not None:
+            if point["value"] is not None and math.isfinite(point["value"]):
                 rows.append(position)
                 entries.append((point["attack"], point["epsilon"], point["value"]))
     clean = frame["test_metric"].to_numpy(dtype=np.float64)[rows]
@@ -150,7 +151,7 @@ def _means(rows: pd.DataFrame, group: list[str], column: str, name: str) -> pd.D
 
 
 def robustness_averages(cells: pd.DataFrame) -> pd.DataFrame:
-    """Averages over all student configurations, per dataset, attack and epsilon.
+    """Averages over the student configurations that are not the baseline's own trial.
 
     Returns:
         One row per dataset, attack and epsilon: `metric_name`, `configurations`, `students` (mean
@@ -163,7 +164,8 @@ def robustness_averages(cells: pd.DataFrame) -> pd.DataFrame:
     """
     table = robustness(cells)
     group = ["dataset", "attack", "epsilon"]
-    students = table[table["role"] == "student"].groupby(group, sort=True)
+    guided = (table["role"] == "student") & (table["verdict"] != "same trial").fillna(True)
+    students = table[guided].groupby(group, sort=True)
     averages = students.agg(
         metric_name=("metric_name", "first"),
         configurations=("mean", "count"),

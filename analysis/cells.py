@@ -150,7 +150,8 @@ class Variant:
         dataset: The dataset's name.
         label: The parameters that tell it from other variants, "temperature 2"; "" if alone.
         values: The same as (column, value) pairs.
-        cells: Its students and their baselines, and all teachers of the dataset.
+        cells: Its students that have an alpha and a switch epoch, their baselines, and all teachers
+            of the dataset.
     """
 
     dataset: str
@@ -177,7 +178,8 @@ def only_variant(cells: pd.DataFrame, dataset: str | None = None) -> Variant:
         dataset: Which dataset; may be left out where there is only one.
 
     Raises:
-        ValueError: An unknown dataset, several datasets and none named, or several variants.
+        ValueError: An unknown dataset, several datasets and none named, several variants, or no
+            cell that has a place in a figure.
     """
     frame = tidy(cells)
     names = sorted(frame["dataset"].unique())
@@ -186,6 +188,8 @@ def only_variant(cells: pd.DataFrame, dataset: str | None = None) -> Variant:
     if dataset is not None and dataset not in names:
         raise ValueError(f"dataset: {dataset!r} is not one of {', '.join(names)}")
     found = list(_variants_of(frame[frame["dataset"] == (dataset or names[0])]))
+    if not found:
+        raise ValueError("cells: no student has an alpha and a switch epoch")
     if len(found) > 1:
         labels = "; ".join(variant.label for variant in found[:10])
         raise ValueError(
@@ -203,6 +207,11 @@ def having(frame: pd.DataFrame, column: str, value: Any) -> pd.DataFrame:
 
 def _variants_of(part: pd.DataFrame) -> Iterator[Variant]:
     dataset = str(part["dataset"].iloc[0])
+    # Results from elsewhere may know of no alpha or switch epoch: they have no place on any axis.
+    placed = part["alpha"].notna() & part["switch_epoch"].notna()
+    part = part[placed | (part["role"] != "student")]
+    if part.empty:
+        return
     students = part[part["role"] == "student"]
     # Without students the baselines are what varies.
     subjects = students if len(students) else part[part["role"] == "baseline"]

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.cells import configuration_keys, matching_keys
+from analysis.cells import configuration_keys, having, matching_keys
 from analysis.intervals import SIGNIFICANCE, holm, t_interval, t_p_value
 from analysis.pairs import MIN_PAIRS
 
@@ -26,7 +26,7 @@ class Grid:
     """One dataset's students as a full table.
 
     Attributes:
-        configurations: One row per configuration: its parameters.
+        configurations: One row per configuration: its parameters, `epochs` among them if known.
         values: Metric less the baseline's of the same seed, shape (configurations, seeds).
         metric: The metric itself, same shape.
         seeds: Column order.
@@ -43,9 +43,11 @@ class Grid:
 
     def where(self, **levels: object) -> NDArray[np.bool_]:
         """Which configurations have these values."""
-        chosen = np.ones(len(self.configurations), dtype=bool)
+        kept = self.configurations.reset_index(drop=True)
         for column, value in levels.items():
-            chosen &= (self.configurations[column] == value).to_numpy(dtype=bool)
+            kept = having(kept, column, value)
+        chosen = np.zeros(len(self.configurations), dtype=bool)
+        chosen[kept.index] = True
         return chosen
 
     def levels(self, column: str) -> list[Any]:
@@ -96,6 +98,8 @@ def guided_grids(frame: pd.DataFrame) -> dict[str, Grid]:
         Dataset to grid; without datasets that have nothing in common to all seeds.
     """
     keys, match = configuration_keys(frame), matching_keys(frame)
+    # Whether a switch is the end of training depends on it, also where it does not vary.
+    keys += ["epochs"] if "epochs" in frame and "epochs" not in keys else []
     frame = frame.assign(value=frame["test_metric"].where(frame["done"]))
     base = frame.loc[frame["role"] == "baseline", [*match, "seed", "value", "trial_id"]]
     base = base.drop_duplicates([*match, "seed"]).rename(columns={"value": "baseline"})

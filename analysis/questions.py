@@ -165,14 +165,15 @@ def _answer(
 
 def _switching(grid: Grid) -> Asked:
     """Change of the metric from the first to the last switch epoch, per teacher and alpha."""
-    epochs = grid.configurations["switch_epoch"].to_numpy(dtype=np.float64)
-    if len(np.unique(epochs)) < 2:
+    epochs = grid.configurations["switch_epoch"].to_numpy(dtype=np.float64, na_value=np.nan)
+    known = ~np.isnan(epochs)
+    if len(np.unique(epochs[known])) < 2:
         return {}
-    span = float(np.ptp(epochs))
-    asked = {"last against first switch epoch": _slope(grid, grid.where(), epochs) * span}
-    for teacher in words.by_size(grid.configurations["teacher"]):
+    span = float(np.ptp(epochs[known]))
+    asked = {"last against first switch epoch": _slope(grid, known, epochs) * span}
+    for teacher in words.by_size(grid.levels("teacher")):
         for alpha in grid.levels("alpha"):
-            chosen = grid.where(teacher=teacher, alpha=alpha)
+            chosen = grid.where(teacher=teacher, alpha=alpha) & known
             if len(np.unique(epochs[chosen])) > 1:
                 name = f"{teacher} teacher, alpha {words.number(alpha)}"
                 asked[name] = _slope(grid, chosen, epochs) * span
@@ -186,16 +187,23 @@ def _slope(grid: Grid, chosen: NDArray[np.bool_], epochs: Array) -> Array:
 
 
 def _to_the_end(grid: Grid) -> Asked:
-    """Students that are guided longest against the baseline: all, and per alpha."""
-    last = max(grid.levels("switch_epoch"))
-    chosen = grid.where(switch_epoch=last)
-    asked = {f"switch {last} against the baseline": grid.by_seed(chosen)}
-    alphas = grid.configurations.loc[chosen, "alpha"].unique()
+    """Students that both losses guide to the end against the baseline: all, and per alpha."""
+    asked = grid.configurations
+    switch = asked["switch_epoch"].astype("float64")
+    # Where nobody says how long training was, the last switch epoch is taken for its end.
+    end = asked["epochs"].astype("float64") if "epochs" in asked else pd.Series(np.nan, asked.index)
+    chosen = ((switch >= end.fillna(switch.max())) & (asked["alpha"] > 0)).to_numpy(dtype=bool)
+    if not chosen.any():
+        return {}
+    last = sorted(int(epoch) for epoch in switch[chosen].unique())
+    named = f"switch {last[0]}" if len(last) == 1 else "guided to the end"
+    found = {f"{named} against the baseline": grid.by_seed(chosen)}
+    alphas = asked.loc[chosen, "alpha"].unique()
     if len(alphas) > 1:
         for alpha in sorted(alphas):
-            name = f"switch {last}, alpha {words.number(alpha)} against the baseline"
-            asked[name] = grid.by_seed(grid.where(switch_epoch=last, alpha=alpha))
-    return asked
+            name = f"{named}, alpha {words.number(alpha)} against the baseline"
+            found[name] = grid.by_seed(chosen & grid.where(alpha=alpha))
+    return found
 
 
 def _levels(grid: Grid, column: str, levels: Sequence[Any]) -> Asked:
@@ -242,15 +250,10 @@ def _task(grids: dict[str, Grid], metrics: "pd.Series[str]") -> Answer:
     said = []
     for row in table.to_dict("records"):
         way = {"better": "fell", "worse": "grew"}.get(row["verdict"], "did not change clearly")
+        lead = f"in this {tasks[row['dataset']]} the error {way}"
         if row["verdict"] == "cannot say":
-            way = _sure("cannot say", row["n"])
-        said.append(
-            Said(
-                row["dataset"],
-                f"in this {tasks[row['dataset']]} the error {way}",
-                _detail(pd.DataFrame([row])),
-            )
-        )
+            lead = _sure("cannot say", row["n"])
+        said.append(Said(row["dataset"], lead, _detail(pd.DataFrame([row]))))
     remark = ""
     if len(set(tasks.values())) < 2:
         (only,) = set(tasks.values())

@@ -83,7 +83,7 @@ def from_table(
     frame = table.copy()
     for column in _NESTED:
         if column in frame and isinstance(frame[column].dtype, pd.StringDtype):
-            frame[column] = frame[column].map(_parsed).astype("object")
+            frame[column] = _lists(frame[column])
     if "metric_name" not in frame:
         frame["metric_name"] = _metric_names(frame["dataset"])
     if "robustness" not in frame:
@@ -92,7 +92,7 @@ def from_table(
     if "trial_id" not in frame:
         frame["trial_id"] = [f"reference-{row}" for row in range(len(frame))]
     if "train_loss" in frame and "train_loss_step" not in frame:
-        lengths = [None if curve is None else len(curve) for curve in frame["train_loss"]]
+        lengths = [_length(curve) for curve in frame["train_loss"]]
         steps, per_epoch = published_steps(frame["dataset"].tolist(), lengths)
         frame["train_loss_step"] = pd.Series(steps, index=frame.index, dtype="object")
         frame["steps_per_epoch"] = pd.Series(per_epoch, index=frame.index, dtype="float64")
@@ -102,8 +102,21 @@ def from_table(
     return cells.drop(columns="done")
 
 
-def _parsed(text: object) -> object:
-    return json.loads(text) if isinstance(text, str) and text else None
+def _lists(texts: "pd.Series[Any]") -> "pd.Series[Any]":
+    """A column of JSON texts as lists."""
+    try:
+        found = texts.map(lambda text: json.loads(text) if isinstance(text, str) and text else None)
+    except ValueError as error:
+        raise ValueError(f"{texts.name}: is no JSON: {error}") from None
+    return found.astype("object")
+
+
+def _length(curve: object) -> int | None:
+    if isinstance(curve, (list, tuple, np.ndarray)):
+        return len(curve)
+    if pd.isna(curve):  # type: ignore[call-overload]
+        return None
+    raise ValueError(f"train_loss: {curve!r} is no list of losses")
 
 
 def _metric_names(datasets: "pd.Series[Any]") -> "pd.Series[Any]":

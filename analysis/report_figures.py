@@ -99,8 +99,9 @@ def of_variant(part: Variant, pairs: pd.DataFrame, prefix: str) -> Iterator[Figu
             "compared over the epochs after the switch, with the baseline over the same epochs.",
             lambda narrow: convergence.draw(learned, narrow),
         )
-    for attack in attacks_of(cells)[:ATTACKS_AT_MOST]:
-        yield from _under(cells, attack, prefix)
+    # Numbered: the name of an attack could be that of a figure.
+    for number, attack in enumerate(attacks_of(cells)[:ATTACKS_AT_MOST]):
+        yield from _under(cells, attack, f"{prefix}-attack{number}")
 
 
 def _under(cells: pd.DataFrame, attack: str, prefix: str) -> Iterator[FigureBlock]:
@@ -113,15 +114,15 @@ def _under(cells: pd.DataFrame, attack: str, prefix: str) -> Iterator[FigureBloc
     )
     if attack == "fgsm":
         note += " A single gradient step is a weak attack: these values are an upper bound of robustness."
-    yield _block(f"{prefix}-{attack}", note, lambda narrow: fgsm.draw(under, narrow))
+    yield _block(prefix, note, lambda narrow: fgsm.draw(under, narrow))
     yield _block(
-        f"{prefix}-{attack}-lines",
+        f"{prefix}-lines",
         "Mean over seeds under attack, over the switch epoch; dashed is the baseline.",
         lambda narrow: attack_lines.draw(under, narrow),
     )
     traded = tradeoff.tradeoff_of(under)
     yield _block(
-        f"{prefix}-{attack}-tradeoff",
+        f"{prefix}-tradeoff",
         "Every mark is a configuration, with 95 % intervals both ways; the cross is the baseline. "
         "Better on both lies towards the baseline's better side on both axes.",
         lambda narrow: tradeoff.draw(traded, narrow),

@@ -24,7 +24,7 @@ from data.atomic import TEMPORARY
 from sweep import files, sealed
 from sweep.errors import DamagedError, StoreError
 from sweep.files import Entry, Files, Guarded
-from sweep.layout import Layout
+from sweep.layout import Layout, is_study_name
 from sweep.records import ATTEMPTS, CELLS, EVALUATIONS, RUNS, TRIALS, table
 
 if TYPE_CHECKING:
@@ -498,6 +498,8 @@ class Store:
         Raises:
             DamagedError: where the file is damaged.
         """
+        if not is_study_name(study):
+            return None
         path = self.layout.study(study)
         content = self.on.read(path)
         if content is None:

@@ -38,6 +38,7 @@ from trials import spec
 from trials.attack_settings import (
     MAX_REPEATS,
     MAX_STEPS,
+    MAX_STRENGTH,
     NOISE_REPEATS,
     PGD_STEPS,
     STRENGTHS,
@@ -111,7 +112,7 @@ Number = Annotated[float, BeforeValidator(_only_number)]
 Count = Annotated[int, BeforeValidator(_only_number)]
 Alpha = Annotated[Number, Field(ge=0, le=1)]
 Positive = Annotated[Number, Field(gt=0)]
-Strengths = Values[Annotated[Number, Field(ge=0)]]
+Strengths = Values[Annotated[Number, Field(ge=0, le=MAX_STRENGTH)]]
 Epochs = Annotated[Count, Field(ge=1, le=MAX_EPOCHS)]
 BatchSize = Annotated[Annotated[Count, Field(ge=1, lt=2**63)] | None, BeforeValidator(_full_batch)]
 Name = Annotated[str, Field(max_length=MAX_NAME)]
@@ -343,7 +344,7 @@ class Evaluation(_Section):
     pgd_steps: Annotated[Count, Field(ge=1, le=MAX_STEPS)] = Field(
         PGD_STEPS, description="of PGD; 20 are recorded as attack pgd-20"
     )
-    pgd_step_size: Positive | None = Field(
+    pgd_step_size: Annotated[Positive, Field(le=MAX_STRENGTH)] | None = Field(
         None, description="of a step of PGD, in units of epsilon; absent: 2.5 / pgd_steps"
     )
     pgd_random_start: Annotated[bool, Strict()] = Field(

@@ -5,7 +5,6 @@ that is not the default: `pgd` has 10 steps, `pgd-20` has 20. Two points with on
 strength were measured in the same way and can be compared. Values only, free of torch.
 """
 
-import math
 from collections.abc import Container
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
@@ -19,6 +18,8 @@ PGD_REACH = 2.5
 NOISE_REPEATS = 5
 MAX_STEPS = 1000
 MAX_REPEATS = 1000
+MAX_STRENGTH = 1e6
+"""Far beyond any input; what is larger overflows in 32 bits, after all the training."""
 
 STRENGTHS = ("fgsm_epsilons", "pgd_epsilons", "input_noise", "weight_noise")
 """The settings that ask for an attack; the others say how it is done."""
@@ -63,16 +64,18 @@ class Attacks:
         """Checks every setting."""
         for key in STRENGTHS:
             for epsilon in getattr(self, key):
-                if not (math.isfinite(epsilon) and epsilon >= 0):
+                if not 0 <= epsilon <= MAX_STRENGTH:
                     raise ValueError(
-                        f"{key}: epsilon = {epsilon}: must be a finite number of 0 or more"
+                        f"{key}: epsilon = {epsilon}: must be from 0 to {MAX_STRENGTH:,.0f}"
                     )
         for key, most in (("pgd_steps", MAX_STEPS), ("noise_repeats", MAX_REPEATS)):
             if not 1 <= getattr(self, key) <= most:
                 raise ValueError(f"{key} = {getattr(self, key)}: must be from 1 to {most}")
         size = self.pgd_step_size
-        if size is not None and not (math.isfinite(size) and size > 0):
-            raise ValueError(f"pgd_step_size = {size}: must be a finite number above 0")
+        if size is not None and not 0 < size <= MAX_STRENGTH:
+            raise ValueError(
+                f"pgd_step_size = {size}: must be above 0 and at most {MAX_STRENGTH:,.0f}"
+            )
         for key, kinds in (("input_noise_kind", InputNoise), ("weight_noise_kind", WeightNoise)):
             if getattr(self, key) not in get_args(kinds):
                 allowed = " or ".join(get_args(kinds))

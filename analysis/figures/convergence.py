@@ -68,6 +68,7 @@ class ConvergenceNumbers:
         """What is seen, in one sentence."""
         name = words.dataset_title(self.dataset)
         rows = self.points[self.points["measure"] == AREA]
+        rows = rows[rows["verdict"].isin(["better", "worse", "no clear difference"])]
         if rows.empty:
             return f"{name}: how fast students learn, as a difference to the baseline"
         lower, higher = (int((rows["verdict"] == word).sum()) for word in ("better", "worse"))

@@ -49,7 +49,10 @@ class EffectNumbers:
         if explained["eta2"].isna().all():
             return f"{name}: no factor varies"
         most = explained.iloc[int(explained["eta2"].to_numpy().argmax())]
-        text = f"{name}: {most['term']} explains most of the variance ({_percent(most['eta2'])}"
+        text = (
+            f"{name}: of all settings {most['term']} explains the largest share of the variance "
+            f"({_percent(most['eta2'])}"
+        )
         seed = own.loc[own["kind"] == "seed", "eta2"]
         return text + (f", the seed {_percent(seed.iloc[0])})" if len(seed) else ")")
 

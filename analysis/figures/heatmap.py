@@ -68,12 +68,19 @@ class HeatmapNumbers:
         if self.baseline is None:
             return f"{name}: means by alpha and switch epoch; there is no baseline to compare with"
         verdicts = np.concatenate([table.ravel() for table in self.verdicts.values()])
-        better, worse = (int((verdicts == word).sum()) for word in ("better", "worse"))
-        total = int((verdicts != "").sum())
+        better, worse, unknown = (
+            int((verdicts == word).sum()) for word in ("better", "worse", "cannot say")
+        )
+        # What is the baseline's own trial is not compared with it.
+        total = int((~np.isin(verdicts, ("", "same trial"))).sum())
+        if unknown == total:
+            why = "too few seeds to tell any from" if total else "all of them are"
+            return f"{name}: means by alpha and switch epoch; {why} the baseline"
+        rest = f"; of {unknown:,} nothing can be said" if unknown else ""
         rule = f"paired, corrected for {words.counted(self.comparisons, 'comparison')}"
         return (
             f"{name}: of {words.counted(total, 'configuration')} {words.none_or(better)} better "
-            f"and {words.none_or(worse)} worse than the baseline ({rule})"
+            f"and {words.none_or(worse)} worse than the baseline ({rule}){rest}"
         )
 
 

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from analysis import words
+from analysis.pairs import MIN_PAIRS
 from analysis.tables.entries import (
     Entry,
     Table,
@@ -23,14 +24,16 @@ WINNERS_AT_MOST = 12
 
 
 def winners(shares: pd.DataFrame, pairs: pd.DataFrame, own: pd.DataFrame) -> Table | None:
-    """The configurations that win most often when seeds are drawn anew; None for fewer than two.
+    """The configurations that win most often when seeds are drawn anew.
+
+    None for fewer than two, or where none has `MIN_PAIRS` seeds to draw from.
 
     Args:
         shares: A table of `analysis.best.win_shares`, of one dataset.
         pairs: A table of `analysis.pairs.paired`.
         own: The dataset's cells, tidy.
     """
-    if len(shares) < 2:
+    if len(shares) < 2 or shares["n"].max() < MIN_PAIRS:
         return None
     keys, shown = keys_shown(own, own)
     keys = [key for key in keys if key in shares and key in pairs]
@@ -116,13 +119,8 @@ def effects(table: pd.DataFrame) -> Table | None:
         (
             Entry(str(row["term"]).replace("_", " ")),
             Entry(words.percent(row["eta2"], 1), sort_key(row["eta2"])),
-            Entry(
-                "–" if pd.isna(row["omega2"]) else f"{row['omega2']:.1%}", sort_key(row["omega2"])
-            ),
-            Entry(
-                "–" if pd.isna(row["omega2_partial"]) else f"{row['omega2_partial']:.1%}",
-                sort_key(row["omega2_partial"]),
-            ),
+            Entry(words.percent(row["omega2"], 1), sort_key(row["omega2"])),
+            Entry(words.percent(row["omega2_partial"], 1), sort_key(row["omega2_partial"])),
             Entry(f"{row['df']:,.0f}", row["df"]),
             Entry(words.decimal(row["f"], 1), sort_key(row["f"])),
             p_entry(row["p"]),
@@ -132,7 +130,8 @@ def effects(table: pd.DataFrame) -> Table | None:
     first = table.iloc[0]
     caption = f"What explains the variance of {words.counted(int(first['n_trials']), 'student')}"
     if first["n_left_out"]:
-        caption += f"; {first['n_left_out']:,} without a result left out"
+        cells = words.counted(int(first["n_left_out"]), "cell")
+        caption += f"; {cells} left out, without a result or another cell's trial"
     if not first["balanced"]:
         caption += "; unbalanced, so shares do not add up to all"
     return Table(

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from analysis import words
+from analysis.convergence import AREA, JUDGED
 from analysis.tables.entries import Entry, Table, sort_key
 
 
@@ -19,8 +20,10 @@ def convergence(table: pd.DataFrame) -> Table | None:
         if students.empty:
             continue
         bases = part[(part["role"] == "baseline") & part["mean"].notna()]
-        base = bases.iloc[0] if len(bases) == 1 else None
-        verdicts = students["verdict"].value_counts()
+        # Over all of its training, a baseline's area is beside none of the students'.
+        alike = len(bases) == 1 and measure != AREA
+        base = bases.iloc[0] if alike else None
+        verdicts = students["verdict"].value_counts() if measure in JUDGED else None
         reached = students[["n_reached", "n"]].sum()
         rows.append(
             (
@@ -34,9 +37,7 @@ def convergence(table: pd.DataFrame) -> Table | None:
                 Entry(_interval(students["mean"].min(), students["mean"].max()),
                       sort_key(students["mean"].min())),
                 Entry(_share(reached) if not pd.isna(level) else "–"),
-                Entry(str(verdicts.get("better", 0)), verdicts.get("better", 0)),
-                Entry(str(verdicts.get("worse", 0)), verdicts.get("worse", 0)),
-                Entry(str(verdicts.get("cannot say", 0)), verdicts.get("cannot say", 0)),
+                *(_count(verdicts, verdict) for verdict in ("better", "worse", "cannot say")),
             )
         )  # fmt: skip
     if not rows:
@@ -49,6 +50,8 @@ def convergence(table: pd.DataFrame) -> Table | None:
         rows=tuple(rows),
         numeric=(False, *(True,) * 9),
         notes={
+            "baseline": "none for the loss after the switch: each configuration is compared with the "
+            "baseline after its own switch",
             "level": "what the baseline's mean has at 25, 50 and 75 % of its training",
             "students' median": "median over configurations of their means over seeds",
             "reached": "trials that were seen to reach the level after their switch",
@@ -56,6 +59,12 @@ def convergence(table: pd.DataFrame) -> Table | None:
             "same epochs, corrected after Holm for all configurations",
         },
     )
+
+
+def _count(verdicts: "pd.Series[int] | None", verdict: str) -> Entry:
+    if verdicts is None:
+        return Entry("–")
+    return Entry(str(verdicts.get(verdict, 0)), verdicts.get(verdict, 0))
 
 
 def _short(value: float) -> str:

@@ -66,7 +66,7 @@ def expected(found: pd.DataFrame) -> Table | None:
             p_entry(row["p_holm"]),
             verdict_entry(row["verdict"]),
             Entry("–" if pd.isna(row["best"]) else row["best"]),
-            Entry("yes" if row["best_expected"] else "no"),
+            Entry("–" if pd.isna(row["best"]) else "yes" if row["best_expected"] else "no"),
         )
         for row in found.to_dict("records")
     ]  # fmt: skip

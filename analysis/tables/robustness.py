@@ -1,8 +1,13 @@
 """Robustness beyond accuracy, and whether the attacked figures can be believed."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
 from analysis import words
+from analysis.intervals import SIGNIFICANCE
+from analysis.pairs import MIN_PAIRS
 from analysis.tables.entries import (
     Entry,
     Table,
@@ -66,7 +71,7 @@ def equal_accuracy(table: pd.DataFrame, own: pd.DataFrame) -> Table | None:
             Entry(words.number(row["teacher"])),
             *(parameter(row[key]) for key in shown),
             difference_entry(row["clean_difference"], metric),
-            difference_entry(row["gain"], metric, _verdict(row["p_holm"], row["gain"])),
+            difference_entry(row["gain"], metric, _verdict(row)),
             interval_entry(row["gain_ci_low"], row["gain_ci_high"], metric, True),
             p_entry(row["p_holm"]),
             difference_entry(row["adjusted_gain"], metric),
@@ -97,5 +102,7 @@ def equal_accuracy(table: pd.DataFrame, own: pd.DataFrame) -> Table | None:
     )
 
 
-def _verdict(p: float, gain: float) -> str:
-    return ("better" if gain > 0 else "worse") if p < 0.05 else ""
+def _verdict(row: Mapping[Any, Any]) -> str:
+    if row["n_pairs"] < MIN_PAIRS or not row["p_holm"] < SIGNIFICANCE:
+        return ""
+    return "better" if row["gain"] > 0 else "worse"

@@ -331,9 +331,12 @@ def compare(
     margins = dict(_margin(word) for word in margin or ())
     ours = Results(results).cells(_study_name(study))
     try:
+        theirs = analysis.reference.read(reference)
+    except (ValueError, TypeError, OSError) as error:
+        fail(f"reference file {str(reference)!r}: {error}")
+    try:
         if figure is not None:
             analysis.format_of(figure)
-        theirs = analysis.reference.read(reference)
         table = analysis.compare(ours, theirs, reference_only, margins)
         if figure is not None:
             analysis.export_figure(analysis.comparison_figure(table), figure)

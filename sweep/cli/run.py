@@ -363,7 +363,7 @@ def _numbers(key: str, text: str) -> list[float]:
         fail(f"{option} {text!r}: must be numbers separated by commas")
     for value in values:
         if not 0 <= value < float("inf"):
-            fail(f"{option} {value}: must be 0 or more")
+            fail(f"{option} {value}: must be a finite number of 0 or more")
     return values
 
 

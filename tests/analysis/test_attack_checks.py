@@ -52,7 +52,7 @@ def test_more_strength_must_do_more_harm():
     ).query("severity == 'warning'").to_dict("records")  # fmt: skip
     assert row["largest"] == pytest.approx(1.0)
     assert row["message"] == (
-        "fgsm: 1 of 1 trials do better at a larger epsilon than at the next smaller one, by up to "
+        "FGSM: 1 of 1 trials do better at a larger epsilon than at the next smaller one, by up to "
         "1.00 points"
     )
 

@@ -90,3 +90,12 @@ def test_drops_are_those_of_pairs_alone():
     assert table_.loc[("student", 0.01), "drop"] == 29.0
     assert table_.loc[("student", 0.01), "drop_difference"] == pytest.approx(-0.5)
     assert table_.loc[("student", 0.01), ["n", "n_pairs", "unpaired_seeds"]].tolist() == [3, 2, 1]
+
+
+def test_averages_leave_out_the_baselines_own_trial():
+    cells = study()
+    same = cells[cells["role"] == "baseline"].assign(
+        role="student", teacher="small", alpha=1.0, switch_epoch=2, temperature=1.0
+    )
+    both = pd.concat([cells, same], ignore_index=True)
+    pd.testing.assert_frame_equal(robustness_averages(both), robustness_averages(cells))

@@ -278,8 +278,12 @@ def test_the_figure_shows_every_term_of_every_dataset(published):
     assert numbers is not None
     assert numbers.datasets == ("california_housing", "cifar10")
     assert len(numbers.bars) == 18
-    assert "CIFAR-10: alpha × switch epoch explains most of the variance (28 %, " in numbers.title
-    assert "California Housing: switch epoch explains most of the variance (38 %, " in numbers.title
+    assert (
+        "CIFAR-10: of all settings alpha × switch epoch explains the largest share" in numbers.title
+    )
+    assert "variance (28 %, " in numbers.title
+    assert "California Housing: of all settings switch epoch explains the largest" in numbers.title
+    assert "variance (38 %, " in numbers.title
     for narrow in (False, True):
         drawn = figure.draw(numbers, narrow)
         bars = [trace for trace in drawn.data if trace.type == "bar"]

@@ -2,7 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.cells import tidy
 from analysis.equal_accuracy import robustness_at_equal_accuracy
+from analysis.tables.robustness import equal_accuracy
 from tests.analysis.tables import SEEDS, cell, table
 
 MANY = tuple(range(1, 16))
@@ -197,3 +199,18 @@ def test_the_published_cell_of_equal_accuracy(published):
         assert row["p_holm"] < 0.001
     strong = found[found["equal_accuracy"] & (found["epsilon"] == 0.05)]
     assert not ((strong["p_holm"] < 0.05) & (strong["gain"] > 0)).any()
+
+
+def test_a_gain_over_few_seeds_has_no_colour():
+    def colours(seeds):
+        rows = [cell("baseline", s, 80.0, robustness=attacked(40.0)) for s in seeds]
+        rows += [
+            cell("student", s, 80.0, robustness=attacked(45.0 + 0.01 * (s % 3))) for s in seeds
+        ]
+        cells = tidy(table(rows))
+        shown = equal_accuracy(robustness_at_equal_accuracy(cells), cells)
+        assert shown is not None
+        return [row[shown.columns.index("gain")].style for row in shown.rows]
+
+    assert colours(range(5)) == [""]
+    assert colours(range(6)) == ["better"]

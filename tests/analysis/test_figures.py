@@ -380,7 +380,7 @@ def test_the_heatmap_tells_corrected_from_uncorrected():
 
 def test_convergence_draws_what_can_be_compared():
     rows = []
-    for seed in SEEDS:
+    for seed in range(6):
         curve = {"train_loss_step": [5, 10, 15, 20], "steps_per_epoch": 10}
         rows.append(cell("baseline", seed, 80.0, train_loss=[4.0, 3.0, 2.0, 1.0], **curve))
         rows.append(
@@ -428,3 +428,26 @@ def test_a_short_range_of_losses_has_ticks_too():
     assert losses.log_ticks(pd.Series([0.1, 1.0])) == [0.1, 0.2, 0.5, 1.0, 2.0, 5.0]
     within = [tick for tick in losses.log_ticks(pd.Series([1.4, 2.3])) if 1.4 <= tick <= 2.3]
     assert within == [1.5, 2.0]
+
+
+def test_a_heatmap_of_few_seeds_says_so_and_leaves_the_baseline_itself_out():
+    numbers = heatmap.heatmap_numbers(grid(seeds=range(5)))
+    assert numbers is not None
+    assert numbers.title.endswith("too few seeds to tell any from the baseline")
+    cells = grid(teachers=("small",), epochs=(0, 1), seeds=range(6))
+    base = cells[cells["role"] == "baseline"].set_index("seed")
+    never = (cells["role"] == "student") & (cells["switch_epoch"] == 0)
+    for column in ("trial_id", "test_metric"):
+        cells.loc[never, column] = cells.loc[never, "seed"].map(base[column])
+    numbers = heatmap.heatmap_numbers(cells)
+    assert numbers is not None
+    assert "of 2 configurations" in numbers.title
+    numbers = heatmap.heatmap_numbers(cells[never | (cells["role"] == "baseline")])
+    assert numbers is not None
+    assert numbers.title.endswith("all of them are the baseline")
+
+
+def test_convergence_of_few_seeds_claims_nothing():
+    numbers = convergence.convergence_numbers(grid(seeds=range(5)))
+    assert numbers is not None
+    assert "how fast students learn" in numbers.title

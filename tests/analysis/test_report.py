@@ -8,6 +8,7 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from analysis import tables
+from analysis.effects import factor_effects
 from analysis.findings import study_findings
 from analysis.report import ReportInfo, render_report, write_report
 from tests.analysis.tables import SEEDS, cell, grid, small_study, table
@@ -167,6 +168,12 @@ def test_choosing_on_validation_is_not_warned_about():
     assert "chosen on validation" in text
 
 
+def without_alpha(cells: pd.DataFrame) -> pd.DataFrame:
+    """Students of which nobody wrote down alpha and switch epoch, one per seed and teacher."""
+    cells.loc[cells["role"] == "student", ["alpha", "switch_epoch"]] = None
+    return cells.drop_duplicates(["role", "model", "teacher", "seed"])
+
+
 @pytest.mark.parametrize(
     "frame",
     [
@@ -175,9 +182,18 @@ def test_choosing_on_validation_is_not_warned_about():
         grid(**FEW)[lambda f: f["role"] != "baseline"],
         grid(**FEW, seeds=(1,)),
         grid(**FEW, attacked=False),
+        without_alpha(grid(**FEW)),
         table([cell("baseline", 1, None), cell("student", 1, None), cell("teacher", 1, None)]),
     ],
-    ids=["no student", "teachers only", "no baseline", "one seed", "no attack", "nothing done"],
+    ids=[
+        "no student",
+        "teachers only",
+        "no baseline",
+        "one seed",
+        "no attack",
+        "no alpha",
+        "nothing done",
+    ],
 )
 def test_reports_of_odd_studies(frame):
     page = Page(render_report(frame, None, INFO))
@@ -266,3 +282,43 @@ def test_findings_count_the_published_shares(published):
     assert found["cifar10"].worst is not None
     assert round(found["cifar10"].worst.mean, 2) == 59.90
     assert found["cifar10"].seeds == (15, 15)
+
+
+def test_an_attack_may_have_the_name_of_a_figure():
+    frame = grid(**FEW)
+    frame["robustness"] = [
+        [dict(point, attack=name) for point in points for name in ("fgsm", "heat", "fgsm-lines")]
+        for points in frame["robustness"]
+    ]
+    text = render_report(frame, None, INFO)
+    names = re.findall(r'<div class="canvas" id="([^"]*)"', text)
+    assert len(names) == len(set(names))
+    assert sum("attack" in name for name in names) == 9
+
+
+def test_no_figure_is_drawn_of_attacked_values_that_are_none():
+    frame = grid(**FEW)
+    for value in (float("nan"), float("inf")):
+        frame["robustness"] = [
+            [dict(point, value=value) for point in points] for points in frame["robustness"]
+        ]
+        assert "No attack was run on this dataset" in Page(render_report(frame, None, INFO)).text
+
+
+def test_few_seeds_do_not_say_who_wins_again():
+    few, enough = range(1, 6), range(1, 7)
+    assert "be the best again" not in Page(render_report(grid(**FEW, seeds=few), None, INFO)).text
+    assert "be the best again" in Page(render_report(grid(**FEW, seeds=enough), None, INFO)).text
+
+
+def test_cells_that_are_left_out_of_the_variance_are_not_said_to_be_missing():
+    cells = grid(teachers=("small",), epochs=(0, 1), seeds=range(3))
+    base = cells[cells["role"] == "baseline"].set_index("seed")
+    never = (cells["role"] == "student") & (cells["switch_epoch"] == 0)
+    for column in ("trial_id", "test_metric"):
+        cells.loc[never, column] = cells.loc[never, "seed"].map(base[column])
+    shown = tables.effects(factor_effects(cells))
+    assert shown is not None
+    assert "of 6 students; 6 cells left out, without a result or another cell's trial" in (
+        shown.caption
+    )

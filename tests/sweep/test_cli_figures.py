@@ -37,6 +37,32 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("name", ["", "ü", "A b", "x" * 70])
+def test_a_name_that_no_study_can_have_was_never_run(
+    sweep: Sweep, results: Path, tmp_path: Path, name: str
+) -> None:
+    for command in (["report"], ["status"], ["trials"], ["export", tmp_path / "x.csv"]):
+        command.insert(1, name)
+        if name or command[0] in ("report", "export"):
+            said = _refused(sweep, *command, "--results", results)
+            assert f"study {name!r} was never run" in said
+
+
+def test_a_reference_that_is_none_is_named(sweep: Sweep, results: Path, tmp_path: Path) -> None:
+    header = "role,dataset,model,seed,test_metric,train_loss\n"
+    for text, message in (
+        ("", "No columns"),
+        (header + "student,digits,x,1,abc,\n", "abc"),
+        (header + "student,digits,x,1,5,7\n", "no list of losses"),
+        (header.replace("train_loss", "robustness") + "student,digits,x,1,5,[{]\n", "robustness"),
+    ):
+        file = tmp_path / "odd.csv"
+        file.write_text(text)
+        said = _refused(sweep, "compare", "tiny", file, "--results", results)
+        assert str(file) in said
+        assert message in said
+
+
 def test_the_figures_are_listed(sweep: Sweep) -> None:
     rows = {row["name"]: row for row in sweep.json("figures")}
     assert len(rows) >= 12

@@ -66,7 +66,12 @@ def test_gradients_are_for_fgsm_and_pgd() -> None:
         ({"weight_noise": (-1.0,)}, r"weight_noise: epsilon = -1\.0"),
         ({"pgd_steps": 0}, "pgd_steps = 0: must be from 1 to 1000"),
         ({"noise_repeats": 1001}, "noise_repeats = 1001: must be from 1 to 1000"),
-        ({"pgd_step_size": 0.0}, r"pgd_step_size = 0\.0: must be a finite number above 0"),
+        (
+            {"fgsm_epsilons": (1e39,)},
+            r"fgsm_epsilons: epsilon = 1e\+39: must be from 0 to 1,000,000",
+        ),
+        ({"pgd_step_size": 0.0}, r"pgd_step_size = 0\.0: must be above 0 and at most 1,000,000"),
+        ({"pgd_step_size": 1e39}, "must be above 0 and at most 1,000,000"),
         ({"input_noise_kind": "pink"}, "input_noise_kind = 'pink': must be gaussian or uniform"),
         ({"weight_noise_kind": "big"}, "weight_noise_kind = 'big': must be absolute or relative"),
     ],
