@@ -96,6 +96,34 @@ def signs(metric_names: "pd.Series[str]") -> "pd.Series[float]":
     return metric_names.map(known).astype("float64").fillna(1.0)
 
 
+def attack_means(cells: pd.DataFrame) -> pd.DataFrame:
+    """Each configuration under each attack and epsilon, without a look at the baseline.
+
+    Returns:
+        One row per configuration, attack and epsilon: the keys, `metric_name`, `n`, `mean`,
+        `deviation`, `clean`, `ci_low` and `ci_high`, as in `robustness`.
+
+    Raises:
+        ValueError: See `attacked`.
+    """
+    frame = tidy(cells)
+    return _means_of_values(attacked(frame), configuration_keys(frame))
+
+
+def _means_of_values(long: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    group = [*keys, "attack", "epsilon"]
+    groups = long.groupby(group, dropna=False, sort=True, observed=True)
+    table = groups.agg(
+        metric_name=("metric_name", "first"),
+        n=("value", "count"),
+        mean=("value", "mean"),
+        deviation=("value", "std"),
+        clean=("clean", "mean"),
+    ).reset_index()
+    table["ci_low"], table["ci_high"] = t_interval(table["mean"], table["deviation"], table["n"])
+    return table
+
+
 def robustness(cells: pd.DataFrame) -> pd.DataFrame:
     """Each configuration under each attack and epsilon, with the paired difference to the baseline.
 
@@ -113,20 +141,12 @@ def robustness(cells: pd.DataFrame) -> pd.DataFrame:
     Raises:
         ValueError: See `analysis.pairs.paired`.
     """
-    long = attacked(cells)
-    # What tells configurations apart is a fact of all cells, not only of the attacked ones.
     frame = tidy(cells)
+    long = attacked(frame)
+    # What tells configurations apart is a fact of all cells, not only of the attacked ones.
     keys, match = configuration_keys(frame), matching_keys(frame)
     group = [*keys, "attack", "epsilon"]
-    groups = long.groupby(group, dropna=False, sort=True, observed=True)
-    table = groups.agg(
-        metric_name=("metric_name", "first"),
-        n=("value", "count"),
-        mean=("value", "mean"),
-        deviation=("value", "std"),
-        clean=("clean", "mean"),
-    ).reset_index()
-    table["ci_low"], table["ci_high"] = t_interval(table["mean"], table["deviation"], table["n"])
+    table = _means_of_values(long, keys)
     for figure in ("drop", "drop_percent"):
         table = table.merge(_means(long, group, figure, figure), on=group, how="left")
     pairs = pair_up(long, keys, match, by=["attack", "epsilon"])
@@ -160,9 +180,9 @@ def robustness_averages(cells: pd.DataFrame) -> pd.DataFrame:
         (students - baseline). Where several baselines exist, `baseline` is the mean of theirs.
 
     Raises:
-        ValueError: See `analysis.pairs.paired`.
+        ValueError: See `attacked`.
     """
-    table = robustness(cells)
+    table = attack_means(cells)
     group = ["dataset", "attack", "epsilon"]
     guided = (table["role"] == "student") & (table["verdict"] != "same trial").fillna(True)
     students = table[guided].groupby(group, sort=True)

@@ -51,7 +51,7 @@ def tidy(cells: pd.DataFrame) -> pd.DataFrame:
         frame["status"] = np.where(frame["test_metric"].notna(), "done", "missing")
     for column in _TEXT:
         frame[column] = _text(frame[column])
-    unknown = sorted(set(frame["role"].dropna()) - set(ROLES))
+    unknown = sorted(set(frame["role"].dropna().unique()) - set(ROLES))
     if unknown:
         raise ValueError(f"role: {', '.join(unknown)} is not one of {', '.join(ROLES)}")
     frame["seed"] = pd.to_numeric(frame["seed"]).astype("int64")
@@ -245,6 +245,8 @@ def _value(value: Any) -> str:
 
 
 def _text(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    if column.dtype == "str":
+        return column
     return column.astype("object").where(column.notna(), None).astype("str")
 
 
@@ -276,11 +278,11 @@ def _varies(column: "pd.Series[Any]", groups: list["pd.Series[Any]"]) -> bool:
 
 
 def _metric_per_dataset(frame: pd.DataFrame) -> "pd.Series[Any]":
-    known = frame.dropna(subset=["metric_name"]).groupby("dataset")["metric_name"].unique()
-    for dataset, names in known.items():
+    known = frame[["dataset", "metric_name"]].drop_duplicates().dropna()
+    for dataset, names in known.groupby("dataset")["metric_name"]:
         if len(names) > 1:
             raise ValueError(f"metric_name: {dataset} has {', '.join(names)}; one is allowed")
-    return frame["dataset"].map({dataset: names[0] for dataset, names in known.items()})
+    return frame["dataset"].map(dict(zip(known["dataset"], known["metric_name"], strict=True)))
 
 
 def _once(frame: pd.DataFrame) -> pd.DataFrame:

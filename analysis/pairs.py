@@ -34,7 +34,7 @@ from analysis.intervals import (
     t_interval,
     t_p_value,
 )
-from analysis.signed_rank import signed_rank_p, smallest_p
+from analysis.signed_rank import signed_rank_p_rows, smallest_p
 
 VERDICTS = ("better", "worse", "no clear difference", "cannot say", "same trial")
 
@@ -123,10 +123,8 @@ def pair_up(
     statistics = (table["difference"], table["deviation"], table["n_pairs"])
     table["ci_low"], table["ci_high"] = t_interval(*statistics)
     table["p"] = t_p_value(*statistics)
-    table["p_wilcoxon"] = [
-        signed_rank_p(values[~np.isnan(values)])
-        for values in (part.to_numpy() for _, part in groups["difference"])
-    ]
+    number = groups.ngroup()
+    table["p_wilcoxon"] = signed_rank_p_rows(_side_by_side(rows["difference"], number, len(table)))
     table["same_trial"] = (table["n_pairs"] > 0) & (table.pop("others") == 0)
     families = table.groupby(list(by), sort=False).ngroup().to_numpy() if by else None
     for name, p, correct in (
@@ -135,7 +133,6 @@ def pair_up(
         ("p_wilcoxon_holm", "p_wilcoxon", holm),
     ):
         table[name] = _within(table[p].mask(table["same_trial"]).to_numpy(), families, correct)
-    number = groups.ngroup()
     table["median"] = groups["difference"].median().to_numpy()
     table["iqm"] = interquartile_means(rows["difference"], number, len(table))
     spread = table["deviation"].where(table["deviation"] > 0)
@@ -151,6 +148,14 @@ def pair_up(
     excludes_zero = (table["ci_low"] > 0) | (table["ci_high"] < 0)
     table["verdict"] = _verdict(table, gain, table["p_holm"] < SIGNIFICANCE)
     table["verdict_uncorrected"] = _verdict(table, gain, excludes_zero)
+    return table
+
+
+def _side_by_side(values: "pd.Series[float]", number: "pd.Series[int]", groups: int) -> Array:
+    """The values of each group in a row of its own, shape (groups, most values); NaN behind them."""
+    place = values.groupby(number).cumcount()
+    table = np.full((groups, int(place.max()) + 1 if len(place) else 0), np.nan)
+    table[number, place] = values
     return table
 
 

@@ -234,12 +234,16 @@ def _section(
     position: int,
 ) -> Section:
     name = findings.dataset
+    own = study.part(study.frame, name)
+    learned = convergence_table(own)
+    # One of several variants is a smaller family of tests than the dataset.
+    of_variant = learned if len(parts) == 1 else None
     blocks = []
     for number, part in enumerate(parts[:VARIANTS_AT_MOST]):
-        figures = tuple(drawn.of_variant(part, study.pairs, f"f{position}-{number}"))
+        prefix = f"f{position}-{number}"
+        figures = tuple(drawn.of_variant(part, study.pairs, prefix, of_variant))
         if figures:
             blocks.append(VariantBlock(part.label, figures))
-    own = study.part(study.frame, name)
     pairs = study.part(study.pairs, name)
     factors = study.part(study.effects, name)
     return Section(
@@ -259,7 +263,7 @@ def _section(
         attacks_full=tables.attacks_full(own, name),
         equal_accuracy=tables.equal_accuracy(study.part(study.equal_accuracy, name), own),
         attack_checks=tables.checks(study.part(study.attack_warnings, name)),
-        convergence=tables.convergence(convergence_table(own)),
+        convergence=tables.convergence(learned),
         teachers=tables.teachers(own, name),
     )
 

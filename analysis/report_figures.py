@@ -45,13 +45,17 @@ class FigureBlock:
     payload: dict[str, Any]
 
 
-def of_variant(part: Variant, pairs: pd.DataFrame, prefix: str) -> Iterator[FigureBlock]:
+def of_variant(
+    part: Variant, pairs: pd.DataFrame, prefix: str, learned: pd.DataFrame | None = None
+) -> Iterator[FigureBlock]:
     """The figures of one variant of a dataset.
 
     Args:
         part: The variant.
         pairs: A table of `analysis.pairs.paired` of the whole study, whose tests are one family.
         prefix: Begins the ids.
+        learned: What `analysis.convergence.convergence_table` says of the variant, where it is
+            known already.
     """
     cells = part.cells
     over = switch_epoch.switch_epoch_numbers(cells)
@@ -91,7 +95,7 @@ def of_variant(part: Variant, pairs: pd.DataFrame, prefix: str) -> Iterator[Figu
         if curves.left_out:
             note += f" {curves.left_out} further switch epochs are not drawn."
         yield _block(f"{prefix}-loss", note, lambda narrow: losses.draw(curves, narrow))
-    learned = convergence.convergence_numbers(cells)
+    learned = convergence.convergence_numbers(cells, learned=learned)
     if learned is not None:
         yield _block(
             f"{prefix}-convergence",

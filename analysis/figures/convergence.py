@@ -81,7 +81,10 @@ class ConvergenceNumbers:
 
 
 def convergence_numbers(
-    cells: pd.DataFrame, dataset: str | None = None, teacher: str | None = None
+    cells: pd.DataFrame,
+    dataset: str | None = None,
+    teacher: str | None = None,
+    learned: pd.DataFrame | None = None,
 ) -> ConvergenceNumbers | None:
     """The numbers of the figure; None where no student can be compared with a baseline.
 
@@ -89,13 +92,15 @@ def convergence_numbers(
         cells: One row per requested cell.
         dataset: Which dataset; may be left out where there is only one.
         teacher: Only this teacher.
+        learned: What `analysis.convergence.convergence_table` says of them, where it is known
+            already.
 
     Raises:
         ValueError: See `analysis.cells.only_variant`, `analysis.convergence.convergence_table` and
             `analysis.figures.choice.narrowed`.
     """
     variant = only_variant(cells, dataset)
-    table = convergence_table(variant.cells)
+    table = convergence_table(variant.cells) if learned is None else learned
     table = table[(table["role"] == "student") & table["measure"].isin(ROWS)]
     if table.empty:
         return None

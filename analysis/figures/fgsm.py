@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import words
-from analysis.attacks import robustness
+from analysis.attacks import attack_means
 from analysis.cells import only_variant, summarise
 from analysis.columns import direction
 from analysis.figures import style
@@ -75,7 +75,7 @@ def fgsm_numbers(
         ValueError: See `analysis.cells.only_variant`.
     """
     variant = only_variant(cells, dataset)
-    under = robustness(variant.cells)
+    under = attack_means(variant.cells)
     under = under[under["attack"] == attack]
     clean = summarise(variant.cells).assign(epsilon=0.0)
     table = pd.concat([clean[clean["n"] > 0], under], ignore_index=True)

@@ -15,7 +15,7 @@ from analysis.intervals import (
     t_p_value,
     welch,
 )
-from analysis.signed_rank import signed_rank_p, smallest_p
+from analysis.signed_rank import signed_rank_p, signed_rank_p_rows, smallest_p
 
 SAMPLE = np.array([1.2, 0.4, -0.3, 2.2, 0.9])
 OTHER = np.array([0.1, -0.9, 0.3, 0.2])
@@ -130,6 +130,30 @@ def test_signed_rank_with_ties_and_zeros_counts_every_sign_pattern():
     method = stats.PermutationMethod(n_resamples=np.inf)
     expected = stats.wilcoxon(values[values != 0], method=method).pvalue
     assert signed_rank_p(values) == pytest.approx(expected)
+
+
+def test_signed_rank_of_rows_is_that_of_each_row():
+    absent = np.nan
+    rows = np.array(
+        [
+            [0.1, absent, -0.2, 0.3, absent, 0.4],  # 3 of 16 patterns are as extreme at either end
+            [1.0, 1.0, -1.0, 2.0, 2.0, 3.0],
+            [absent] * 6,
+            [0.0, absent, 0.0, 0.0, absent, 0.0],
+            [5.0, 4.0, 0.0, 3.0, absent, 2.0],
+            [-2.0, -0.5, 0.5, absent, 0.5, 0.5],
+        ]
+    )
+    method = stats.PermutationMethod(n_resamples=np.inf)
+
+    def of_scipy(row):
+        return stats.wilcoxon(row[(row != 0) & ~np.isnan(row)], method=method).pvalue
+
+    found = signed_rank_p_rows(rows)
+    assert found[0] == pytest.approx(6 / 16)
+    assert found[[0, 1, 4, 5]] == pytest.approx([of_scipy(rows[i]) for i in (0, 1, 4, 5)])
+    assert np.isnan(found[2])
+    assert found[3] == 1.0
 
 
 def test_signed_rank_cannot_fall_below_its_floor():

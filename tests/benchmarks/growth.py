@@ -126,6 +126,7 @@ def _result(cell: Any, draw: random.Random, at: datetime) -> Any:
             {"attack": "fgsm", "epsilon": epsilon, "value": metric * (1 - epsilon)}
             for epsilon in (0.005, 0.01, 0.05)
         ),
+        zero_gradients_percent=0.0,
         per_class=tuple(
             {"label": label, "precision": draw.random(), "recall": draw.random(),
              "f1": draw.random(), "support": 36} for label in range(10)
