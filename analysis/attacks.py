@@ -182,10 +182,13 @@ def robustness_averages(cells: pd.DataFrame) -> pd.DataFrame:
     Raises:
         ValueError: See `attacked`.
     """
-    table = attack_means(cells)
+    frame = tidy(cells)
+    own = frame.loc[frame["role"] == "baseline", "trial_id"].dropna()
+    # A student with alpha 1 or switch epoch 0 is its baseline's trial: nobody guided it.
+    unguided = (frame["role"] == "student") & frame["trial_id"].isin(own)
+    table = attack_means(frame[~unguided])
     group = ["dataset", "attack", "epsilon"]
-    guided = (table["role"] == "student") & (table["verdict"] != "same trial").fillna(True)
-    students = table[guided].groupby(group, sort=True)
+    students = table[table["role"] == "student"].groupby(group, sort=True)
     averages = students.agg(
         metric_name=("metric_name", "first"),
         configurations=("mean", "count"),

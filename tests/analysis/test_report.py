@@ -68,9 +68,8 @@ def test_published_report_is_whole_and_loads_nothing(published_report):
     assert page.loads == []
     assert "link" not in page.tags
     assert {"summary", "dataset-1", "dataset-2", "missing", "method", "provenance"} <= page.ids
-    assert {f"f{d}-0-{n}" for d in "01" for n in ("switch", "heat", "seeds", "loss", "fgsm")} <= (
-        page.ids
-    )
+    drawn = ("switch", "heat", "seeds", "loss", "convergence", "attack0", "attack0-lines")
+    assert {f"f{d}-0-{name}" for d in "01" for name in drawn} <= page.ids
     assert {"f0-teachers", "f1-teachers", "f0-effects", "f1-effects", "questions"} <= page.ids
     assert "default-src 'none'" in published_report.read_text(encoding="utf-8")
 

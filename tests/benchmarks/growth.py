@@ -121,7 +121,6 @@ def _result(cell: Any, draw: random.Random, at: datetime) -> Any:
         mae=None if classes else draw.random(), r2=None if classes else draw.random(),
         train_loss=tuple(1 / epoch + 0.1 * draw.random() for epoch in range(1, 16)),
         train_loss_step=tuple(range(23, 23 * 16, 23)), steps_per_epoch=23, curve=(),
-        zero_gradients_percent=0.0,
         robustness=tuple(
             {"attack": "fgsm", "epsilon": epsilon, "value": metric * (1 - epsilon)}
             for epsilon in (0.005, 0.01, 0.05)
