@@ -176,8 +176,8 @@ def robustness_averages(cells: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row per dataset, attack and epsilon: `metric_name`, `configurations`, `students` (mean
         over configurations of their means over seeds), `students_min`, `students_max` (of those
-        means), `baseline`, `baseline_ci_low`, `baseline_ci_high`, `baseline_n`, and `difference`
-        (students - baseline). Where several baselines exist, `baseline` is the mean of theirs.
+        means), `students_drop` (how much worse than their clean figures), `baseline`, `baseline_ci_low`, `baseline_ci_high`, `baseline_n`, `baseline_drop`, and
+        `difference` (students - baseline). Where several baselines exist, `baseline` is the mean of theirs.
 
     Raises:
         ValueError: See `attacked`.
@@ -187,6 +187,7 @@ def robustness_averages(cells: pd.DataFrame) -> pd.DataFrame:
     # A student with alpha 1 or switch epoch 0 is its baseline's trial: nobody guided it.
     unguided = (frame["role"] == "student") & frame["trial_id"].isin(own)
     table = attack_means(frame[~unguided])
+    table["drop"] = (table["clean"] - table["mean"]) * signs(table["metric_name"])
     group = ["dataset", "attack", "epsilon"]
     students = table[table["role"] == "student"].groupby(group, sort=True)
     averages = students.agg(
@@ -195,6 +196,7 @@ def robustness_averages(cells: pd.DataFrame) -> pd.DataFrame:
         students=("mean", "mean"),
         students_min=("mean", "min"),
         students_max=("mean", "max"),
+        students_drop=("drop", "mean"),
     )
     baselines = table[table["role"] == "baseline"].groupby(group, sort=True)
     base = baselines.agg(
@@ -202,6 +204,7 @@ def robustness_averages(cells: pd.DataFrame) -> pd.DataFrame:
         baseline_ci_low=("ci_low", "mean"),
         baseline_ci_high=("ci_high", "mean"),
         baseline_n=("n", "sum"),
+        baseline_drop=("drop", "mean"),
     )
     result = averages.join(base, how="left")
     result["difference"] = result["students"] - result["baseline"]

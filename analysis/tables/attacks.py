@@ -47,6 +47,8 @@ def attacks_summary(cells: pd.DataFrame, dataset: str) -> Table | None:
                 words.metric_difference(row["difference"], metric, False),
                 sort_key(row["difference"]),
             ),
+            spread_entry(row["students_drop"], metric),
+            spread_entry(row["baseline_drop"], metric),
         )
         for row in table.to_dict("records")
     ]
@@ -61,9 +63,12 @@ def attacks_summary(cells: pd.DataFrame, dataset: str) -> Table | None:
             "baseline",
             "95 % interval",
             "difference",
+            "students' drop",
+            "baseline's drop",
         ),
         rows=tuple(rows),
-        numeric=(False, *(True,) * 7),
+        numeric=(False, *(True,) * 9),
+        notes={"students' drop": "how much worse than without an attack", "difference": "of means"},
     )
 
 

@@ -35,6 +35,9 @@ def test_averages_by_hand():
     assert averages["students"].tolist() == [52.0, 8.0]
     assert averages["baseline"].tolist() == [50.0, 10.0]
     assert averages["difference"].tolist() == [2.0, -2.0]
+    # 81 clean and 80 clean
+    assert averages["students_drop"].tolist() == [29.0, 73.0]
+    assert averages["baseline_drop"].tolist() == [30.0, 70.0]
 
 
 def test_cells_without_attacks_are_left_out():
