@@ -68,8 +68,8 @@ class Findings:
         counts_uncorrected: The same before the correction for many configurations.
         counts_bh: Better and worse where one in twenty of the findings may be false (Benjamini and
             Hochberg).
-        certainty: Of the best configuration; None where there is no other, or fewer than `MIN_PAIRS`
-            seeds: resamples of so few are hardly ever anything but the sample.
+        certainty: Of the best configuration; None where there is no other, or it has fewer than
+            `MIN_PAIRS` seeds: resamples of so few are hardly ever anything but the sample.
         configurations: Student configurations with a result.
         seeds: Smallest and largest number of seeds behind a student configuration's mean.
         unfinished: Cells that were asked for and have no result.
@@ -266,7 +266,7 @@ def _counts_bh(students: pd.DataFrame, metric: str) -> dict[str, int]:
 
 def _certainty(table: pd.DataFrame, dataset: str) -> Certainty | None:
     rows = table[(table["dataset"] == dataset) & (table["candidates"] >= 2)]
-    rows = rows[rows["seeds"] >= MIN_PAIRS]
+    rows = rows[rows["n"] >= MIN_PAIRS]
     if rows.empty:
         return None
     row = rows.iloc[0]

@@ -238,7 +238,7 @@ def _task(grids: dict[str, Grid], metrics: "pd.Series[str]") -> Answer:
     tables = []
     for dataset, grid in grids.items():
         base = (grid.metric - grid.values).mean(axis=0)
-        error = 100 - base if metrics[dataset] == "accuracy" else base
+        error = {"accuracy": 100 - base, "r2": 1 - base}.get(metrics[dataset], base)
         sign = -direction(metrics[dataset])
         change = 100 * sign * grid.values.mean(axis=0) / np.where(error > 0, error, np.nan)
         table = contrasts({"change of the error, all configurations": change})

@@ -68,7 +68,8 @@ def of_variant(
         )
     heat = heatmap.heatmap_numbers(cells, pairs=pairs)
     if heat is not None:
-        unit = "points" if heat.metric_name == "accuracy" else "thousandths of MSE"
+        accuracy = heat.metric_name == "accuracy"
+        unit = "points" if accuracy else f"thousandths of {heat.metric_name.upper()}"
         neutral = "the baseline's mean" if heat.baseline else "the mean of all cells"
         yield _block(
             f"{prefix}-heat",

@@ -26,14 +26,14 @@ WINNERS_AT_MOST = 12
 def winners(shares: pd.DataFrame, pairs: pd.DataFrame, own: pd.DataFrame) -> Table | None:
     """The configurations that win most often when seeds are drawn anew.
 
-    None for fewer than two, or where none has `MIN_PAIRS` seeds to draw from.
+    None for fewer than two, or where the best has fewer than `MIN_PAIRS` seeds.
 
     Args:
         shares: A table of `analysis.best.win_shares`, of one dataset.
         pairs: A table of `analysis.pairs.paired`.
         own: The dataset's cells, tidy.
     """
-    if len(shares) < 2 or shares["n"].max() < MIN_PAIRS:
+    if len(shares) < 2 or shares.loc[shares["best"], "n"].max() < MIN_PAIRS:
         return None
     keys, shown = keys_shown(own, own)
     keys = [key for key in keys if key in shares and key in pairs]

@@ -160,7 +160,8 @@ def _every(
         for kind in analysis.FIGURES.values():
             own: dict[str, Any] = {k: v for k, v in given.items() if k in kind.arguments}
             for attack in attacks if "attack" in kind.arguments else [None]:
-                stem = "-".join(filter(None, (kind.name, part.dataset, attack, _slug(part.label))))
+                named = (kind.name, _slug(part.dataset), attack, _slug(part.label))
+                stem = "-".join(filter(None, named))
                 own |= {"attack": attack} if attack else {}
                 try:
                     # Of the whole study where that is one figure: its tests are one family.
@@ -176,5 +177,5 @@ def _every(
 
 
 def _slug(label: str) -> str:
-    """A label as part of a file's name."""
-    return "".join(c if c.isalnum() or c in ".-" else "-" for c in label.replace(", ", "_"))
+    """A label as part of a file's name, which leads into no other folder."""
+    return "".join(c if c.isalnum() or c in ".-_" else "-" for c in label.replace(", ", "_"))

@@ -204,3 +204,10 @@ def test_students_without_alpha_and_switch_epoch_are_asked_what_they_can_answer(
     )
     none = cells[cells["alpha"].isna()]
     assert set(by_key(none)) == {"guidance", "task"}
+
+
+def test_the_error_of_an_explained_share_is_what_is_not_explained():
+    cells = study(metric="r2")
+    cells["test_metric"] = np.where(cells["role"] == "baseline", 0.8, 0.7)
+    # From 0.2 to 0.3 of the variance is not explained.
+    assert by_key(cells)["task"].contrasts["difference"].tolist() == pytest.approx([50.0])

@@ -307,7 +307,11 @@ def test_no_figure_is_drawn_of_attacked_values_that_are_none():
 def test_few_seeds_do_not_say_who_wins_again():
     few, enough = range(1, 6), range(1, 7)
     assert "be the best again" not in Page(render_report(grid(**FEW, seeds=few), None, INFO)).text
-    assert "be the best again" in Page(render_report(grid(**FEW, seeds=enough), None, INFO)).text
+    cells = grid(**FEW, seeds=enough)
+    assert "be the best again" in Page(render_report(cells, None, INFO)).text
+    last = (cells["role"] == "student") & (cells["seed"] == 6)
+    cells.loc[last, ["test_metric", "status"]] = [None, "missing"]
+    assert "be the best again" not in Page(render_report(cells, None, INFO)).text
 
 
 def test_cells_that_are_left_out_of_the_variance_are_not_said_to_be_missing():
