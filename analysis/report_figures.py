@@ -95,13 +95,13 @@ def of_variant(
         if curves.left_out:
             note += f" {curves.left_out} further switch epochs are not drawn."
         yield _block(f"{prefix}-loss", note, lambda narrow: losses.draw(curves, narrow))
-    learned = convergence.convergence_numbers(cells, learned=learned)
-    if learned is not None:
+    speed = convergence.convergence_numbers(cells, learned=learned)
+    if speed is not None:
         yield _block(
             f"{prefix}-convergence",
             "Each against the baseline of the same seeds, with its 95 % interval. Losses are "
             "compared over the epochs after the switch, with the baseline over the same epochs.",
-            lambda narrow: convergence.draw(learned, narrow),
+            lambda narrow: convergence.draw(speed, narrow),
         )
     for attack in attacks_of(cells)[:ATTACKS_AT_MOST]:
         yield from _under(cells, attack, prefix)
