@@ -30,7 +30,10 @@ OFTEN = 0.05
 
 
 def best_configurations(
-    cells: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0
+    cells: pd.DataFrame,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    pairs: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """The student configuration with the best mean, per dataset, with its uncertainty.
 
@@ -43,6 +46,7 @@ def best_configurations(
         resamples: How often seeds are drawn anew.
         seed: Of the random draws. Every dataset starts from it, so an answer does not depend on
             the other datasets of the table.
+        pairs: What `analysis.pairs.paired` says of the cells, where it is known already.
 
     Returns:
         One row per dataset that has candidates: the keys of the best configuration (`role` is
@@ -85,7 +89,8 @@ def best_configurations(
     columns += ["win_share", "winners_often", "winners_95", "optimism"]
     table = pd.DataFrame(rows, columns=columns).astype({k: frame[k].dtype for k in keys})
     of_pairs = ["n_pairs", "difference", "ci_low", "ci_high", "p_holm", "verdict"]
-    table = table.merge(paired(frame)[[*keys, *of_pairs]], on=keys, how="left")
+    pairs = paired(frame) if pairs is None else pairs
+    table = table.merge(pairs[[*keys, *of_pairs]], on=keys, how="left")
     signs = np.array([direction(name) for name in table["metric_name"]], dtype=np.float64)
     table["difference_corrected"] = table["difference"] - signs * table["optimism"]
     return table

@@ -37,20 +37,24 @@ def loss_curves(cells: pd.DataFrame, points: int | None = None) -> pd.DataFrame:
     frame = tidy(cells)
     keys = configuration_keys(frame)
     frame = with_losses(frame)
+    curves = list(recorded(frame))
+    scales = pd.to_numeric(frame["steps_per_epoch"]).to_numpy("float64", na_value=np.nan)
+    number = frame.groupby(keys, dropna=False, sort=True, observed=True).ngroup().to_numpy()
+    order = np.argsort(number, kind="stable")
     heads: list[int] = []
     lengths: list[int] = []
     columns: list[tuple[Array, Array, Array, Array, Array]] = []
-    for _, part in frame.groupby(keys, dropna=False, sort=True, observed=True):
-        step, n, mean, deviation = _average(list(recorded(part)))
+    for rows in np.split(order, np.flatnonzero(np.diff(number[order])) + 1) if len(order) else ():
+        step, n, mean, deviation = _average([curves[row] for row in rows])
         if points is not None and len(step) > points:
             kept = np.unique(np.linspace(0, len(step) - 1, points).round().astype(int))
             step, n, mean, deviation = step[kept], n[kept], mean[kept], deviation[kept]
-        per_epoch = pd.to_numeric(part["steps_per_epoch"]).dropna().unique()
+        per_epoch = np.unique(scales[rows][~np.isnan(scales[rows])])
         scale = float(per_epoch[0]) if len(per_epoch) == 1 else np.nan
-        heads.append(int(part.index[0]))
+        heads.append(int(rows[0]))
         lengths.append(len(step))
         columns.append((step, step / scale, n, mean, deviation))
-    table = frame.loc[np.repeat(np.array(heads, dtype=int), lengths), keys].reset_index(drop=True)
+    table = frame.iloc[np.repeat(np.array(heads, dtype=int), lengths)][keys].reset_index(drop=True)
     for position, name in enumerate(("step", "epoch", "n", "mean", "deviation")):
         parts = [column[position] for column in columns]
         table[name] = np.concatenate(parts) if parts else np.empty(0)

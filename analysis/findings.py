@@ -200,7 +200,7 @@ def study_findings(cells: pd.DataFrame, pairs: pd.DataFrame | None = None) -> li
     keys = configuration_keys(frame)
     summary = summarise(frame)
     pairs = paired(frame) if pairs is None else pairs
-    certain = best_configurations(frame)
+    certain = best_configurations(frame, pairs=pairs)
     return [
         _of_dataset(
             str(dataset),

@@ -258,7 +258,7 @@ def _section(
         winners=tables.winners(study.part(study.shares, name), pairs, own),
         spread=tables.spread(study.part(study.stability, name), own),
         effects=tables.effects(factors),
-        effects_figure=drawn.effects(own, f"f{position}"),
+        effects_figure=drawn.effects(factors, f"f{position}"),
         attacks=tables.attacks_summary(own, name),
         attacks_full=tables.attacks_full(own, name),
         equal_accuracy=tables.equal_accuracy(study.part(study.equal_accuracy, name), own),

@@ -134,9 +134,14 @@ def _under(cells: pd.DataFrame, attack: str, prefix: str) -> Iterator[FigureBloc
     )
 
 
-def effects(own: pd.DataFrame, prefix: str) -> FigureBlock | None:
-    """What explains the variance of one dataset; None without a student."""
-    explained = factor_effects.effect_numbers(own)
+def effects(factors: pd.DataFrame, prefix: str) -> FigureBlock | None:
+    """What explains the variance of one dataset; None without a student.
+
+    Args:
+        factors: The dataset's rows of a table of `analysis.effects.factor_effects`.
+        prefix: Begins the id.
+    """
+    explained = factor_effects.numbers_of(factors)
     if explained is None:
         return None
     return _block(

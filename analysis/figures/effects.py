@@ -71,8 +71,12 @@ def effect_numbers(cells: pd.DataFrame, dataset: str | None = None) -> EffectNum
         known = ", ".join(sorted(cells["dataset"].unique()))
         raise ValueError(f"dataset: {dataset!r} is not one of {known}")
     own = cells if dataset is None else cells[cells["dataset"] == dataset]
-    table = factor_effects(own)
-    table = table[table["n_trials"] > 0]
+    return numbers_of(factor_effects(own))
+
+
+def numbers_of(effects: pd.DataFrame) -> EffectNumbers | None:
+    """The same from rows of a table of `analysis.effects.factor_effects`."""
+    table = effects[effects["n_trials"] > 0]
     if table.empty:
         return None
     bars = table[["dataset", "term", "eta2", "omega2", "p"]].reset_index(drop=True)

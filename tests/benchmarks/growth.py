@@ -6,11 +6,15 @@ curves of 15 points, robustness at three strengths and, for digits, figures per 
 published through the store in batches of 500, as a run does, and folded. Every measurement is a
 process of its own: a whole command, or (`demand`, `query`, `asked_again`, `held`) one call after the
 imports; those of a query are the work of a process that it starts.
+Beside them stands the thesis, 6,255 trials of three datasets, with curves as long as its own (105,
+135 and 1,500 points): what its report and its table of cells take.
 Reported: medians of several runs (elapsed, and processor time, which a busy machine disturbs less),
 peak memory, and the exponent with which processor time grows from the middle to the largest size (1
 is linear).
 
     python -m tests.benchmarks.growth [--sizes 1000 10000 100000] [--repeats 3]
+
+`--sizes` without a number measures the thesis alone.
 """
 
 import argparse
@@ -23,12 +27,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tests.benchmarks.__main__ import command
+
+if TYPE_CHECKING:
+    from sweep.study import Study
 
 AXES = {1_000: (10, 1, 1), 10_000: (15, 7, 1), 100_000: (15, 15, 5)}
 """Seeds, alphas and learning rates of a size: 980, 9,570 and 101,490 trials."""
@@ -39,6 +46,9 @@ AGGREGATE = (
     "WHERE role = 'student' ORDER BY mean DESC LIMIT 20"
 )
 """All that `cells` says of every configuration, the best ones shown."""
+
+THESIS_POINTS = {"cifar10": 105, "fashion_mnist": 135, "california_housing": 1500}
+"""Points of a loss curve of the thesis: 7 and 9 an epoch for 15 epochs, and one for each of 1,500."""
 
 BATCH = 500
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -72,17 +82,29 @@ def study_file(size: int) -> str:
 
 def fill(folder: Path) -> None:
     """Publishes a record and an attempt of every trial, and teachers' weights."""
+    from sweep.study import load_study
+
+    _publish(folder, load_study(folder / "growth.toml"), {})
+
+
+def fill_thesis(folder: Path) -> None:
+    """The same for the thesis."""
+    from sweep.study import load_study
+
+    _publish(folder, load_study("thesis"), THESIS_POINTS)
+
+
+def _publish(folder: Path, study: "Study", points: Mapping[str, int]) -> None:
     from sweep.cells import demand
     from sweep.records import cell_row
     from sweep.store import Store
-    from sweep.study import load_study
 
-    study = load_study(folder / "growth.toml")
     store = Store(folder / "full")
     wanted = demand(study, store)
+    steps = {dataset: _steps(dataset, points.get(dataset)) for dataset in study.datasets}
     with store.writing():
         store.write_cells(study.name, [cell_row(c) for c in wanted.everything], study.to_json())
-        for rows, attempts in _records(list(wanted.todo.values())):
+        for rows, attempts in _records(list(wanted.todo.values()), steps):
             store.trials.publish(rows)
             store.attempts.publish(attempts)
         for trial_id in wanted.teacher_ids:
@@ -91,7 +113,19 @@ def fill(folder: Path) -> None:
             path.write_bytes(b"weights")
 
 
-def _records(cells: Sequence[Any]) -> Iterator[tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
+def _steps(dataset: str, points: int | None) -> tuple[tuple[int, ...], int]:
+    """Steps of a loss curve and steps of an epoch: of the thesis, or a point for each of 15 epochs."""
+    from analysis.reference import published_steps
+
+    (steps,), (per_epoch,) = published_steps([dataset], [points])
+    if steps is None or per_epoch is None:
+        return tuple(range(23, 23 * 16, 23)), 23
+    return tuple(steps.tolist()), per_epoch
+
+
+def _records(
+    cells: Sequence[Any], steps: Mapping[str, tuple[tuple[int, ...], int]]
+) -> Iterator[tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
     from sweep.records import Attempt, trial_row
 
     draw = random.Random(1)
@@ -99,7 +133,7 @@ def _records(cells: Sequence[Any]) -> Iterator[tuple[list[dict[str, Any]], list[
         part = cells[start : start + BATCH]
         at = AT + timedelta(seconds=start)
         yield (
-            [trial_row(cell, _result(cell, draw, at)) for cell in part],
+            [trial_row(cell, _result(cell, draw, at, *steps[cell.dataset])) for cell in part],
             [
                 Attempt(
                     f"a{start + position:08}", cell.trial_id, cell.trial_id, "done", None, None,
@@ -110,17 +144,19 @@ def _records(cells: Sequence[Any]) -> Iterator[tuple[list[dict[str, Any]], list[
         )  # fmt: skip
 
 
-def _result(cell: Any, draw: random.Random, at: datetime) -> Any:
+def _result(
+    cell: Any, draw: random.Random, at: datetime, steps: tuple[int, ...], steps_per_epoch: int
+) -> Any:
     from trials.task import TrialResult
 
-    classes = cell.dataset == "digits"
+    classes = cell.dataset != "california_housing"
     metric = draw.gauss(90.0, 2.0) if classes else draw.gauss(0.2, 0.01)
     return TrialResult(
         status="done", metric_name="accuracy" if classes else "mse", test_metric=metric,
         test_loss=draw.random(), validation_metric=None, validation_loss=None,
         mae=None if classes else draw.random(), r2=None if classes else draw.random(),
-        train_loss=tuple(1 / epoch + 0.1 * draw.random() for epoch in range(1, 16)),
-        train_loss_step=tuple(range(23, 23 * 16, 23)), steps_per_epoch=23, curve=(),
+        train_loss=tuple(1 / point + 0.1 * draw.random() for point in range(1, len(steps) + 1)),
+        train_loss_step=steps, steps_per_epoch=steps_per_epoch, curve=(),
         robustness=tuple(
             {"attack": "fgsm", "epsilon": epsilon, "value": metric * (1 - epsilon)}
             for epsilon in (0.005, 0.01, 0.05)
@@ -182,6 +218,20 @@ def call_asked_again(folder: Path) -> dict[str, float]:
     return {"seconds": seconds / 10, "cpu_s": max(0.001, (often - once) / 10)}
 
 
+def call_cell_table(folder: Path) -> dict[str, float]:
+    """What the seeds say about every configuration, of cells that have been read."""
+    import analysis
+    from sweep.reporting import NOT_REPORTED
+    from sweep.results import Results
+
+    (study,) = (path.stem for path in (folder / "full" / "studies").glob("*.parquet"))
+    cells = Results(folder / "full").cells(study, without=NOT_REPORTED)
+    analysis.summarise(cells.head(100))  # the imports
+    table, spent = timed(lambda: analysis.summarise(cells))
+    assert table["n"].sum() == len(cells)
+    return spent
+
+
 def call_held(folder: Path) -> dict[str, float]:
     """What a run of everything keeps in memory: cells and plan."""
     from sweep.cells import Demand, demand
@@ -222,6 +272,7 @@ CALLS: dict[str, Callable[[Path], dict[str, float]]] = {
     "demand": call_demand,
     "query": call_query,
     "asked_again": call_asked_again,
+    "cell_table": call_cell_table,
     "held": call_held,
 }
 
@@ -242,9 +293,12 @@ def called(what: str, folder: Path, repeats: int) -> dict[str, float]:
         )
         for _ in range(repeats)
     ]  # fmt: skip
+    seconds = [answer["seconds"] for answer in answers]
     return {
         **answers[-1],
-        "median_s": statistics.median(answer["seconds"] for answer in answers),
+        "median_s": statistics.median(seconds),
+        "least_s": min(seconds),
+        "most_s": max(seconds),
         "cpu_s": statistics.median(answer["cpu_s"] for answer in answers),
         "peak_mb": max(answer["peak_mb"] for answer in answers),
     }
@@ -278,8 +332,23 @@ def measure(size: int, repeats: int) -> dict[str, dict[str, float]]:
             "sweep query, aggregate": command(
                 sweep, "query", AGGREGATE, *full, "--json", repeats=repeats
             ),
+            "cell table (`summarise`)": called("cell_table", folder, repeats),
             "sweep report": command(sweep, "report", "growth", *full, *report, repeats=repeats),
             "cells and plan in memory": called("held", folder, repeats),
+        }
+
+
+def measure_thesis(repeats: int) -> dict[str, dict[str, float]]:
+    """The report and the table of cells of the thesis."""
+    sweep = str(Path(sys.executable).parent / "sweep")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        called("fill_thesis", folder, 1)
+        full = ("--results", str(folder / "full"))
+        report = ("--output", str(folder / "report.html"))
+        return {
+            "cell table (`summarise`)": called("cell_table", folder, repeats),
+            "sweep report": command(sweep, "report", "thesis", *full, *report, repeats=repeats),
         }
 
 
@@ -298,17 +367,23 @@ def exponents(found: dict[int, dict[str, dict[str, float]]]) -> dict[str, float]
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=sorted(AXES), choices=sorted(AXES))
+    parser.add_argument("--sizes", type=int, nargs="*", default=sorted(AXES), choices=sorted(AXES))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--call", nargs=2, metavar=("WHAT", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.call:
-        calls = {**CALLS, "fill": lambda folder: fill(folder) or {"seconds": 0.0, "cpu_s": 0.0}}
         what, where = options.call
-        answer = calls[what](Path(where))
+        filling = {"fill": fill, "fill_thesis": fill_thesis}.get(what)
+        if filling is None:
+            answer = CALLS[what](Path(where))
+        else:
+            filling(Path(where))
+            answer = {"seconds": 0.0, "cpu_s": 0.0}
         whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
         peak = max(resource.getrusage(who).ru_maxrss for who in whose) / 1024
         print(json.dumps({**answer, "peak_mb": peak}))
     else:
         measured = {size: measure(size, options.repeats) for size in options.sizes}
-        print(json.dumps({"sizes": measured, "exponents": exponents(measured)}, indent=2))
+        thesis = measure_thesis(options.repeats)
+        found = {"sizes": measured, "exponents": exponents(measured), "thesis": thesis}
+        print(json.dumps(found, indent=2))
