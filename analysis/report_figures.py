@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from analysis import words
 from analysis.cells import Variant
 from analysis.figures import (
     attack_lines,
@@ -105,11 +106,16 @@ def of_variant(
             lambda narrow: convergence.draw(converged, narrow),
         )
     # Numbered: the name of an attack could be that of a figure.
-    for number, attack in enumerate(attacks_of(cells)[:ATTACKS_AT_MOST]):
-        yield from _under(cells, attack, f"{prefix}-attack{number}")
+    attacks = attacks_of(cells)
+    left = words.listed(words.attack_title(attack) for attack in attacks[ATTACKS_AT_MOST:])
+    for number, attack in enumerate(attacks[:ATTACKS_AT_MOST], 1):
+        more = (
+            f" Not drawn, but in the tables: {left}." if left and number == ATTACKS_AT_MOST else ""
+        )
+        yield from _under(cells, attack, f"{prefix}-attack{number}", more)
 
 
-def _under(cells: pd.DataFrame, attack: str, prefix: str) -> Iterator[FigureBlock]:
+def _under(cells: pd.DataFrame, attack: str, prefix: str, more: str) -> Iterator[FigureBlock]:
     under = fgsm.fgsm_numbers(cells, attack=attack)
     if under is None:
         return
@@ -119,7 +125,7 @@ def _under(cells: pd.DataFrame, attack: str, prefix: str) -> Iterator[FigureBloc
     )
     if attack == "fgsm":
         note += " A single gradient step is a weak attack: these values are an upper bound of robustness."
-    yield _block(prefix, note, lambda narrow: fgsm.draw(under, narrow))
+    yield _block(prefix, note + more, lambda narrow: fgsm.draw(under, narrow))
     yield _block(
         f"{prefix}-lines",
         "Mean over seeds under attack, over the switch epoch; dashed is the baseline.",

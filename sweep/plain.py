@@ -309,11 +309,15 @@ def _texts(name: str, raw: pa.Array) -> pa.Array:
     found = pc.if_else(pc.equal(raw, ""), pa.scalar(None, pa.string()), raw)
     for text in pc.unique(found).to_pylist():
         if text is not None and (
-            len(text) > MAX_TEXT or not text.isprintable() or text != text.strip()
+            len(text) > MAX_TEXT
+            or not text.isprintable()
+            or text != text.strip()
+            or set(text) & set("<>")  # figures would take it for markup
         ):
             _refuse(
                 name, pc.equal(found, text), found,
-                f"must be at most {MAX_TEXT} printable characters, without spaces around them",
+                f"must be at most {MAX_TEXT} printable characters other than < and >, without "
+                "spaces around them",
             )  # fmt: skip
     return found
 

@@ -68,7 +68,7 @@ def test_published_report_is_whole_and_loads_nothing(published_report):
     assert page.loads == []
     assert "link" not in page.tags
     assert {"summary", "dataset-1", "dataset-2", "missing", "method", "provenance"} <= page.ids
-    drawn = ("switch", "heat", "seeds", "loss", "convergence", "attack0", "attack0-lines")
+    drawn = ("switch", "heat", "seeds", "loss", "convergence", "attack1", "attack1-lines")
     assert {f"f{d}-0-{name}" for d in "01" for name in drawn} <= page.ids
     assert {"f0-teachers", "f1-teachers", "f0-effects", "f1-effects", "questions"} <= page.ids
     assert "default-src 'none'" in published_report.read_text(encoding="utf-8")
@@ -325,3 +325,16 @@ def test_cells_that_are_left_out_of_the_variance_are_not_said_to_be_missing():
     assert "of 6 students; 6 cells left out, without a result or another cell's trial" in (
         shown.caption
     )
+
+
+def test_attacks_without_a_figure_are_named():
+    frame = grid(**FEW)
+    names = ("fgsm", "input_noise", "pgd", "pgd-20", "weight_noise")
+    frame["robustness"] = [
+        [dict(point, attack=name) for point in points for name in names]
+        for points in frame["robustness"]
+    ]
+    page = Page(render_report(frame, None, INFO))
+    assert page.text.count("Not drawn, but in the tables: weight noise.") == 1
+    assert "f0-0-attack4" in page.ids
+    assert "f0-0-attack5" not in page.ids
