@@ -146,7 +146,7 @@ def show_growth(found: dict[str, Any]) -> list[str]:
             f"{counts[-1]:,} trials."
         ),
         "",
-        *show_thesis(found["thesis"]),
+        *(show_thesis(found["thesis"]) if "thesis" in found else []),  # figures of older runs
     ]
 
 
