@@ -392,7 +392,10 @@ WRONG = {
     ),
     "from zero": ([r | {"train_loss_step": [0, 1]} for r in ROWS], "must rise from 1 or more"),
     "long": (change(0, model="m" * 201), "must be at most 200 printable characters"),
-    "markup": (change(0, dataset="<a href=x>"), "must be at most 200 printable characters other than < and >"),
+    "markup": (
+        change(0, dataset="<a href=x>"),
+        "must be at most 200 printable characters other than < and >",
+    ),
     "control": (change(0, model="a\nb"), r"row 1, column model: 'a\\nb'; must be at most"),
     "bool": ([r | {"alpha": True} for r in ROWS], "column alpha holds bool; must hold numbers"),
     "nothing": ([], "missing columns role"),
