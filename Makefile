@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 READY := $(VENV)/.ready
 QUICKSTART_RESULTS ?= results/quickstart
+TEST_WORKERS ?= 2
 
 .PHONY: help setup quickstart test test-all check format bench lock clean
 
@@ -31,7 +32,7 @@ quickstart: $(READY) ## train the quickstart study on embedded data and write it
 	$(BIN)/sweep report quickstart --results $(QUICKSTART_RESULTS)
 
 test: $(READY) ## the tests that every change must pass (minutes)
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 test-all: $(READY) ## every test, the slow ones too
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -356,14 +356,16 @@ def evaluate(
 
 
 def _numbers(key: str, text: str) -> list[float]:
+    from trials.attack_settings import MAX_STRENGTH
+
     option = f"--{key.replace('_', '-')}"
     try:
         values = [float(part) for part in text.split(",")]
     except ValueError:
         fail(f"{option} {text!r}: must be numbers separated by commas")
     for value in values:
-        if not 0 <= value < float("inf"):
-            fail(f"{option} {value}: must be a finite number of 0 or more")
+        if not 0 <= value <= MAX_STRENGTH:
+            fail(f"{option} {value}: must be 0 to {MAX_STRENGTH:,.0f}")
     return values
 
 
