@@ -205,6 +205,7 @@ class _Given:
     Attributes:
         timeout_s: how long it may take.
         since: when its worker, having started, began with it, as far as is known.
+        relieved: whether a worker on its device was given up for want of memory since it began.
         overdue: whether it was ended because it took too long.
     """
 
@@ -214,6 +215,7 @@ class _Given:
     at: datetime
     timeout_s: float | None = None
     since: float | None = None
+    relieved: bool = False
     overdue: bool = False
 
 
@@ -398,7 +400,7 @@ class RayExecutor:
         relieved = False
         if failure is not None:
             beside = self._beside(given, until_now)
-            relieved = failure.kind is FailureKind.CUDA_OUT_OF_MEMORY and self._relieve(given.slot)
+            relieved = failure.kind is FailureKind.CUDA_OUT_OF_MEMORY and self._relieve(given)
         self._leave(given.slot)
         return Finished(
             task_id=given.task_id, product=given.product, device=device, beside=beside,
@@ -456,22 +458,29 @@ class RayExecutor:
             if other is not given and device is not None and self._device(other.slot) == device
         )
 
-    def _relieve(self, slot: _Slot) -> bool:
-        """Gives up a worker for good, unless it is the last on its device.
+    def _relieve(self, given: _Given) -> bool:
+        """Gives up a task's worker for good, unless it is the last on its device.
+
+        A task that began beside a worker that was given up since says nothing about what fits now.
 
         Returns:
-            Whether it is given up, now or because of another of its tasks.
+            Whether fewer share the device than when the task began.
         """
-        if not slot.alive:
+        slot = given.slot
+        if not slot.alive or given.relieved:
             return True
-        every = [*self._idle, *(given.slot for given in self._running.values())]
-        others = [other for other in every if other is not slot]
+        running = [one for one in self._running.values() if one is not given]
+        every = [*self._idle, *(one.slot for one in running)]
         device = self._device(slot)
-        if device is None or all(self._device(other) != device for other in others):
+        if device is None or all(
+            self._device(other) != device for other in every if other is not slot
+        ):
             return False
         slot.alive = False
         self._relieved[slot.place.node if slot.place else ""] += 1
         self._kill(slot)
+        for one in running:
+            one.relieved = one.relieved or self._device(one.slot) == device
         return True
 
     def _kill(self, slot: _Slot) -> None:

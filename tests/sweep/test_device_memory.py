@@ -20,20 +20,33 @@ from trials.task import StageTask
 
 
 class Cramped(FakeTraining):
-    """Training on a device that has room for two stages at a time."""
+    """Training on a device that has room for two stages at a time.
+
+    The first stages wait for a third, and all of them run out of memory at once.
+    """
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self.folder = folder
+
+    def running(self) -> list[Path]:
+        return list(self.folder.iterdir())
 
     def __call__(self, task: Any, *others: Any) -> Any:
         if not isinstance(task, StageTask):
             return super().__call__(task, *others)
         here = self.folder / uuid.uuid4().hex
         here.touch()
+        once = self.folder.with_name("three were here")
+        deadline = time.monotonic() + 60
         try:
+            while not once.exists() and len(self.running()) < 3:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            once.touch()
+            crowded = len(self.running()) > 2
             time.sleep(0.15)
-            if len(list(self.folder.iterdir())) > 2:
+            if crowded or len(self.running()) > 2:
                 raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
             return super().__call__(task, *others)
         finally:
