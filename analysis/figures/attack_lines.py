@@ -6,8 +6,7 @@ import pandas as pd
 
 from analysis import words
 from analysis.figures import style
-from analysis.figures.choice import not_attacked
-from analysis.figures.fgsm import FgsmNumbers, fgsm_numbers
+from analysis.figures.fgsm import FgsmNumbers, needed_numbers
 from analysis.figures.lines import add_lines
 from analysis.figures.switch_epoch import shown_range
 
@@ -62,7 +61,4 @@ def attack_lines(
     Raises:
         ValueError: See `analysis.cells.only_variant`; or no student was attacked.
     """
-    numbers = fgsm_numbers(cells, dataset, attack)
-    if numbers is None:
-        raise ValueError(not_attacked(cells, attack))
-    return draw(numbers, narrow)
+    return draw(needed_numbers(cells, dataset, attack), narrow)

@@ -173,6 +173,18 @@ def draw(numbers: FgsmNumbers, narrow: bool = False) -> "go.Figure":
     return panels.figure(numbers.title)
 
 
+def needed_numbers(cells: pd.DataFrame, dataset: str | None, attack: str) -> FgsmNumbers:
+    """As `fgsm_numbers`, for a figure that was asked for by its name.
+
+    Raises:
+        ValueError: See `analysis.cells.only_variant`; or no student was attacked.
+    """
+    numbers = fgsm_numbers(cells, dataset, attack)
+    if numbers is None:
+        raise ValueError(not_attacked(cells, attack))
+    return numbers
+
+
 def fgsm_summary(
     cells: pd.DataFrame,
     dataset: str | None = None,
@@ -184,10 +196,7 @@ def fgsm_summary(
     Raises:
         ValueError: See `analysis.cells.only_variant`; or no student was attacked.
     """
-    numbers = fgsm_numbers(cells, dataset, attack)
-    if numbers is None:
-        raise ValueError(not_attacked(cells, attack))
-    return draw(numbers, narrow)
+    return draw(needed_numbers(cells, dataset, attack), narrow)
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, object]]:

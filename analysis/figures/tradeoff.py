@@ -13,8 +13,7 @@ from analysis import words
 from analysis.columns import direction
 from analysis.figures import style
 from analysis.figures.baseline import Baseline
-from analysis.figures.choice import not_attacked
-from analysis.figures.fgsm import FgsmNumbers, fgsm_numbers
+from analysis.figures.fgsm import FgsmNumbers, fgsm_numbers, needed_numbers
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -210,7 +209,4 @@ def robustness_tradeoff(
     Raises:
         ValueError: See `analysis.cells.only_variant`; or no student was attacked.
     """
-    numbers = tradeoff_numbers(cells, dataset, attack)
-    if numbers is None:
-        raise ValueError(not_attacked(cells, attack))
-    return draw(numbers, narrow)
+    return draw(tradeoff_of(needed_numbers(cells, dataset, attack)), narrow)
