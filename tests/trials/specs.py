@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from data import DataSpec
 from trials.spec import (
@@ -50,6 +51,10 @@ def mixture(*weights: float) -> Objective:
     )
 
 
+def _data(**options: Any) -> TrialSpec:
+    return replace(STUDENT, data=DataSpec("digits", **options))
+
+
 def _chosen(pool: tuple[str, ...] = RULE.pool, **changes: str) -> TrialSpec:
     rule = TeacherRule(pool, **{"select_on": "test", **changes})  # type: ignore[arg-type]
     return at(guided(0.6, rule), 5)
@@ -62,6 +67,22 @@ DIFFERENT: dict[str, Callable[[], TrialSpec]] = {
     "train_size": lambda: replace(STUDENT, data=DataSpec("digits", 200)),
     "validation": lambda: replace(STUDENT, data=DataSpec("digits", validation=0.1)),
     "split_seed": lambda: replace(STUDENT, data=DataSpec("digits", 200, split_seed=1)),
+    "train_fraction": lambda: _data(train_fraction=0.5),
+    "classes": lambda: _data(classes=(0, 1)),
+    "other classes": lambda: _data(classes=(0, 2)),
+    "scaling": lambda: _data(scaling="standard"),
+    "image_size": lambda: _data(image_size=16),
+    "label_noise": lambda: _data(label_noise=0.2),
+    "label_noise_part": lambda: _data(label_noise=0.2, label_noise_part=0.5),
+    "regression": lambda: replace(STUDENT, data=DataSpec("california_housing")),
+    "target_noise": lambda: replace(STUDENT, data=DataSpec("california_housing", target_noise=0.1)),
+    "corruption": lambda: _data(corruption="blur", corruption_strength=0.5),
+    "another corruption": lambda: _data(corruption="center-black", corruption_strength=0.5),
+    "corruption_strength": lambda: _data(corruption="blur", corruption_strength=1),
+    "corruption_fraction": lambda: _data(
+        corruption="blur", corruption_strength=0.5, corruption_fraction=0.5
+    ),
+    "corruption_on": lambda: _data(corruption="blur", corruption_strength=0.5, corruption_on="all"),
     "model": lambda: replace(STUDENT, recipe=Recipe("large", 64)),
     "batch_size": lambda: replace(STUDENT, recipe=Recipe("student", 32)),
     "whole batch": lambda: replace(STUDENT, recipe=Recipe("student", None)),
