@@ -20,6 +20,8 @@ from analysis.columns import KEY
 SEVERITIES = ("error", "warning", "note")
 AIMED = ("fgsm", "pgd")
 """Attacks that follow the gradient; blind noise may happen to help."""
+UNCLIPPED = "unclipped"
+"""The setting in an attack's name that lets it leave the range of inputs."""
 COLUMNS = ("severity", "dataset", "attack", "check", "trials", "of", "largest", "message")
 
 NOISE_POINTS = 0.5
@@ -68,7 +70,7 @@ def _trials(long: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     again = long.duplicated(["trial_id", "attack", "epsilon"]) & long["trial_id"].notna()
     long = long[~again].copy()
     long["trial"] = long.groupby(keys, dropna=False).ngroup()
-    long["family"] = long["attack"].str.split("-").str[0]
+    long["family"] = long["attack"].map(words.attack_family)
     long["quality"] = long["value"] * signs(long["metric_name"])
     long["noise"] = (NOISE_SHARE * long["value"].abs()).mask(
         long["metric_name"] == "accuracy", NOISE_POINTS
@@ -139,8 +141,10 @@ def _no_effect(dataset: str, part: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 def _walks(dataset: str, part: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Several steps must do at least the harm of one."""
-    single = part[part["attack"] == "fgsm"][["trial", "epsilon", "quality"]]
+    """Several steps must do at least the harm of one that stays in the range of inputs, as they do."""
+    clipped = ~part["attack"].map(lambda attack: UNCLIPPED in attack.split("-"))
+    stepped = part[(part["family"] == "fgsm") & clipped]
+    single = stepped.groupby(["trial", "epsilon"], as_index=False)["quality"].min()
     for attack, rows in part[part["family"] == "pgd"].groupby("attack", sort=True):
         both = rows.merge(single, on=["trial", "epsilon"], suffixes=("", "_fgsm"))
         shown = _beyond(both.assign(weaker=both["quality"] - both["quality_fgsm"]), "weaker")

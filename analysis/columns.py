@@ -36,6 +36,7 @@ RESULTS = frozenset(
         "zero_gradients_percent",
         "per_class",
         "confusion",
+        "perturbed",
         "epochs_run",
         "selected_on",
         "wall_s",
@@ -71,7 +72,7 @@ RESULTS = frozenset(
 )
 RESULT_PREFIXES = (
     "test_", "validation_", "evaluation_", "peak_", "train_loss",
-    "fgsm_", "pgd_", "pgd-", "input_noise", "weight_noise",
+    "fgsm_", "fgsm-", "pgd_", "pgd-", "input_noise", "weight_noise",
 )  # fmt: skip
 
 _DIRECTION = {"accuracy": 1, "r2": 1, "mse": -1, "mae": -1, "loss": -1}

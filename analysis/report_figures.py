@@ -123,7 +123,7 @@ def _under(cells: pd.DataFrame, attack: str, prefix: str, more: str) -> Iterator
         "Every mark is the mean of one configuration over its seeds, switch epochs from left to "
         "right; each panel has its own scale."
     )
-    if attack == "fgsm":
+    if words.attack_family(attack) == "fgsm":
         note += " A single gradient step is a weak attack: these values are an upper bound of robustness."
     yield _block(prefix, note + more, lambda narrow: fgsm.draw(under, narrow))
     yield _block(

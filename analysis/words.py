@@ -1,5 +1,6 @@
 """How numbers and names are written, the same in figures, tables and sentences."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ _DATASETS = {
     "california_housing": "California Housing",
 }
 _METRICS = {"accuracy": "Test accuracy (%)", "mse": "Test MSE"}
+_SETTINGS = re.compile(r"(?<!\de)-")
+"""What stands between the settings in an attack's name; `step1e-05` is one."""
 _SIZES = {"small": 0, "medium": 1, "large": 2}
 
 
@@ -28,10 +31,15 @@ def metric_title(metric_name: str) -> str:
 
 
 def attack_title(attack: str) -> str:
-    """An attack as it is printed: FGSM, PGD, PGD (20), input noise (uniform)."""
-    name, *settings = attack.split("-", 1)
+    """An attack as it is printed: FGSM, FGSM (all, unclipped), PGD (20), input noise (uniform)."""
+    name, *settings = _SETTINGS.split(attack)
     title = name.upper() if len(name) <= 4 else name.replace("_", " ")
     return f"{title} ({', '.join(settings)})" if settings else title
+
+
+def attack_family(attack: str) -> str:
+    """What an attack is, whatever its settings: fgsm of fgsm-all-unclipped, pgd of pgd-20."""
+    return attack.split("-", 1)[0]
 
 
 def metric_value(value: float, metric_name: str, unit: bool = True) -> str:

@@ -79,7 +79,7 @@ class Demand:
         """What to measure and keep of a trial; teachers' weights are always kept."""
         section = self.study.datasets[self.by_id[trial_id].dataset].evaluation
         return Wanted(
-            Measures(section.attacks, section.every_epochs),
+            Measures(section.attacks, section.every_epochs, section.validation),
             section.keep != "none" or trial_id in self.teacher_ids,
             section.keep == "snapshot",
         )

@@ -29,11 +29,12 @@ from trials.identity import digest
 MEASURED = (
     "status", "metric_name", "test_metric", "test_loss", "validation_metric", "validation_loss",
     "mae", "r2", "train_loss", "train_loss_step", "steps_per_epoch", "per_class", "confusion",
-    "epochs_run", "diverged_epoch", "stopped_epoch", "best_epoch", "teacher_trial_ids",
+    "epochs_run", "diverged_epoch", "stopped_epoch", "best_epoch", "teacher_trial_ids", "perturbed",
 )  # fmt: skip
 """Columns that are the same for a trial in one numerics class."""
 
-POINTS = {"curve": ("epoch", "split"), "robustness": ("attack", "epsilon")}
+POINTS = {"curve": ("epoch", "split"), "robustness": ("attack", "epsilon"),
+          "validation_robustness": ("attack", "epsilon")}  # fmt: skip
 """Columns of points, and what names a point: how many are measured is not part of a trial's identity,
 what is measured at one is the same."""
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sweep.expand import Cell  # takes its time, and who only reads does without
     from trials.spec import TrialSpec
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 _POINT = pa.struct([("attack", pa.string()), ("epsilon", pa.float64()), ("value", pa.float64())])
 _CLASS = pa.struct(
@@ -35,6 +35,7 @@ _CLASS = pa.struct(
         ("support", pa.int64()),
     ]
 )
+_PERTURBED = pa.struct([(name, pa.int64()) for name in ("rows", "corrected", "memorised", "other")])
 _CURVE = pa.struct(
     [
         ("epoch", pa.int64()),
@@ -116,6 +117,8 @@ TRIALS = _versioned(
         pa.field("data_fingerprint", pa.string()),
         pa.field("schedule", pa.string()),
         pa.field("finished_at", pa.timestamp("us", tz="UTC")),
+        pa.field("validation_robustness", pa.list_(_POINT)),
+        pa.field("perturbed", _PERTURBED),
     ]
 )
 """`trials/*.parquet`: one row per trial, the whole record of it."""

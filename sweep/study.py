@@ -43,7 +43,9 @@ from trials.attack_settings import (
     PGD_STEPS,
     STRENGTHS,
     Attacks,
+    FgsmSamples,
     InputNoise,
+    Redraw,
     WeightNoise,
 )
 from trials.spec import LrKind, Monitor, Precision
@@ -370,6 +372,21 @@ class Evaluation(_Section):
         NOISE_REPEATS, description="draws of either noise, of which the value is the mean; 20 are "
         "recorded as input_noise-mean20"
     )  # fmt: skip
+    fgsm_samples: FgsmSamples = Field(
+        "correct", description="correct: FGSM attacks what is classified correctly; all: every "
+        "sample, and the value is the accuracy under attack; recorded as fgsm-all"
+    )  # fmt: skip
+    fgsm_clip: Annotated[bool, Strict()] = Field(
+        True, description="whether FGSM stays in the range of inputs; false is recorded as "
+        "fgsm-unclipped"
+    )  # fmt: skip
+    weight_noise_redraw: Redraw = Field(
+        "repeat", description="repeat: one draw of noise on the weights for all samples; batch: a "
+        "new one for each batch; recorded as weight_noise-batch"
+    )  # fmt: skip
+    validation: Annotated[bool, Strict()] = Field(
+        False, description="also measure robustness on the validation rows"
+    )
     every_epochs: Annotated[Count, Field(ge=0)] = Field(
         0, description="evaluate after every n epochs as well; 0: only at the end"
     )
@@ -816,6 +833,11 @@ def _check_dataset(name: str, dataset: DatasetStudy) -> None:
         raise StudyError(
             f"{key}.teacher.select_on = 'validation': needs split.validation above 0 (a fraction "
             "of the training rows), or select_on = 'test', which chooses on the final figure's rows"
+        )
+    if dataset.evaluation.validation and not dataset.split.validation:
+        raise StudyError(
+            f"{key}.evaluation.validation = true: needs split.validation above 0 (a fraction of the "
+            "training rows); or leave it false, and robustness is measured on the test rows alone"
         )
     task = data.get(name).task
     if recipe.soft_loss == "kl" and task == "regression":

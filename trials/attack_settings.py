@@ -2,7 +2,8 @@
 
 A point of a record is an attack's name, a strength and a value. So the name says every setting
 that is not the default: `pgd` has 10 steps, `pgd-20` has 20. Two points with one name and one
-strength were measured in the same way and can be compared. Values only, free of torch.
+strength were measured in the same way and can be compared. What stands before the first `-` is the
+family. Values only, free of torch.
 """
 
 from collections.abc import Container
@@ -11,6 +12,8 @@ from typing import Any, Literal, get_args
 
 InputNoise = Literal["gaussian", "uniform"]
 WeightNoise = Literal["absolute", "relative"]
+FgsmSamples = Literal["correct", "all"]
+Redraw = Literal["repeat", "batch"]
 
 PGD_STEPS = 10
 PGD_REACH = 2.5
@@ -23,6 +26,12 @@ MAX_STRENGTH = 1e6
 
 STRENGTHS = ("fgsm_epsilons", "pgd_epsilons", "input_noise", "weight_noise")
 """The settings that ask for an attack; the others say how it is done."""
+_CHOICES = (
+    ("input_noise_kind", InputNoise),
+    ("weight_noise_kind", WeightNoise),
+    ("fgsm_samples", FgsmSamples),
+    ("weight_noise_redraw", Redraw),
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,13 @@ class Attacks:
         weight_noise_kind: `absolute`, the strength is the standard deviation, or `relative`, it is
             the standard deviation over the root mean square of the tensor.
         noise_repeats: draws of either noise, of which the value is the mean.
+        fgsm_samples: which samples FGSM attacks. `correct`: those that are classified correctly, and
+            the value is the percentage of all samples that still is. `all`: every sample, and the
+            value is the accuracy under attack; the step may put a wrong one right. Regression
+            attacks every sample in any case.
+        fgsm_clip: whether FGSM stays in the range of inputs.
+        weight_noise_redraw: when noise on weights is drawn: `repeat`, once for all samples, so that
+            a draw is one network; `batch`, anew for each batch of the evaluation.
 
     Raises:
         ValueError: naming the setting, its value and what is allowed.
@@ -59,6 +75,9 @@ class Attacks:
     weight_noise: tuple[float, ...] = ()
     weight_noise_kind: WeightNoise = "absolute"
     noise_repeats: int = NOISE_REPEATS
+    fgsm_samples: FgsmSamples = "correct"
+    fgsm_clip: bool = True
+    weight_noise_redraw: Redraw = "repeat"
 
     def __post_init__(self) -> None:
         """Checks every setting."""
@@ -76,7 +95,7 @@ class Attacks:
             raise ValueError(
                 f"pgd_step_size = {size}: must be above 0 and at most {MAX_STRENGTH:,.0f}"
             )
-        for key, kinds in (("input_noise_kind", InputNoise), ("weight_noise_kind", WeightNoise)):
+        for key, kinds in _CHOICES:
             if getattr(self, key) not in get_args(kinds):
                 allowed = " or ".join(get_args(kinds))
                 raise ValueError(f"{key} = {getattr(self, key)!r}: must be {allowed}")
@@ -94,6 +113,11 @@ class Attacks:
     @property
     def names(self) -> dict[str, str]:
         """What each attack is called with these settings, by the setting that asks for it."""
+        fgsm = ["fgsm"]
+        if self.fgsm_samples == "all":
+            fgsm.append("all")
+        if not self.fgsm_clip:
+            fgsm.append("unclipped")
         usual = PGD_REACH / self.pgd_steps
         pgd = ["pgd"]
         if self.pgd_steps != PGD_STEPS:
@@ -103,10 +127,14 @@ class Attacks:
         if self.pgd_random_start:
             pgd.append("random")
         repeats = [] if self.noise_repeats == NOISE_REPEATS else [f"mean{self.noise_repeats}"]
-        inputs = [] if self.input_noise_kind == "gaussian" else [self.input_noise_kind]
-        weights = [] if self.weight_noise_kind == "absolute" else [self.weight_noise_kind]
+        inputs: list[str] = [] if self.input_noise_kind == "gaussian" else [self.input_noise_kind]
+        weights: list[str] = (
+            [] if self.weight_noise_kind == "absolute" else [self.weight_noise_kind]
+        )
+        if self.weight_noise_redraw == "batch":
+            weights.append("batch")
         return {
-            "fgsm_epsilons": "fgsm",
+            "fgsm_epsilons": "-".join(fgsm),
             "pgd_epsilons": "-".join(pgd),
             "input_noise": "-".join(["input_noise", *inputs, *repeats]),
             "weight_noise": "-".join(["weight_noise", *weights, *repeats]),

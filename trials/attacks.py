@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from data.catalog import Task
 from trials.losses import hard_loss
 
+Bound = float | Tensor
+"""An end of the range of inputs: for all of them, or what broadcasts to them, such as per channel."""
+
 
 def input_gradient(model: nn.Module, x: Tensor, y: Tensor, task: Task) -> tuple[Tensor, Tensor]:
     """One forward and one backward pass.
@@ -35,17 +38,35 @@ def input_gradient(model: nn.Module, x: Tensor, y: Tensor, task: Task) -> tuple[
     return outputs.detach(), gradient
 
 
-def fgsm(x: Tensor, gradient: Tensor, epsilon: float, low: float, high: float) -> Tensor:
+def fgsm(
+    x: Tensor, gradient: Tensor, epsilon: float, low: Bound | None, high: Bound | None
+) -> Tensor:
     """The attacked inputs.
 
     Args:
         x: `(batch, ...)` inputs.
         gradient: of the loss, of the same shape.
         epsilon: size of the step.
-        low: least value of an input.
-        high: greatest value of an input.
+        low: least value of an input; None where the step is not clipped.
+        high: greatest value of an input; None likewise.
     """
-    return x.add(gradient.sign(), alpha=epsilon).clamp(low, high)
+    moved = x.add(gradient.sign(), alpha=epsilon)
+    return moved if low is None or high is None else clip(moved, low, high)
+
+
+def clip(x: Tensor, low: Bound, high: Bound) -> Tensor:
+    """The inputs within their range.
+
+    Args:
+        x: `(batch, ...)` inputs.
+        low: least value of an input: one number, or a tensor that broadcasts to the shape of `x`,
+            such as `(channels, 1, 1)`.
+        high: greatest value, likewise.
+    """
+    if isinstance(low, Tensor) or isinstance(high, Tensor):
+        least, most = (torch.as_tensor(b, dtype=x.dtype, device=x.device) for b in (low, high))
+        return torch.clamp(x, least, most)
+    return x.clamp(low, high)
 
 
 def zero_gradients(gradient: Tensor) -> Tensor:

@@ -1,15 +1,15 @@
 """The figures of a network on one split: metrics, and robustness to attacks and noise.
 
 Under an attack on images only samples that are classified correctly are attacked, and the value at
-an epsilon is the percentage of all samples that is then still classified correctly. Noise has no
-aim, so under it every sample that is classified correctly counts. Regression: all samples, and the
-value is the mean squared error (Kocián, 2025).
+an epsilon is the percentage of all samples that is then still classified correctly. Where FGSM is
+asked to attack all samples, a wrong one that it puts right counts as well, as it does under noise,
+which has no aim. Regression: all samples, and the value is the mean squared error (Kocián, 2025).
 
 Batches have a fixed size, so that the figures depend on the weights, the data, the settings and the
 seed of noise alone. Nothing is read back from a device before the last batch.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -20,6 +20,8 @@ from data.catalog import Task
 from data.load import Split
 from trials import attacks, metrics, weight_noise
 from trials.attack_settings import NO_ATTACKS, Attacks
+from trials.attacks import Bound
+from trials.masked import masked
 from trials.noise import row_noise
 from trials.pgd import pgd
 
@@ -58,6 +60,10 @@ class Evaluation:
     zero_gradients_percent: float | None = None
 
 
+_Batch = tuple[int, Tensor, Tensor]
+"""The place of its first row, its inputs, its labels or targets."""
+
+
 @dataclass(frozen=True)
 class _Samples:
     """What is asked about: a split as a network sees it, in batches."""
@@ -65,12 +71,12 @@ class _Samples:
     split: Split
     task: Task
     inputs: Callable[[Tensor], Tensor]
-    low: float
-    high: float
+    low: Bound
+    high: Bound
     batch_size: int
 
-    def __iter__(self) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """The place of a batch's first row, its inputs, its labels or targets."""
+    def __iter__(self) -> Iterator[_Batch]:
+        """The batches, in the order of the rows."""
         first = 0
         for stored, y in _batches(self.split, self.batch_size):
             yield first, self.inputs(stored), y
@@ -83,11 +89,12 @@ def evaluate(
     *,
     task: Task,
     inputs: Callable[[Tensor], Tensor],
-    low: float,
-    high: float,
+    low: Bound,
+    high: Bound,
     under: Attacks = NO_ATTACKS,
     seed: int = 0,
     batch_size: int = BATCH_SIZE,
+    mask: Tensor | None = None,
 ) -> Evaluation:
     """Figures of a network, which is put into eval mode for the time being.
 
@@ -96,19 +103,24 @@ def evaluate(
         split: the samples.
         task: `classification` or `regression`.
         inputs: turns stored inputs into the floats that the network sees.
-        low: least value of an input, to which attacked and noisy inputs are clipped.
-        high: greatest value of an input.
+        low: least value of an input, to which attacked and noisy inputs are clipped: a number, or a
+            tensor that broadcasts to a network input, such as `(channels, 1, 1)`.
+        high: greatest value of an input, likewise.
         under: attacks and noise.
         seed: of the trial, from which noise and random starts are drawn.
         batch_size: samples of a forward pass.
+        mask: `(outputs,)` of 0 and 1, by which the outputs are multiplied before anything is made
+            of them, see `trials.masked`; None for all outputs.
 
     Raises:
-        ValueError: `low` is above `high`, or there are no samples.
+        ValueError: `low` is above `high` or does not fit the inputs, the mask is none, or there are
+            no samples.
     """
-    if under.points and not low <= high:
-        raise ValueError(f"low = {low}, high = {high}: low must not be above high")
     if len(split.y) == 0:
         raise ValueError("no samples to evaluate; a split must have 1 or more")
+    if under.points:
+        _check_range(low, high, inputs(split.x[:1]))
+    model = masked(model, mask)
     samples = _Samples(split, task, inputs, low, high, batch_size)
     totals: list[Tensor] = []
     if under.gradients:
@@ -148,8 +160,10 @@ def _under_gradients(
             zero.append(attacks.zero_gradients(gradient).double().view(1))
             # Attacking wrong ones too and not counting them is the same, at a fixed batch shape.
             right = out.argmax(1) == y if task == "classification" else None
-            fgsm = [attacks.fgsm(x, gradient, e, low, high) for e in under.fgsm_epsilons]
-            stepped.append(_scores(model, task, fgsm, y, right))
+            ends_at = (low, high) if under.fgsm_clip else (None, None)
+            fgsm = [attacks.fgsm(x, gradient, e, *ends_at) for e in under.fgsm_epsilons]
+            counted = None if under.fgsm_samples == "all" else right
+            stepped.append(_scores(model, task, fgsm, y, counted))
             start = None
             if under.pgd_random_start and under.pgd_epsilons:
                 start = row_noise(x, first, "uniform", seed=seed, purpose="pgd_start")
@@ -176,7 +190,7 @@ def _under_input_noise(model: nn.Module, samples: _Samples, under: Attacks, seed
                     repeat=repeat,
                 )  # fmt: skip
                 noisy = [
-                    x.add(noise, alpha=epsilon).clamp(samples.low, samples.high)
+                    attacks.clip(x.add(noise, alpha=epsilon), samples.low, samples.high)
                     for epsilon in under.input_noise
                 ]
                 totals.append(_scores(model, samples.task, noisy, y))
@@ -186,14 +200,40 @@ def _under_input_noise(model: nn.Module, samples: _Samples, under: Attacks, seed
 def _under_weight_noise(model: nn.Module, samples: _Samples, under: Attacks, seed: int) -> Tensor:
     """The totals under noise on weights, the mean of the repeats."""
     totals: list[Tensor] = []
+    by_batch = under.weight_noise_redraw == "batch"
     with _eval_mode(model), torch.inference_mode():
         for repeat in range(under.noise_repeats):
-            noise = weight_noise.draw(model, under.weight_noise_kind, seed, repeat)
-            for epsilon in under.weight_noise:
-                noisy = weight_noise.Moved(model, noise, epsilon)
-                scores = [_scores(noisy, samples.task, [x], y) for _, x, y in samples]
-                totals.append(torch.cat(scores).sum())
-    return torch.stack(totals).view(under.noise_repeats, -1).mean(0)
+            groups: Iterable[Iterable[_Batch]] = (
+                ([batch] for batch in samples) if by_batch else [samples]
+            )
+            for number, batches in enumerate(groups):
+                noise = weight_noise.draw(
+                    model, under.weight_noise_kind, seed, repeat, number if by_batch else None
+                )
+                for epsilon in under.weight_noise:
+                    noisy = weight_noise.Moved(model, noise, epsilon)
+                    scores = [_scores(noisy, samples.task, [x], y) for _, x, y in batches]
+                    totals.append(torch.cat(scores).sum())
+    # (repeats, draws of a repeat, strengths)
+    drawn = torch.stack(totals).view(under.noise_repeats, -1, len(under.weight_noise))
+    return drawn.sum(1).mean(0)
+
+
+def _check_range(low: Bound, high: Bound, sample: Tensor) -> None:
+    """Refuses ends that are in the wrong order or do not broadcast to a batch of one sample."""
+    for key, end in (("low", low), ("high", high)):
+        if isinstance(end, Tensor) and not _broadcasts(end, sample):
+            raise ValueError(
+                f"{key} of shape {tuple(end.shape)}: must be a number or broadcast to an input of "
+                f"shape {tuple(sample.shape[1:])}"
+            )
+    if not bool(torch.as_tensor(low <= high).all()):
+        raise ValueError(f"low = {low}, high = {high}: low must not be above high")
+
+
+def _broadcasts(end: Tensor, sample: Tensor) -> bool:
+    pairs = zip(reversed(end.shape), reversed(sample.shape), strict=False)
+    return end.ndim <= sample.ndim and all(size in (1, whole) for size, whole in pairs)
 
 
 def outputs(

@@ -8,7 +8,7 @@ than FGSM, gradients mislead. The last sample counts, not the worst of all steps
 from torch import Tensor, nn
 
 from data.catalog import Task
-from trials.attacks import input_gradient
+from trials.attacks import Bound, clip, input_gradient
 
 
 def pgd(
@@ -20,8 +20,8 @@ def pgd(
     *,
     steps: int,
     step: float,
-    low: float,
-    high: float,
+    low: Bound,
+    high: Bound,
     start: Tensor | None = None,
     gradient: Tensor | None = None,
 ) -> Tensor:
@@ -37,12 +37,12 @@ def pgd(
         epsilon: how far each entry may move.
         steps: how many; 1 or more.
         step: size of each, in units of epsilon.
-        low: least value of an input.
+        low: least value of an input, see `trials.attacks.clip`.
         high: greatest value of an input.
         start: where to start, from -1 to 1 in units of epsilon, of the shape of `x`; None at `x`.
         gradient: at `x`, if it is known; used where the walk starts there.
     """
-    lowest, highest = (x - epsilon).clamp(low, high), (x + epsilon).clamp(low, high)
+    lowest, highest = clip(x - epsilon, low, high), clip(x + epsilon, low, high)
     at = x
     if start is not None:
         at, gradient = x.add(start, alpha=epsilon).clamp(lowest, highest), None

@@ -31,6 +31,7 @@ from trials.task import (
     EvaluateOutcome,
     EvaluateTask,
     LoadTask,
+    Measures,
     Prepared,
     StageOutcome,
     StageTask,
@@ -260,7 +261,7 @@ class BegunStage:
             test, validation = (
                 (None, None)
                 if diverged
-                else _final(trained.model, loaded, task.measures.attacks, spec.seed)
+                else _final(trained.model, loaded, task.measures, spec.seed)
             )
             if test is not None and not (
                 _finite(test) and (validation is None or _finite(validation))
@@ -278,7 +279,7 @@ class BegunStage:
             result = TrialResult(
                 status="diverged" if diverged else "done",
                 metric_name="accuracy" if loaded.task == "classification" else "mse",
-                **_figures(test, validation),
+                **_figures(test, validation, task.measures),
                 train_loss=progress.train_loss,
                 train_loss_step=progress.train_loss_step,
                 steps_per_epoch=steps_per_epoch(spec.recipe, len(loaded.train.y)),
@@ -345,10 +346,13 @@ def _evaluate(
 
 
 def _final(
-    model: nn.Module, loaded: LoadedData, attacks: Attacks, seed: int
+    model: nn.Module, loaded: LoadedData, measures: Measures, seed: int
 ) -> tuple[Evaluation, Evaluation | None]:
-    validation = None if loaded.validation is None else _evaluate(model, loaded, "validation")
-    return _evaluate(model, loaded, "test", attacks, seed), validation
+    validation = None
+    if loaded.validation is not None:
+        under = measures.attacks if measures.validation else NO_ATTACKS
+        validation = _evaluate(model, loaded, "validation", under, seed)
+    return _evaluate(model, loaded, "test", measures.attacks, seed), validation
 
 
 def _finite(evaluation: Evaluation) -> bool:
@@ -356,7 +360,12 @@ def _finite(evaluation: Evaluation) -> bool:
     return bool(torch.isfinite(torch.tensor([metrics.metric, metrics.loss])).all())
 
 
-def _figures(test: Evaluation | None, validation: Evaluation | None) -> dict[str, Any]:
+def _figures(
+    test: Evaluation | None,
+    validation: Evaluation | None,
+    measures: Measures,
+    perturbed: dict[str, int] | None = None,
+) -> dict[str, Any]:
     """The fields of a result that come from evaluations."""
     metrics = None if test is None else test.metrics
     regression = metrics if isinstance(metrics, RegressionMetrics) else None
@@ -370,6 +379,12 @@ def _figures(test: Evaluation | None, validation: Evaluation | None) -> dict[str
         "mae": regression.mae if regression else None,
         "r2": regression.r2 if regression else None,
         "robustness": tuple(asdict(point) for point in points),
+        "validation_robustness": (
+            tuple(asdict(point) for point in validation.robustness)
+            if validation and measures.validation
+            else None
+        ),
+        "perturbed": perturbed,
         "zero_gradients_percent": test.zero_gradients_percent if test else None,
         "per_class": _per_class(classes) if classes else None,
         "confusion": classes.confusion if classes else None,

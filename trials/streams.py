@@ -10,7 +10,8 @@ import hashlib
 from typing import Literal
 
 Purpose = Literal[
-    "init", "order", "dropout", "torch", "pgd_start", "input_noise", "weight_noise"
+    "init", "order", "dropout", "torch", "pgd_start", "input_noise", "weight_noise",
+    "weight_noise_batch",
 ]  # fmt: skip
 
 

@@ -25,10 +25,12 @@ class Measures:
     Attributes:
         attacks: what its robustness is measured against, at the end.
         every_epochs: evaluate after every n epochs as well; 0 only at the end.
+        validation: whether robustness is measured on the validation split, too.
     """
 
     attacks: Attacks = NO_ATTACKS
     every_epochs: int = 0
+    validation: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,10 @@ class TrialResult:
 
     `zero_gradients_percent` of the test samples have a gradient of exactly zero by their input; None
     where no attack that follows gradients was asked for.
+
+    `validation_robustness` is what `robustness` is, on the validation split; None where it was not
+    asked for. `perturbed` counts what the network says of the training rows whose labels were
+    perturbed, see `trials.label_correction`; None where none were.
     """
 
     status: str
@@ -173,6 +179,8 @@ class TrialResult:
     numerics_class: str
     data_fingerprint: str
     finished_at: datetime
+    validation_robustness: tuple[dict[str, float | str], ...] | None = None
+    perturbed: dict[str, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Gaussian noise on the weights of a network, which itself is never touched.
 
 A network whose figures hardly change lies in a flat region of the loss. All weights and biases get
-noise, drawn anew for each repeat and not for each batch, so that a repeat is one network. Strengths
-share their draws: a curve over strengths has no noise of its own.
+noise, drawn anew for each repeat: then a repeat is one network. Or it is drawn anew for each batch
+of the evaluation as well: then a repeat is the mean over many networks, and depends on the batches.
+Strengths share their draws: a curve over strengths has no noise of its own.
 """
 
 from collections.abc import Mapping
@@ -16,7 +17,11 @@ from trials.streams import stream_key
 
 
 def draw(
-    model: nn.Module, kind: Literal["absolute", "relative"], seed: int, repeat: int
+    model: nn.Module,
+    kind: Literal["absolute", "relative"],
+    seed: int,
+    repeat: int,
+    batch: int | None = None,
 ) -> dict[str, Tensor]:
     """Noise of strength 1 for every parameter, by its name.
 
@@ -26,7 +31,10 @@ def draw(
             of its tensor.
         seed: of the trial.
         repeat: which draw.
+        batch: of the evaluation, from 0, where each has a draw of its own; None where all share one.
     """
+    if batch is not None:
+        seed, repeat = stream_key(seed, "weight_noise_batch", repeat, batch), 0
     found = {}
     for position, (name, weights) in enumerate(model.named_parameters()):
         generator = torch.Generator(weights.device)

@@ -278,8 +278,9 @@ class Measuring:
         float | None, typer.Option(metavar="SIZE", help="of a step of PGD, in units of epsilon")
     ] = None
     pgd_random_start: Annotated[
-        bool, typer.Option("--pgd-random-start", help="PGD starts at a random place within epsilon")
-    ] = False
+        bool | None,
+        typer.Option("--pgd-random-start", help="PGD starts at a random place within epsilon"),
+    ] = None
     input_noise: Annotated[
         str | None,
         typer.Option(
@@ -299,15 +300,26 @@ class Measuring:
     noise_repeats: Annotated[
         int | None, typer.Option(metavar="N", help="draws of noise; default 5")
     ] = None
+    fgsm_samples: Annotated[
+        str | None, typer.Option(metavar="WHICH", help="FGSM attacks correct samples, or all")
+    ] = None
+    fgsm_clip: Annotated[
+        bool | None,
+        typer.Option(
+            "--fgsm-clip/--no-fgsm-clip", help="whether FGSM stays in the range of inputs"
+        ),
+    ] = None
+    weight_noise_redraw: Annotated[
+        str | None,
+        typer.Option(metavar="WHEN", help="noise on weights is drawn per repeat or batch"),
+    ] = None
 
     def settings(self) -> list[str]:
         """The same as overrides of a study; an attack at no strength given is then left out."""
         from trials.attack_settings import STRENGTHS
 
         given = {
-            f.name: value
-            for f in fields(self)
-            if (value := getattr(self, f.name)) is not None and value is not False
+            f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None
         }
         found: dict[str, object] = {}
         if any(key in given for key in STRENGTHS):

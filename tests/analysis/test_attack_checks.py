@@ -64,6 +64,30 @@ def test_several_steps_must_do_the_harm_of_one():
     assert not any(row[0] == "error" for row in found(weaker))
 
 
+def test_several_steps_are_not_held_against_a_step_that_leaves_the_range_of_inputs():
+    for attack, error in (
+        ("fgsm-all", True),
+        ("fgsm-unclipped", False),
+        ("fgsm-all-unclipped", False),
+    ):
+        cells = study((attack, 0.01, 60.0), ("pgd-20", 0.01, 61.0))
+        finding = ("error", "pgd-20", "weaker than FGSM", 1, 1)
+        assert (finding in found(cells)) == error
+    # Of several clipped ones the strongest counts.
+    both = study(("fgsm", 0.01, 60.0), ("fgsm-all", 0.01, 62.0), ("pgd", 0.01, 61.0))
+    assert ("error", "pgd", "weaker than FGSM", 1, 1) in found(both)
+
+
+def test_an_attack_is_known_by_its_family_whatever_its_settings():
+    cells = study(("fgsm-all-unclipped", 0.01, 60.0), ("fgsm-all-unclipped", 0.05, 90.0))
+    rows = found(cells)
+    assert ("warning", "fgsm-all-unclipped", "better at a larger epsilon", 1, 1) in rows
+    assert ("error", "fgsm-all-unclipped", "better than clean", 1, 1) in rows
+    assert ONLY in rows
+    noise = study(("weight_noise-batch-mean1", 0.1, 60.0), ("weight_noise-batch-mean1", 0.2, 61.0))
+    assert ("note", "weight_noise-batch-mean1", "better at a larger epsilon", 1, 1) in found(noise)
+
+
 def test_errors_are_better_where_they_are_smaller():
     # MSE 0.2 clean; 1 % of the value is not told from noise.
     cells = study(

@@ -327,6 +327,16 @@ def test_cells_that_are_left_out_of_the_variance_are_not_said_to_be_missing():
     )
 
 
+def test_a_single_step_is_called_weak_whatever_its_settings():
+    frame = grid(**FEW)
+    for name, weak in (("fgsm", 1), ("fgsm-all", 1), ("pgd", 0)):
+        frame["robustness"] = [
+            [dict(point, attack=name) for point in points] for points in frame["robustness"]
+        ]
+        text = Page(render_report(frame, None, INFO)).text
+        assert text.count("A single gradient step is a weak attack") == weak
+
+
 def test_attacks_without_a_figure_are_named():
     frame = grid(**FEW)
     names = ("fgsm", "input_noise", "pgd", "pgd-20", "weight_noise")

@@ -151,6 +151,16 @@ def test_the_good_study_is_good() -> None:
             ["evaluation.weight_noise_kind = 'large'", "'absolute' or 'relative'"],
         ),
         ("evaluation.noise_repeats", 0, ["evaluation.noise_repeats = 0", "1"]),
+        (
+            "evaluation.fgsm_samples", "wrong",
+            ["evaluation.fgsm_samples = 'wrong'", "'correct' or 'all'"],
+        ),
+        ("evaluation.fgsm_clip", 0, ["evaluation.fgsm_clip = 0", "true or false"]),
+        (
+            "evaluation.weight_noise_redraw", "epoch",
+            ["evaluation.weight_noise_redraw = 'epoch'", "'repeat' or 'batch'"],
+        ),
+        ("evaluation.validation", 1, ["evaluation.validation = 1", "true or false"]),
         ("evaluation.every_epochs", -1, ["evaluation.every_epochs = -1", "0"]),
         ("seeds", [-1], ["seeds[0] = -1", "0"]),
         ("split.validation", 1.0, ["split.validation = 1.0", "less than 1"]),
@@ -225,6 +235,7 @@ def test_the_good_study_is_good() -> None:
         ("grid.switch_epoch", {"start": 1, "stop": 10**9}, ["grid.switch_epoch", "at most"]),
         # More than one section
         ("teacher.select_on", "validation", ["select_on = 'validation'", "split.validation"]),
+        ("evaluation.validation", True, ["evaluation.validation = true", "split.validation"]),
         (
             "recipe.lr_schedule", {"kind": "plateau", "factor": 0.5, "patience": 1},
             ["recipe.lr_schedule.monitor = 'validation_loss'", "split.validation", "train_loss"],

@@ -1,6 +1,7 @@
 """The command line, in this process: what it prints, its exit status, its messages."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections import defaultdict
@@ -198,6 +199,27 @@ def test_evaluate_adds_points_to_kept_weights(sweep: Sweep, study: Path, results
     assert sweep.json("query", sql, "--results", results) == [{"n": 0}]
     (results / "evaluations-aside").rename(results / "evaluations")
     assert sweep.json("query", sql, "--results", results) == [{"n": TRIALS}]
+
+
+def test_evaluate_takes_the_settings_of_attacks_as_options(
+    sweep: Sweep, study: Path, results: Path, tmp_path: Path
+) -> None:
+    results = shutil.copytree(results, tmp_path / "results")
+    options = (
+        "--results", results, "--local", "--only", "role=student", "--seeds", "1",
+        "--fgsm-epsilons", "0.2", "--fgsm-samples", "all", "--no-fgsm-clip",
+        "--weight-noise", "0.1", "--weight-noise-redraw", "batch", "--noise-repeats", "1",
+    )  # fmt: skip
+    assert sweep.json("evaluate", study, *options)["evaluated"] == 3
+    sql = (
+        "SELECT attack, epsilon, count(*) AS n FROM robustness "
+        "WHERE attack LIKE '%all%' OR attack LIKE '%batch%' GROUP BY ALL ORDER BY attack"
+    )
+    assert sweep.json("query", sql, "--results", results) == [
+        {"attack": "fgsm-all-unclipped", "epsilon": 0.2, "n": 3},
+        {"attack": "weight_noise-batch-mean1", "epsilon": 0.1, "n": 3},
+    ]
+    assert sweep.json("evaluate", study, *options)["complete"] == 3
 
 
 ATTACKS = (

@@ -99,8 +99,10 @@ def test_how_teachers_are_chosen_is_part_of_a_students_identity_and_of_no_other(
 
 
 def test_what_is_measured_and_kept_and_the_names_are_no_part_of_the_identity() -> None:
-    wanted = [cell.trial_id for cell in made()]
+    split = {"validation": 0.1}
+    wanted = [cell.trial_id for cell in made(split=split)]
     other = made(
+        split=split,
         name="other",
         title="Other",
         question="Why?",
@@ -117,6 +119,10 @@ def test_what_is_measured_and_kept_and_the_names_are_no_part_of_the_identity() -
             "weight_noise": [0.1],
             "weight_noise_kind": "relative",
             "noise_repeats": 2,
+            "fgsm_samples": "all",
+            "fgsm_clip": False,
+            "weight_noise_redraw": "batch",
+            "validation": True,
         },
     )
     assert [cell.trial_id for cell in other] == wanted

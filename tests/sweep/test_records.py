@@ -53,7 +53,7 @@ def test_the_promised_columns_are_there() -> None:
 
 @pytest.mark.parametrize("schema", [CELLS, TRIALS, ATTEMPTS, EVALUATIONS, RUNS])
 def test_every_table_says_its_version(schema: pa.Schema) -> None:
-    assert schema.metadata == {b"sweep_schema_version": b"4"}
+    assert schema.metadata == {b"sweep_schema_version": b"5"}
 
 
 def test_equal_trials_are_one_record() -> None:

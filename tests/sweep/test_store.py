@@ -33,6 +33,7 @@ AT = datetime(2025, 6, 1, 12, 30, 15, 123456, tzinfo=UTC)
 VERSION_1 = Path(__file__).parent / "data" / "v1"
 VERSION_2 = Path(__file__).parent / "data" / "v2"
 VERSION_3 = Path(__file__).parent / "data" / "v3"
+VERSION_4 = Path(__file__).parent / "data" / "v4"
 
 
 def full_row(trial_id: str = "a" * 24) -> dict[str, Any]:
@@ -54,6 +55,8 @@ def full_row(trial_id: str = "a" * 24) -> dict[str, Any]:
         "per_class": [{"label": 0, "precision": None, "recall": 0.0, "f1": 0.0, "support": 3}],
         "confusion": [[1, 2], [0, 4]],
         "teacher_trial_ids": [],
+        "validation_robustness": [{"attack": "pgd", "epsilon": 0.1, "value": None}],
+        "perturbed": {"rows": 9, "corrected": 4, "memorised": None, "other": 2},
     }
 
 
@@ -835,7 +838,27 @@ def test_results_of_version_3_are_read(tmp_path: Path) -> None:
     assert [(p["epsilon"], p["value"]) for p in cell["robustness"]] == [(0.05, 40.0), (0.2, 10.0)]
 
 
-@pytest.mark.parametrize("version", [VERSION_1, VERSION_2, VERSION_3])
+def test_results_of_version_4_are_read(tmp_path: Path) -> None:
+    store = Store(shutil.copytree(VERSION_4, tmp_path / "results"))
+    (trial,) = store.trials.read()[0].to_pylist()
+    assert (trial["trial_id"], trial["test_metric"], trial["zero_gradients_percent"]) == (
+        "d" * 24, 91.0, 1.5,
+    )  # fmt: skip
+    assert [(p["attack"], p["value"]) for p in trial["robustness"]] == [
+        ("fgsm", 50.0), ("pgd-20", 35.0), ("weight_noise-relative", 80.0),
+    ]  # fmt: skip
+    assert (trial["validation_robustness"], trial["perturbed"]) == (None, None)
+    (evaluation,) = store.evaluations.read()[0].to_pylist()
+    assert (evaluation["attack"], evaluation["value"]) == ("input_noise", 70.0)
+    (run,) = store.runs.read()[0].to_pylist()
+    assert (run["study"], run["done"]) == ("fourth", 1)
+    results = Results(store.layout.root)
+    assert results.counts("fourth")["done"] == 1
+    (cell,) = results.cell_table("fourth").to_pylist()
+    assert len(cell["robustness"]) == 4
+
+
+@pytest.mark.parametrize("version", [VERSION_1, VERSION_2, VERSION_3, VERSION_4])
 @pytest.mark.parametrize(
     ("folder", "schema"),
     [("trials", TRIALS), ("attempts", ATTEMPTS), ("evaluations", EVALUATIONS), ("studies", CELLS)],

@@ -24,6 +24,20 @@ from trials.attack_settings import Attacks
             {"noise_repeats": 20, "weight_noise_kind": "relative"},
             ["fgsm", "pgd", "input_noise-mean20", "weight_noise-relative-mean20"],
         ),
+        ({"fgsm_samples": "all"}, ["fgsm-all", "pgd", "input_noise", "weight_noise"]),
+        ({"fgsm_clip": False}, ["fgsm-unclipped", "pgd", "input_noise", "weight_noise"]),
+        (
+            {"fgsm_samples": "all", "fgsm_clip": False},
+            ["fgsm-all-unclipped", "pgd", "input_noise", "weight_noise"],
+        ),
+        (
+            {"weight_noise_redraw": "batch", "noise_repeats": 1},
+            ["fgsm", "pgd", "input_noise-mean1", "weight_noise-batch-mean1"],
+        ),
+        (
+            {"weight_noise_redraw": "batch", "weight_noise_kind": "relative"},
+            ["fgsm", "pgd", "input_noise", "weight_noise-relative-batch"],
+        ),
     ],
 )
 def test_a_name_says_what_is_not_the_default(settings: dict[str, Any], names: list[str]) -> None:
@@ -74,6 +88,11 @@ def test_gradients_are_for_fgsm_and_pgd() -> None:
         ({"pgd_step_size": 1e39}, "must be above 0 and at most 1,000,000"),
         ({"input_noise_kind": "pink"}, "input_noise_kind = 'pink': must be gaussian or uniform"),
         ({"weight_noise_kind": "big"}, "weight_noise_kind = 'big': must be absolute or relative"),
+        ({"fgsm_samples": "wrong"}, "fgsm_samples = 'wrong': must be correct or all"),
+        (
+            {"weight_noise_redraw": "never"},
+            "weight_noise_redraw = 'never': must be repeat or batch",
+        ),
     ],
 )
 def test_a_bad_setting_is_named(settings: dict[str, Any], message: str) -> None:

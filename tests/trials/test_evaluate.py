@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import pytest
@@ -6,6 +7,7 @@ from torch import Tensor, nn
 
 from data.load import Split
 from models.initialise import build
+from trials import weight_noise
 from trials.attack_settings import Attacks
 from trials.evaluate import Evaluation, RobustnessPoint, evaluate, outputs
 
@@ -382,3 +384,167 @@ def test_noise_leaves_weights_and_modes_as_they_were() -> None:
     assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
     assert [m.training for m in model.modules()] == [True, False, True, True]
     assert all(p.grad is None and p.requires_grad for p in model.parameters())
+
+
+# Settings of FGSM
+
+
+def test_where_all_samples_are_attacked_those_that_it_puts_right_count() -> None:
+    # As above: at epsilon 2 sample 1 is lost and sample 0, wrong before, is gained.
+    split = Split(torch.tensor([[0.5], [1.5]]), torch.tensor([0, 0]))
+    found = evaluate(
+        Bump(), split, task="classification", inputs=same, low=-9, high=9,
+        under=Attacks((0.0, 2.0), pgd_epsilons=(2.0,), pgd_steps=1, pgd_step_size=1.0,
+                      fgsm_samples="all"),
+    )  # fmt: skip
+    assert found.robustness == (
+        RobustnessPoint("fgsm-all", 0.0, 50.0),
+        RobustnessPoint("fgsm-all", 2.0, 50.0),
+        RobustnessPoint("pgd-1-step1.0", 2.0, 0.0),  # PGD still attacks what is correct
+    )
+
+
+def test_an_attack_that_is_not_clipped_leaves_the_range_of_inputs() -> None:
+    # 0.3 falls to -0.2, below the least input, and only FGSM may go there.
+    split = Split(torch.tensor([[0.3]]), torch.tensor([1]))
+    found = evaluate(
+        Sign(), split, task="classification", inputs=same, low=0.1, high=1,
+        under=Attacks((0.5,), (0.5,), fgsm_clip=False),
+    )  # fmt: skip
+    assert found.robustness[0] == RobustnessPoint("fgsm-unclipped", 0.5, 0.0)
+    assert found.robustness[1] == RobustnessPoint("pgd", 0.5, 100.0)
+
+
+def test_regression_attacks_all_samples_in_any_case() -> None:
+    # By hand above: 13.25, and (6.25 + 9) / 2 within [0, 2].
+    for clipped, value in ((True, (6.25 + 9) / 2), (False, 13.25)):
+        under = Attacks((0.5,), fgsm_samples="all", fgsm_clip=clipped)
+        found = evaluate(
+            linear(), REGRESSION, task="regression", inputs=same, low=0, high=2, under=under
+        )
+        assert values(found) == [value]
+
+
+# A range of inputs for each channel
+
+
+def test_each_input_has_a_range_of_its_own() -> None:
+    # (1, 1) becomes (1.5, 0.5), error 2.5; (0, 2) becomes (-0.5, 2.25), error -3.25 - 1.
+    ends = {"low": torch.tensor([-9.0, -9.0]), "high": torch.tensor([9.0, 2.25])}
+    under = Attacks((0.5,), (0.5,), pgd_steps=1, pgd_step_size=1.0)
+    found = evaluate(
+        linear(), REGRESSION, task="regression", inputs=same, under=under, **ends
+    )  # fmt: skip
+    assert values(found) == [(2.5**2 + 4.25**2) / 2] * 2
+
+
+def test_a_range_per_channel_is_that_of_all_where_it_is_the_same() -> None:
+    model, split = digits(130)
+    under = Attacks((0.1,), (0.1,), pgd_random_start=True, input_noise=(0.3,), weight_noise=(0.1,))
+    one, each, mixed = (
+        evaluate(model, split, task="classification", inputs=scaled, low=low, high=1, under=under)
+        for low in (-1.0, torch.full((1, 1, 1), -1.0), torch.tensor(-1.0, dtype=torch.float64))
+    )
+    assert one == each == mixed
+
+
+def test_noise_on_inputs_stays_in_the_range_of_each() -> None:
+    # The first input cannot move, so the error of 2 x0 - 1 x1 comes from the second alone.
+    split = Split(torch.zeros(4000, 2), torch.zeros(4000, 1))
+    under = Attacks(input_noise=(1.0,))
+    high = torch.tensor([0.0, 99.0])
+    (found,) = values(measured(split, under, low=-high, high=high))
+    assert found == pytest.approx(1.0, abs=0.06)  # 20,000 squares of deviation sqrt(2)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "message"),
+    [
+        (torch.zeros(3), 1.0, r"low of shape \(3,\): .* an input of shape \(2,\)"),
+        (0.0, torch.ones(4, 1, 2), r"high of shape \(4, 1, 2\)"),
+        (torch.tensor([0.0, 2.0]), torch.ones(2), "low must not be above high"),
+        (torch.tensor([0.0, float("nan")]), 1.0, "low must not be above high"),
+    ],
+)
+def test_a_range_that_does_not_fit_is_refused(
+    low: Tensor | float, high: Tensor | float, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        measured(REGRESSION, Attacks((0.1,)), low=low, high=high)
+
+
+# Noise on weights for each batch
+
+
+def test_weights_are_drawn_anew_for_each_batch_where_that_is_asked_for() -> None:
+    # A weight of 0, inputs of 1 and targets of 0: the error of a sample is the square of the noise.
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    split = Split(torch.ones(900, 1), torch.zeros(900, 1))
+
+    def run(**settings: Any) -> list[float]:
+        under = Attacks(weight_noise=(1.0, 2.0), **settings)
+        found = evaluate(
+            model, split, task="regression", inputs=same, low=-9, high=9, under=under, seed=3,
+            batch_size=3,
+        )  # fmt: skip
+        return values(found)
+
+    batch = run(weight_noise_redraw="batch", noise_repeats=2)
+    assert batch[0] == pytest.approx(1, abs=0.25)  # 600 squares of deviation sqrt(2): 0.06
+    assert batch[1] == pytest.approx(4 * batch[0])  # strengths share their draws
+    squares = [
+        weight_noise.draw(model, "absolute", 3, repeat, number)["weight"].item() ** 2
+        for repeat in range(2)
+        for number in range(300)
+    ]
+    assert batch[0] == pytest.approx(sum(squares) / 600)
+    one = weight_noise.draw(model, "absolute", 3, 0)["weight"].item() ** 2
+    assert run(noise_repeats=1) == pytest.approx([one, 4 * one])
+
+
+# Outputs that count
+
+
+class Slopes(nn.Module):
+    """Logits (x, 5 x, -2 x)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slopes = nn.Parameter(torch.tensor([[1.0, 5.0, -2.0]]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.slopes
+
+
+def test_masked_outputs_are_zero_in_losses_predictions_and_attacks() -> None:
+    # Without the second output: logits (0.3, 0, -0.6), so class 0. The attack lowers x: at -0.2
+    # they are (-0.2, 0, 0.4), class 2. With it the loss would grow with x, where class 0 stays.
+    split = Split(torch.tensor([[0.3]]), torch.tensor([0]))
+    given: dict[str, Any] = {"task": "classification", "inputs": same, "low": -9, "high": 9}
+    under = Attacks((0.5,), (0.5,), weight_noise=(0.0,))
+    mask = torch.tensor([1, 0, 1])
+    found = evaluate(Slopes(), split, under=under, mask=mask, **given)
+    assert found.metrics.metric == 100.0
+    exact = math.log(math.exp(0.3) + 1 + math.exp(-0.6)) - 0.3
+    assert found.metrics.loss == pytest.approx(exact, rel=1e-6)
+    assert values(found) == [0.0, 0.0, 100.0]
+    assert evaluate(Slopes(), split, **given).metrics.metric == 0.0  # class 1
+    # What is masked is 0, not gone: it is the prediction where all others are below.
+    negative = Split(torch.tensor([[-0.3]]), torch.tensor([1]))
+    only = torch.tensor([1, 0, 0])
+    assert evaluate(Slopes(), negative, mask=only, **given).metrics.metric == 100.0
+
+
+def test_a_mask_of_ones_changes_no_bit() -> None:
+    model, split = digits(130)
+    under = Attacks((0.1,), (0.1,), input_noise=(0.3,), weight_noise=(0.1,))
+    plain, whole = (
+        evaluate(
+            model, split, task="classification", inputs=scaled, low=-1, high=1, under=under,
+            mask=mask,
+        )
+        for mask in (None, torch.ones(10, dtype=torch.bool))
+    )  # fmt: skip
+    assert plain == whole
+    assert model.training

@@ -16,6 +16,7 @@ from data.load import LoadedData, load
 from tests.trials.specs import OTHER_RULE, RULE, guided
 from trials import stage as stage_module
 from trials.attack_settings import Attacks
+from trials.evaluate import evaluate
 from trials.snapshot import Snapshot
 from trials.spec import HARD, EarlyStop, LrSchedule, Recipe, Segment, TrialSpec, switched
 from trials.stage import Workshop, ask_teacher, evaluate_trained, run_stage, run_task
@@ -30,7 +31,7 @@ from trials.task import (
     TeachTask,
     TrialResult,
 )
-from trials.weights import load_bytes
+from trials.weights import load_bytes, restore
 
 DIGITS = DataSpec("digits", train_size=120, validation=0.1)
 EPSILONS = (0.05, 0.2)
@@ -137,6 +138,35 @@ def test_measuring_on_the_way_changes_no_weight(workshop: Workshop) -> None:
 
 
 # What is recorded
+
+
+def test_robustness_is_measured_on_the_validation_rows_where_that_is_asked_for(
+    workshop: Workshop,
+) -> None:
+    spec = TrialSpec(5, DIGITS, Recipe("small", 32), (Segment(2),))
+    under = Attacks(EPSILONS, weight_noise=(0.1,))
+    plain = run_stage(task_of(spec, measures=Measures(under)), None, [], workshop)
+    outcome = run_stage(
+        task_of(spec, measures=Measures(under, validation=True)), None, [], workshop
+    )
+    found = result_of(outcome)
+    assert outcome.weights is not None
+    model = restore("digits", "small", outcome.weights, "weights")
+    loaded = workshop.dataset(DIGITS)
+    assert loaded.validation is not None
+    expected = evaluate(
+        model, loaded.validation, task="classification", inputs=loaded.inputs, low=-1, high=1,
+        under=under, seed=5,
+    )  # fmt: skip
+    assert found.validation_robustness == tuple(
+        {"attack": p.attack, "epsilon": p.epsilon, "value": p.value} for p in expected.robustness
+    )
+    assert [p["attack"] for p in found.validation_robustness] == ["fgsm", "fgsm", "weight_noise"]
+    assert found.validation_robustness != found.robustness
+    without = replace(found, validation_robustness=None)
+    assert figures(result_of(plain)) == figures(without)  # and nothing else is changed
+    nothing = run_stage(task_of(spec, measures=Measures(validation=True)), None, [], workshop)
+    assert result_of(nothing).validation_robustness == ()
 
 
 @pytest.mark.parametrize(("validation", "split"), [(0.1, "validation"), (0.0, "test")])

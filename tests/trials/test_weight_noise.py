@@ -28,6 +28,18 @@ def test_repeats_seeds_and_tensors_have_noise_of_their_own() -> None:
     assert all(torch.equal(again[name], draws[0][name]) for name in again)
 
 
+def test_a_draw_for_a_batch_is_like_no_other() -> None:
+    model = nn.Sequential(nn.Linear(20, 20), nn.Linear(20, 20))
+    places = [(3, 0, None), (3, 0, 0), (3, 0, 1), (3, 1, 0), (4, 0, 0)]
+    draws = [draw(model, "absolute", *place) for place in places]
+    values = torch.cat([t.flatten() for noise in draws for t in noise.values()])
+    assert len(values) == 5 * 2 * 420
+    assert len(values.unique()) > len(values) - 5  # two may be equal by chance, a tensor may not
+    again = draw(model, "relative", 3, 0, 1)
+    size = model[0].weight.square().mean().sqrt()
+    assert torch.equal(again["0.weight"], draws[2]["0.weight"] * size)
+
+
 def test_the_place_of_weights_in_memory_makes_no_difference() -> None:
     plain = nn.Conv2d(3, 4, 3)
     other = copy.deepcopy(plain).to(memory_format=torch.channels_last)
