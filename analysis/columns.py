@@ -36,6 +36,7 @@ RESULTS = frozenset(
         "zero_gradients_percent",
         "per_class",
         "confusion",
+        "perturbed",
         "epochs_run",
         "selected_on",
         "wall_s",
