@@ -134,6 +134,14 @@ class Results:
         found = self._statuses(cells, trials)
         return dict(zip(cells["trial_id"].to_pylist(), found.to_pylist(), strict=True))
 
+    def asked(self, study: str) -> int:
+        """How many cells a study asks for.
+
+        Raises:
+            StoreError: where the study was never run here.
+        """
+        return len(self._asked(study))
+
     def _asked(self, study: str) -> pa.Table:
         """The cells of a study as they were asked for."""
         found = self.store.read_cells(study)

@@ -15,13 +15,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, time
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
-    FailFast,
     Field,
     Strict,
     ValidationError,
@@ -34,6 +32,19 @@ import data
 import models
 from sweep import extensions
 from sweep.errors import StudyError
+from sweep.presentation import (
+    MAX_PUBLISHED,
+    MAX_STATED,
+    Published,
+    StatedFigure,
+    StatedTable,
+    TableColumn,
+    check_figures,
+    check_published,
+)
+from sweep.section import MAX_NAME, Count, Name, Number, Values
+from sweep.section import Section as _Section
+from sweep.section import distinct as _distinct
 from trials import spec
 from trials.attack_settings import (
     MAX_REPEATS,
@@ -55,7 +66,6 @@ MAX_CELLS = 1_000_000
 MAX_RANGE = 100_000
 MAX_EPOCHS = 10_000_000
 MAX_DEPTH = 8
-MAX_NAME = 100
 SECTIONS = ("grid", "recipe", "split", "teacher", "evaluation")
 
 _WINDOWS_DEVICE = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")
@@ -64,15 +74,6 @@ _LONG_KEY = re.compile(
     r"""(?<![\w-])(?:(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){16}"""
 )
 """A dotted key of more parts than any study has; tomllib takes time quadratic in their number."""
-
-
-def _only_number(value: object) -> object:
-    """Pydantic would take true for 1 and "2" for 2."""
-    if isinstance(value, bool):
-        raise ValueError("must be a number, not true or false")
-    if isinstance(value, str):
-        raise ValueError("must be a number, not text in quotes")
-    return value
 
 
 def _expand_range(value: object) -> object:
@@ -100,47 +101,20 @@ def _full_batch(value: object) -> object:
     return value
 
 
-class _FirstOnly(FailFast):
-    """Reports the first bad value of a list, not each of a million; unlike its base hashable."""
-
-    __hash__ = object.__hash__
-
-
-T = TypeVar("T")
-Values = Annotated[tuple[T, ...], _FirstOnly()]
-"""A list in a study file."""
-
-Number = Annotated[float, BeforeValidator(_only_number)]
-Count = Annotated[int, BeforeValidator(_only_number)]
 Alpha = Annotated[Number, Field(ge=0, le=1)]
 Positive = Annotated[Number, Field(gt=0)]
 Strengths = Values[Annotated[Number, Field(ge=0, le=MAX_STRENGTH)]]
 Epochs = Annotated[Count, Field(ge=1, le=MAX_EPOCHS)]
 BatchSize = Annotated[Annotated[Count, Field(ge=1, lt=2**63)] | None, BeforeValidator(_full_batch)]
-Name = Annotated[str, Field(max_length=MAX_NAME)]
 Init = Literal["default", "he", "xavier", "lecun", "normal"]
 Optimizer = Literal["adam", "sgd"]
 Seed = Annotated[Count, Field(ge=0, lt=2**63)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, strict=False, ser_json_inf_nan="strings"
-    )
 
 
 def _check_seeds(seeds: Sequence[int]) -> None:
     if not seeds:
         raise ValueError("no seed given; at least one is needed")
     _distinct(seeds, "seed")
-
-
-def _distinct(values: Sequence[Any], what: str) -> None:
-    seen: set[Any] = set()
-    for value in values:
-        if value in seen:
-            raise ValueError(f"{what} {value!r} is given twice; each must be given once")
-        seen.add(value)
 
 
 class Grid(_Section):
@@ -488,6 +462,15 @@ class Study(_Section):
     expected: tuple[Expected, ...] = Field(
         (), max_length=100, description="settings expected to do best, [[expected]]; see there"
     )
+    published: tuple[Published, ...] = Field(
+        (), max_length=MAX_PUBLISHED, description="published values, [[published]]; see there"
+    )
+    figures: tuple[StatedFigure, ...] = Field(
+        (), max_length=MAX_STATED, description="figures of the report, [[figures]]; see there"
+    )
+    tables: tuple[StatedTable, ...] = Field(
+        (), max_length=MAX_STATED, description="tables of the report, [[tables]]; see there"
+    )
 
     @field_validator("name")
     @classmethod
@@ -508,6 +491,12 @@ class Study(_Section):
             expected.check(self.datasets)
         return self
 
+    @model_validator(mode="after")
+    def _stated(self) -> "Study":
+        check_published(self.published, list(self.datasets))
+        check_figures(self.figures)
+        return self
+
     def to_json(self) -> str:
         """The whole study as text, for the record."""
         return self.model_dump_json()
@@ -520,9 +509,13 @@ def documented_keys() -> list[tuple[str, str, str]]:
         For each: its dotted name, its default (empty where it must be given), what it means.
     """
     sections: tuple[tuple[str, type[BaseModel], frozenset[str]], ...] = (
-        ("", Study, frozenset({"datasets", "expected"})),
+        ("", Study, frozenset({"datasets", "expected", "published", "figures", "tables"})),
         *((f"{name}.", model, frozenset()) for name, model in _SECTION_MODELS.items()),
         ("expected.", Expected, frozenset()),
+        ("published.", Published, frozenset()),
+        ("figures.", StatedFigure, frozenset()),
+        ("tables.", StatedTable, frozenset({"measures"})),
+        ("tables.measures.", TableColumn, frozenset()),
         ("datasets.NAME.", DatasetStudy, frozenset(SECTIONS)),
     )
     return [
