@@ -20,14 +20,16 @@ from models.catalog import (
 from models.home import ENTRIES as _HOME_ENTRIES
 from models.sized import FAMILIES as _FAMILIES
 
-for _entry in (*_HOME_ENTRIES, *_FAMILIES):
+_SHIPPED: tuple[ModelEntry | ModelFamily, ...] = (*_HOME_ENTRIES, *_FAMILIES)
+
+for _entry in _SHIPPED:
     register(_entry)
 
 
 def registered() -> tuple[ModelEntry | ModelFamily, ...]:
     """What did not ship with the package; workers need to be told of it."""
-    shipped = (*_HOME_ENTRIES, *_FAMILIES)
-    return tuple(entry for entry in (*entries(), *families()) if entry not in shipped)
+    known: tuple[ModelEntry | ModelFamily, ...] = (*entries(), *families())
+    return tuple(entry for entry in known if entry not in _SHIPPED)
 
 
 __all__ = [

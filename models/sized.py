@@ -88,6 +88,10 @@ class Vision:
             self.kind, input_shape, outputs, self.small_stem, self.dropout_percent / 100
         )
 
+    def body(self, input_shape: tuple[int, ...]) -> tuple[object, ...]:
+        """What decides the shapes of all weights but the output layer's."""
+        return (self.kind, self.small_stem, input_shape[0])
+
 
 @dataclass(frozen=True)
 class Transformer:
@@ -117,6 +121,10 @@ class Transformer:
             input_shape, outputs, patch=self.patch, width=self.width, depth=self.depth,
             heads=self.heads, dropout=self.dropout_percent / 100,
         )  # fmt: skip
+
+    def body(self, input_shape: tuple[int, ...]) -> tuple[object, ...]:
+        """What decides the shapes of all weights but the output layer's, and their meaning."""
+        return (self.patch, self.width, self.depth, self.heads, *input_shape)
 
 
 def _sizes(text: str, what: str) -> tuple[int, ...]:

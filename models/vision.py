@@ -143,12 +143,11 @@ def _replace_stem(network: nn.Module, name: str, channels: int, small: bool) -> 
     assert isinstance(was, nn.Conv2d)
     if channels == was.in_channels and not small:
         return
-    kernel, stride, padding = was.kernel_size, was.stride, was.padding
+    side, stride, padding = was.kernel_size[0], was.stride[0], was.padding[0]
     if small:
-        kernel, stride, padding = (3, 3), (1, 1), (1, 1)
-    stem = nn.Conv2d(
-        channels, was.out_channels, kernel, stride, padding, bias=was.bias is not None
-    )  # fmt: skip
+        side, stride, padding = 3, 1, 1
+    has_bias = was.bias is not None
+    stem = nn.Conv2d(channels, was.out_channels, side, stride, int(padding), bias=has_bias)
     network.set_submodule(name, stem)
 
 
