@@ -234,7 +234,7 @@ def load(spec: DataSpec, data_dir: Path | None = None, download: bool = False) -
         pixel_max=entry.pixel_max if entry.is_image else None,
         mean=mean,
         deviation=deviation,
-        class_mask=_class_mask(spec, entry),
+        class_mask=class_mask(spec),
         perturbed=perturbed,
     )
 
@@ -352,10 +352,11 @@ def _limits(
     return (0.0 - mean) / deviation, (1.0 - mean) / deviation, mean, deviation
 
 
-def _class_mask(spec: DataSpec, entry: DatasetEntry) -> Tensor | None:
+def class_mask(spec: DataSpec) -> Tensor | None:
+    """Returns which outputs of a network count on some data, float32 ``[outputs]``; None for all."""
     if spec.classes is None:
         return None
-    mask = torch.zeros(entry.outputs)
+    mask = torch.zeros(catalog.get(spec.name).outputs)
     mask[list(spec.classes)] = 1.0
     return mask
 

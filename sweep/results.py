@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+import data
 from sweep import extensions
 from sweep.errors import DamagedError, StoreError
 from sweep.failures import last_failures
@@ -235,7 +236,8 @@ class Results:
                 "set evaluation.keep = 'weights' before training"
             )
         content = self.store.read_weights(record["trial_id"]) or b""
-        network = weights.restore(record["dataset"], record["model"], content, record["weights"])
+        rows = data.DataSpec(record["dataset"], image_size=record["image_size"])
+        network = weights.restore(rows, record["model"], content, record["weights"])
         return network.eval()
 
     def trial_table(self, columns: Sequence[str] | None = None) -> pa.Table:

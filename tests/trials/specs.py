@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from data import DataSpec
+from data.augment import Augment
 from trials.spec import (
     EarlyStop,
     Guide,
@@ -12,7 +13,9 @@ from trials.spec import (
     Objective,
     Recipe,
     SoftLoss,
+    Start,
     TeacherRule,
+    Terms,
     TrialSpec,
     switched,
 )
@@ -60,6 +63,14 @@ def _chosen(pool: tuple[str, ...] = RULE.pool, **changes: str) -> TrialSpec:
     return at(guided(0.6, rule), 5)
 
 
+def _recipe(**options: Any) -> TrialSpec:
+    return replace(STUDENT, recipe=Recipe("student", 64, **options))
+
+
+def _terms(**terms: Any) -> TrialSpec:
+    return at(replace(guided(0.6), terms=Terms(**terms)), 5)
+
+
 DIFFERENT: dict[str, Callable[[], TrialSpec]] = {
     "itself": lambda: STUDENT,
     "seed": lambda: replace(STUDENT, seed=39),
@@ -94,6 +105,26 @@ DIFFERENT: dict[str, Callable[[], TrialSpec]] = {
     "precision": lambda: replace(STUDENT, recipe=Recipe("student", 64, precision="bfloat16")),
     "lr_schedule": lambda: scheduled(LrSchedule("step", 0.1, (10,))),
     "early_stop": lambda: scheduled(early_stop=EarlyStop(5, monitor="train_loss")),
+    "shuffle": lambda: _recipe(shuffle=False),
+    "augment": lambda: _recipe(augment=Augment(flip=True)),
+    "flip": lambda: _recipe(augment=Augment(flip=True, pad=1)),
+    "pad": lambda: _recipe(augment=Augment(pad=2)),
+    "rotation": lambda: _recipe(augment=Augment(rotation=15)),
+    "terms": lambda: _terms(noisy=0.5, amplitude=0.1),
+    "noisy": lambda: _terms(noisy=0.4, amplitude=0.1),
+    "amplitude": lambda: _terms(noisy=0.5, amplitude=0.2),
+    "anchor": lambda: _terms(anchor=0.5, anchor_to=RULE),
+    "anchor_to": lambda: _terms(anchor=0.5, anchor_to=OTHER_RULE),
+    "anchor_distance": lambda: _terms(anchor=0.5, anchor_to=RULE, anchor_distance="norm"),
+    "weaker anchor": lambda: _terms(anchor=0.25, anchor_to=RULE),
+    "curvature": lambda: _terms(curvature=0.5),
+    "curvature_gradient": lambda: _terms(curvature=0.5, curvature_gradient=False),
+    "trains": lambda: at(replace(guided(0.6), trains="head"), 5),
+    "start": lambda: replace(STUDENT, start=Start(RULE)),
+    "source": lambda: replace(STUDENT, start=Start(OTHER_RULE)),
+    "growth": lambda: replace(STUDENT, start=Start(RULE, "zero-pad")),
+    "head": lambda: replace(STUDENT, start=Start(RULE, "zero-pad", "new")),
+    "pretrained": lambda: replace(STUDENT, start=Start(pretrained="sha256:1")),
     "switch_epoch": lambda: at(guided(0.6), 6),
     "epochs": lambda: replace(STUDENT, schedule=switched(guided(0.6), 5, 16)),
     "baseline": lambda: at(guided(0.6), 0),
