@@ -22,11 +22,11 @@ from data.catalog import DatasetEntry, Task
 from data.corrupt import corrupt
 from data.random_numbers import normals
 from data.relabel import noisy_rows, other_labels
+from data.rows import rows_of_splits
 from data.scaling import resized, scaling_figures
 from data.shared import aligned
 from data.spec import DataSpec
 from data.standardise import Standardiser
-from data.stratify import random_keys, stratified_order
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +184,7 @@ def load(spec: DataSpec, data_dir: Path | None = None, download: bool = False) -
     """Loads a dataset, checks it, splits it and, for tables, standardises it.
 
     Args:
-        spec: Which dataset and which rows.
+        spec: Which dataset, which rows, and what is done to them.
         data_dir: The data directory, None for `data.default_data_dir`.
         download: Whether an absent dataset is downloaded; workers leave this off.
 
@@ -196,11 +196,12 @@ def load(spec: DataSpec, data_dir: Path | None = None, download: bool = False) -
         DatasetUnavailableError: It is absent, or could not be downloaded.
         DatasetFileError: A file is damaged or holds something else.
         FingerprintMismatchError: The content is not the pinned one.
-        ValueError: There are fewer rows than the specification asks for.
+        ValueError: There are fewer rows than the specification asks for, none of its classes, or
+            too few for its noise to change any.
     """
     entry = catalog.get(spec.name)
     found = store.read(spec.name, data_dir, download)
-    rows = _rows(spec, entry, found)
+    rows = rows_of_splits(spec, entry, found)
     inputs, targets = {}, {}
     for name, chosen in rows.items():
         test = name == "test"
@@ -237,69 +238,6 @@ def load(spec: DataSpec, data_dir: Path | None = None, download: bool = False) -
         class_mask=class_mask(spec),
         perturbed=perturbed,
     )
-
-
-def choose_rows(
-    spec: DataSpec, available: int, classes: NDArray[np.int64] | None
-) -> dict[str, NDArray[np.int64]]:
-    """Chooses the training and validation rows of a specification.
-
-    Args:
-        spec: How many rows, of which classes, and the seed.
-        available: Rows of the canonical training split.
-        classes: Class of each of them, ``[available]``, None for regression.
-
-    Returns:
-        Ascending row positions for ``"train"`` and, if asked for, ``"validation"``; disjoint.
-
-    Raises:
-        ValueError: There are fewer rows than asked for.
-    """
-    remaining = rows_of_classes(spec, available, classes)
-    train_size, validation_size = spec.counts(len(remaining))
-    chosen = {}
-    for name, size in (("validation", validation_size), ("train", train_size)):
-        if name == "validation" and size == 0:
-            continue
-        if size < len(remaining):
-            keys = random_keys(available, spec.split_seed, name)[remaining]
-            strata = None if classes is None else classes[remaining]
-            order = remaining[stratified_order(keys, strata)]
-            chosen[name], remaining = np.sort(order[:size]), np.sort(order[size:])
-        else:
-            chosen[name] = remaining
-    return chosen
-
-
-def rows_of_classes(
-    spec: DataSpec, available: int, classes: NDArray[np.int64] | None
-) -> NDArray[np.int64]:
-    """Returns the ascending positions of the rows of a split that a specification's classes leave.
-
-    Args:
-        spec: Which classes.
-        available: Rows of the canonical split.
-        classes: Class of each of them, ``[available]``, None for regression.
-    """
-    if spec.classes is None or classes is None:
-        return np.arange(available)
-    rows: NDArray[np.int64] = np.flatnonzero(np.isin(classes, spec.classes))
-    return rows
-
-
-def _rows(spec: DataSpec, entry: DatasetEntry, found: Canonical) -> dict[str, NDArray[np.int64]]:
-    """Returns the rows of each split, as positions in the stored split that they come from."""
-    labelled = entry.task == "classification"
-    y_train, y_test = (found.y_train, found.y_test) if labelled else (None, None)
-    test = rows_of_classes(spec, len(found.x_test), y_test)
-    train = rows_of_classes(spec, len(found.x_train), y_train)
-    for name, rows in (("training", train), ("test", test)):
-        if len(rows) == 0:
-            raise ValueError(
-                f"classes = {spec.classes!r} is not allowed for dataset {spec.name!r}: no {name} "
-                "row is of one of them"
-            )
-    return {"test": test, **choose_rows(spec, len(found.x_train), y_train)}
 
 
 def _picked(stored: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:

@@ -6,7 +6,7 @@ import pickle
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import data
@@ -200,3 +200,35 @@ def test_noisy_rows_are_a_part_of_a_part(training: int, noise: float, part: floa
         assert abs(candidates - part * training) <= 0.5
         assert abs(noisy - noise * candidates) <= 0.5
         assert 0 < noisy <= candidates <= training
+
+
+@given(
+    st.fixed_dictionaries(
+        {"name": st.sampled_from(["cifar10", "fashion_mnist", "mnist"])},
+        optional={
+            "classes": st.sets(st.integers(0, 9), min_size=2).map(lambda s: tuple(sorted(s))),
+            "validation": st.just(0) | st.floats(0.01, 0.9),
+            "split_seed": st.integers(0, 9),
+            "train_fraction": st.floats(0.1, 1),
+            "scaling": st.sampled_from(["symmetric", "unit", "standard"]),
+            "image_size": st.sampled_from([28, 32, 64, None]),
+            "label_noise": st.sampled_from([0, 0.1, 0.5]),
+            "label_noise_part": st.floats(0.2, 1),
+            "corruption": st.sampled_from(["blur", "noise", "center-black", None]),
+            "corruption_strength": st.sampled_from([0, 0.1, 1]),
+            "corruption_fraction": st.sampled_from([0, 0.5, 1]),
+            "corruption_on": st.sampled_from(["train", "all"]),
+        },
+    )
+)
+@settings(deadline=None)
+def test_one_form_made_again_is_itself(options: dict[str, Any]) -> None:
+    options.setdefault("corruption_strength", 0.5)
+    spec = DataSpec(**options)
+    assert dataclasses.replace(spec) == spec
+    assert canonical(dataclasses.replace(spec)) == canonical(spec)
+    training, validation, test = spec.rows() or (0, 0, 0)
+    available, _ = data.get(spec.name).rows(spec.classes)
+    assert training + validation <= (available or 0)
+    assert min(training, test) > 0
+    assert spec.train_fraction is None  # a size, wherever rows are known
