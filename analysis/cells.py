@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.columns import GUIDANCE, KEY, REQUIRED, ROLES, is_result
+from analysis.columns import GUIDANCE, KEY, REQUIRED, ROLES, START, is_result
 from analysis.interquartile import interquartile_means
 from analysis.intervals import t_interval
 
@@ -26,7 +26,8 @@ def tidy(cells: pd.DataFrame) -> pd.DataFrame:
 
     Parameters get one type each and floats twelve significant digits; teachers and baselines get
     null guidance; `done` says whether a usable result is there; a dataset's metric name is filled
-    in for cells without a result; cells that ask for one trial twice are one row.
+    in for cells without a result; cells that ask for one trial twice are one row. Trainings that
+    students begin with are left out.
 
     Args:
         cells: One row per requested cell (see `analysis.columns`).
@@ -40,7 +41,7 @@ def tidy(cells: pd.DataFrame) -> pd.DataFrame:
         raise ValueError(
             f"cells: missing columns {', '.join(missing)}; required are {', '.join(REQUIRED)}"
         )
-    frame = cells.reset_index(drop=True).copy()
+    frame = cells[cells["role"] != START].reset_index(drop=True).copy()
     if "teacher_trial_id" not in frame and "teacher_trial_ids" in frame:
         frame["teacher_trial_id"] = frame["teacher_trial_ids"].map(_first)
     for column in _OPTIONAL:

@@ -13,6 +13,8 @@ from typing import Literal
 
 Role = Literal["teacher", "baseline", "student"]
 ROLES: tuple[Role, ...] = ("baseline", "student", "teacher")
+START = "start"
+"""The role of a training that students begin with: not compared with anything, so left out."""
 
 GUIDANCE = ("teacher", "alpha", "switch_epoch", "temperature")
 """How a student is guided; a baseline has none of it."""

@@ -195,7 +195,7 @@ class _Dataset:
                 yield _cell(Role.BASELINE, trial, words)
 
     def _points(self, grid: Grid) -> Iterator[_Point]:
-        for values in itertools.product(
+        combinations: Iterator[tuple[Any, ...]] = itertools.product(
             self._splits(grid),
             self._recipes(grid),
             grid.student or (self._dataset.student,),
@@ -207,7 +207,8 @@ class _Dataset:
             grid.ramp or (None,),
             grid.begin_epoch or (None,),
             grid.switch_epoch,
-        ):
+        )
+        for values in combinations:
             yield _Point(*values)
 
     def _students(self, grid: Grid, starts: Mapping[str, Start] | None = None) -> Iterator[Cell]:
@@ -578,15 +579,16 @@ def smoke_study(study: Study, rows: int = 512) -> Study:
         epochs = max(grid.epochs, default=recipe.epochs)
         switches = dict.fromkeys(1 if epoch < epochs else 2 for epoch in grid.switch_epoch)
         split = dataset.split
-        available = data.get(name).train_rows
-        largest = split.train_size or rows
-        if available is not None:
-            largest, _ = split.rows_of(name).counts(available)
+        there = split.model_copy(update={"train_size": None, "train_fraction": None})
+        counts = there.rows_of(name).rows()
+        largest = split.train_size or (counts[0] if counts else rows)
         datasets[name] = dataset.model_copy(
             update={
                 "grid": grid.model_copy(update={"switch_epoch": tuple(switches), "epochs": ()}),
                 "recipe": recipe.model_copy(update={"epochs": 2}),
-                "split": split.model_copy(update={"train_size": min(rows, largest)}),
+                "split": split.model_copy(
+                    update={"train_size": min(rows, largest), "train_fraction": None}
+                ),
                 "teacher": dataset.teacher.model_copy(
                     update={
                         "seeds": (dataset.teacher.seeds or study.seeds)[:1],

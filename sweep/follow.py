@@ -173,7 +173,7 @@ def suggestions(
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for number in range(search.trials):
         trial = study.ask()
-        weights = {
+        weights: dict[str, float] = {
             key: trial.suggest_float(key, search.low, search.high) for key in sorted(search.weights)
         }
         yield weights

@@ -7,6 +7,7 @@ What is written is merged per dataset and validated as a whole before anything i
 
 import dataclasses
 import difflib
+import functools
 import json
 import math
 import re
@@ -1083,11 +1084,12 @@ def _check_splits(name: str, dataset: DatasetStudy) -> None:
         for value in getattr(grid, axis, ()) if axis else (None,):
             swept = dataset.split.model_copy(update={axis: value} if axis else {})
             where = f"{key}.grid.{axis}" if axis else f"{key}.split"
-            rows = _ask_catalog(lambda s=swept: s.rows_of(name), where)
+            rows = _ask_catalog(functools.partial(swept.rows_of, name), where)
             if not grid.teacher:
                 continue
-            own = _changed(lambda s=swept: dataset.teacher_split(s), f"{key}.teacher.split")
-            other = _ask_catalog(lambda o=own: o.rows_of(name), f"{key}.teacher.split")
+            teachers = functools.partial(dataset.teacher_split, swept)
+            own = _changed(teachers, f"{key}.teacher.split")
+            other = _ask_catalog(functools.partial(own.rows_of, name), f"{key}.teacher.split")
             for same in ("scaling", "image_size"):
                 if getattr(rows, same) != getattr(other, same):
                     raise StudyError(
@@ -1123,12 +1125,14 @@ def _check_starts(study: Study, name: str, dataset: DatasetStudy) -> None:
             _ask_catalog(lambda s=start: models.get(name, s.student), f"starts.{asked}.student")
         if start.training is not None:
             where = f"starts.{asked}.training"
-            recipe = _changed(
-                lambda s=start: dataset.changed_recipe(dataset.recipe, s.training), where
-            )
+            changes = functools.partial(dataset.changed_recipe, dataset.recipe, start.training)
+            recipe = _changed(changes, where)
             _check_recipe(where, recipe, (recipe.learning_rate,), dataset)
-            split = _changed(lambda s=start: dataset.changed_split(dataset.split, s.split), where)
-            _ask_catalog(lambda s=split: s.rows_of(name), f"starts.{asked}.split")
+            where = f"starts.{asked}.split"
+            split = _changed(
+                functools.partial(dataset.changed_split, dataset.split, start.split), where
+            )
+            _ask_catalog(functools.partial(split.rows_of, name), where)
         several = [teacher for teacher in grid.teacher if len(members(teacher)) > 1]
         if start.needs_teacher and several:
             raise StudyError(
@@ -1161,7 +1165,7 @@ def _check_later(study: Study, name: str, dataset: DatasetStudy) -> None:
                 raise StudyError(
                     f"{key}: unknown axis {axis!r}; {_allowed(axis, Grid.model_fields)}"
                 )
-        later = _changed(lambda t=then: dataset.changed_grid(t.grid), f"{key}.grid")
+        later = _changed(functools.partial(dataset.changed_grid, then.grid), f"{key}.grid")
         changed = dataset.model_copy(update={"grid": later})
         _check_dataset(name, changed)
         _check_starts(study, name, changed)

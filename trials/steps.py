@@ -170,7 +170,8 @@ class Steps:
 
     def _outputs(self, inputs: Tensor) -> Tensor:
         with _computing_in(self._spec.recipe.precision, inputs.device):
-            return self._says(inputs).float()
+            outputs: Tensor = self._says(inputs)
+        return outputs.float()
 
     def _said(self, rule: str, inputs: Tensor, rows: Tensor | None) -> Tensor:
         """What a teacher says about a batch: as it said it before, or now that images are new."""
@@ -178,7 +179,8 @@ class Steps:
             said = self._teachers[rule]
             return said if rows is None else said[rows]
         with torch.no_grad():
-            return masked(self._networks[rule], self._loaded.class_mask)(inputs)
+            outputs: Tensor = masked(self._networks[rule], self._loaded.class_mask)(inputs)
+        return outputs
 
     def _distance(self, rule: str, objective: Objective) -> Tensor:
         """To the weights of a trained network, in the block that both have."""
