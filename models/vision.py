@@ -109,7 +109,6 @@ def transformer(
         mlp_dim=4 * width,
         num_classes=outputs,
     )
-    _replace_dropouts(network)
     _replace_stem(network, "conv_proj", channels, False)
     if dropout:
         _drop_before(network, "heads.head", dropout)
