@@ -68,6 +68,21 @@ class ModelEntry:
             raise ValueError(f"build = {self.build!r}: must be a function or 'module:function'")
         _check_version(self.version)
 
+    def check(self, input_shape: tuple[int, ...]) -> None:
+        """Whether it can take inputs of a shape, as far as its build tells without building.
+
+        A build tells by a method `check(input_shape)` of its own.
+
+        Raises:
+            ValueError: it cannot; names the shape and what is allowed.
+        """
+        told = getattr(self.build, "check", None)
+        if callable(told):
+            try:
+                told(input_shape)
+            except ValueError as error:
+                raise ValueError(f"model = {self.name!r}: {error}") from None
+
     def make(self, input_shape: tuple[int, ...], outputs: int) -> "nn.Module":
         """Builds the network.
 

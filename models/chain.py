@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from models.inputs import image
+
 Kind = Literal["conv", "dense"]
 Activation = Literal["relu", "leaky_relu", "none"]
 Pool = Literal["halve", "keep", "none"]
@@ -85,7 +87,7 @@ def convolutional_chain(
     Raises:
         ValueError: inputs that are no images.
     """
-    channels, height, width = _image(input_shape)
+    channels, height, width = image(input_shape)
     layers: list[Layer] = []
     for block in blocks:
         for place, filters in enumerate(block, start=1):
@@ -103,7 +105,7 @@ def strided_chain(input_shape: Sequence[int], outputs: int, filters: Sequence[in
     Raises:
         ValueError: inputs that are no images.
     """
-    channels, height, width = _image(input_shape)
+    channels, height, width = image(input_shape)
     layers: list[Layer] = []
     for number, size in enumerate(filters, start=1):
         pool: Pool = "keep" if number < len(filters) else "none"
@@ -112,15 +114,6 @@ def strided_chain(input_shape: Sequence[int], outputs: int, filters: Sequence[in
         height, width = -(-height // 2), -(-width // 2)
     dense = _dense(channels * height * width, (), outputs, False)
     return Chain(tuple(input_shape), (*layers, *dense), height * width)
-
-
-def _image(input_shape: Sequence[int]) -> tuple[int, int, int]:
-    if len(input_shape) != 3 or min(input_shape) < 1:
-        raise ValueError(
-            f"input_shape = {tuple(input_shape)}: must be (channels, height, width), all positive"
-        )
-    channels, height, width = input_shape
-    return channels, height, width
 
 
 def _conv(

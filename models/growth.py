@@ -10,10 +10,11 @@
   Goodfellow and Shlens, 2016, sections 2.2 and 2.3). No noise is added: copies of a unit part ways
   through dropout alone.
 
-Padding aligns layers from the input on and the output layers (`models.alignment.by_position`).
-Where no layer was added or narrowed and images reach the first dense layer in the same size, a
-padded network with zeros computes what the source does too; but a unit padded with zeros on both
-sides never learns anything.
+Padding aligns layers from the input on, and the output layers (`models.alignment.by_position`); it
+puts corners on corners even where images reach the first dense layer in another size, so that its
+columns belong to other pixels. A network padded with zeros computes what the source does where that
+size is the same and each layer is as wide as what it is to carry. The added units have no weights
+on either side then, and no gradient: they never learn anything.
 """
 
 import math

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from models.catalog import Build, ModelFamily
 from models.chain import Chain, dense_chain, strided_chain
+from models.inputs import image, patched
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,6 +66,10 @@ class Strided:
         """Its layers, without building them."""
         return strided_chain(input_shape, outputs, self.filters)
 
+    def check(self, input_shape: tuple[int, ...]) -> None:
+        """Raises a ValueError for inputs that are no images."""
+        image(input_shape)
+
 
 @dataclass(frozen=True)
 class Vision:
@@ -91,6 +96,10 @@ class Vision:
     def body(self, input_shape: tuple[int, ...]) -> tuple[object, ...]:
         """What decides the shapes of all weights but the output layer's."""
         return (self.kind, self.small_stem, input_shape[0])
+
+    def check(self, input_shape: tuple[int, ...]) -> None:
+        """Raises a ValueError for inputs that are no images."""
+        image(input_shape)
 
 
 @dataclass(frozen=True)
@@ -125,6 +134,10 @@ class Transformer:
     def body(self, input_shape: tuple[int, ...]) -> tuple[object, ...]:
         """What decides the shapes of all weights but the output layer's, and their meaning."""
         return (self.patch, self.width, self.depth, self.heads, *input_shape)
+
+    def check(self, input_shape: tuple[int, ...]) -> None:
+        """Raises a ValueError for inputs that are no square images of whole patches."""
+        patched(input_shape, self.patch)
 
 
 def _sizes(text: str, what: str) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 import torchvision.models
 from torch import Tensor, nn
 
+from models.inputs import image, patched
 from models.layers import Dropout
 
 BUILDERS = {
@@ -62,7 +63,7 @@ def convolutional(
     Raises:
         ValueError: inputs that are no images.
     """
-    channels, _, _ = _image(input_shape)
+    channels, _, _ = image(input_shape)
     network: nn.Module = BUILDERS[kind](num_classes=outputs)
     own_dropout = _replace_dropouts(network)
     stem = "conv1" if hasattr(network, "conv1") else "features.0.0"
@@ -98,12 +99,7 @@ def transformer(
     Raises:
         ValueError: inputs that are not square images of whole patches.
     """
-    channels, side, other = _image(input_shape)
-    if side != other or side % patch:
-        raise ValueError(
-            f"input_shape = {tuple(input_shape)}: must be (channels, side, side), the side a "
-            f"multiple of {patch}"
-        )
+    channels, side = patched(input_shape, patch)
     network: nn.Module = torchvision.models.VisionTransformer(
         image_size=side,
         patch_size=patch,
@@ -113,20 +109,10 @@ def transformer(
         mlp_dim=4 * width,
         num_classes=outputs,
     )
-    _replace_dropouts(network)
     _replace_stem(network, "conv_proj", channels, False)
     if dropout:
         _drop_before(network, "heads.head", dropout)
     return network
-
-
-def _image(input_shape: Sequence[int]) -> tuple[int, int, int]:
-    if len(input_shape) != 3 or min(input_shape) < 1:
-        raise ValueError(
-            f"input_shape = {tuple(input_shape)}: must be (channels, height, width), all positive"
-        )
-    channels, height, width = input_shape
-    return channels, height, width
 
 
 def _replace_dropouts(network: nn.Module) -> list[str]:

@@ -347,6 +347,18 @@ def test_families_are_listed_with_pattern_and_description() -> None:
 def test_inputs_that_do_not_fit_are_refused(name: str, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="input_shape = "):
         network(name, shape)
+    with pytest.raises(ValueError, match=rf"model = '{name}': input_shape = .*: must be"):
+        models.get("any", name).check(shape)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("mlp-4", (8,)), ("mlp-4", (1, 8, 8)), ("vit-b16", (3, 32, 32)), ("small", (8,))],
+)
+def test_inputs_that_fit_or_of_which_nothing_is_known_are_not_refused(
+    name: str, shape: tuple[int, ...]
+) -> None:
+    models.get("digits", name).check(shape)
 
 
 def test_names_are_understood_without_torch() -> None:

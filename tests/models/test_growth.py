@@ -454,6 +454,7 @@ def test_common_block_of_output_layers_that_are_numbered_differently() -> None:
     blocks, values = common_block(small, large), common_values(small, large)
     assert blocks["fc3.weight"] == (slice(2), slice(4))
     assert "fc2.weight" not in blocks
+    assert list(common_block(small, large, head="new")) == ["fc1.weight", "fc1.bias"]
     assert torch.equal(values["fc3.weight"], small["fc2.weight"])
     assert torch.equal(values["fc1.weight"], small["fc1.weight"][:3])
 
