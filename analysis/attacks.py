@@ -1,10 +1,10 @@
 """What is left of a network under attack, per epsilon, and against the baseline of the same seeds.
 
-For accuracy the value is the percentage of all test samples still classified correctly; for
-regression it is the MSE on attacked inputs. Epsilon acts in the space of the normalised inputs, for
-noise on weights in that of the weights. A drop is how much worse than clean a trial is, in the unit
-of the metric: points of accuracy lost, or MSE gained. A single-step attack is weak: its values are an
-upper bound of robustness.
+For accuracy the value is the percentage of all test samples still classified correctly, of `fgsm-all`
+and of noise that of samples classified correctly under it; for regression it is the MSE on attacked
+inputs. Epsilon acts in the space of the normalised inputs, for noise on weights in that of the
+weights. A drop is how much worse than clean a trial is, in the unit of the metric: points of accuracy
+lost, or MSE gained. A single-step attack is weak: its values are an upper bound of robustness.
 """
 
 import math

@@ -13,6 +13,8 @@ from enum import StrEnum
 from typing import Any
 
 import data
+import models
+from models import pretrained
 from sweep import follow, guidance
 from sweep.follow import Findings, Search, Then
 from sweep.starts import KNOWN, Start
@@ -189,7 +191,7 @@ class _Dataset:
         ):
             alone = _alone(recipe)
             words = parameters(recipe, split, self._name, grid)
-            start = _begins(recipe, student)
+            start = _begins(recipe, self._name, student)
             for seed in self._study.seeds:
                 trial = TrialSpec(seed, self._rows(split), _recipe(recipe, student), alone, start)
                 yield _cell(Role.BASELINE, trial, words)
@@ -276,7 +278,7 @@ class _Dataset:
             section = self._dataset.teacher_recipe(epochs)
             own = self._dataset.teacher_split(split)
             alone = _alone(section)
-            begins = _begins(section, teacher)
+            begins = _begins(section, self._name, teacher)
             words = parameters(section, own, self._name, self._dataset.grid)
             pool = self._pools[key] = {}
             for seed in self._dataset.teacher.seeds or self._study.seeds:
@@ -317,7 +319,7 @@ class _Dataset:
     ) -> spec.Start | None:
         """What a student's weights begin with."""
         if start is None or (start.growth == "none" and start.training is None):
-            return _begins(recipe, student)
+            return _begins(recipe, self._name, student)
         source = self._rule(point.teacher, point, seed) if start.needs_teacher else None
         grown = None
         if start.growth != "none":
@@ -455,18 +457,18 @@ def _alone(section: RecipeSection) -> Schedule:
     return frozen_at_first(schedule([Segment(section.epochs, HARD)]), section.frozen_epochs)
 
 
-def _begins(section: RecipeSection, model: str) -> spec.Start | None:
+def _begins(section: RecipeSection, dataset: str, model: str) -> spec.Start | None:
     """What networks of a recipe begin with."""
     if section.pretrained is None:
         return None
-    return spec.Start(pretrained=_identity(model, section.pretrained), location=section.pretrained)
+    return spec.Start(
+        pretrained=_identity(dataset, model, section.pretrained), location=section.pretrained
+    )
 
 
 @functools.lru_cache(maxsize=64)
-def _identity(model: str, weights: str) -> str:
-    from models import pretrained
-
-    return pretrained.identity(model, weights)
+def _identity(dataset: str, model: str, source: str) -> str:
+    return pretrained.identity(models.get(dataset, model), source)
 
 
 def _soft_loss(section: RecipeSection, dataset: str) -> SoftLoss:

@@ -22,9 +22,9 @@ import pyarrow.compute as pc
 from sweep.errors import DamagedError, StoreError
 from sweep.files import Entry
 from sweep.imported import Origin
-from sweep.records import CELLS, EVALUATIONS, tuples
+from sweep.records import CELLS, EVALUATIONS, ROBUSTNESS_OF, evaluation_id, tuples
+from sweep.results import ZERO
 from sweep.store import Shelf, Store
-from trials.identity import digest
 
 MEASURED = (
     "status", "metric_name", "test_metric", "test_loss", "validation_metric", "validation_loss",
@@ -117,7 +117,7 @@ class _Merge:
         self._tables: list[pa.Table] = []
         self._from: dict[str, int] = {}
         self._agree: dict[str, list[int]] = {}
-        self._points: dict[str, dict[tuple[str, float], Any]] = {}
+        self._points: dict[str, dict[str, Any]] = {}
 
     def go(self) -> MergeSummary:
         found = self._summary
@@ -197,14 +197,16 @@ class _Merge:
         self, trial_id: str, kept: Mapping[str, Any], others: Sequence[Mapping[str, Any]]
     ) -> None:
         """Points of robustness that the record that is kept lacks."""
-        have = _points(kept, "robustness")
         more = {
-            key: {**point, "zero_gradients_percent": other["zero_gradients_percent"],
-                  "numerics_class": other["numerics_class"],
-                  "code_version": other["code_version"], "finished_at": other["finished_at"]}
+            evaluation_id(trial_id, point, split): {
+                **point, "trial_id": trial_id, "split": split,
+                ZERO: other[ZERO] if split == "test" else None,
+                **{name: other[name] for name in ("numerics_class", "code_version", "finished_at")},
+            }
+            for split, column in ROBUSTNESS_OF.items()
             for other in others
-            for key, point in _points(other, "robustness").items()
-            if key not in have
+            for key, point in _points(other, column).items()
+            if key not in _points(kept, column)
         }  # fmt: skip
         if more:
             self._points[trial_id] = more
@@ -254,13 +256,10 @@ class _Merge:
                         new[key] = row
                 elif self._contradict(number, row, *seen[key]):
                     new.pop(key, None)
-        for trial_id, points in self._points.items():
-            for (attack, epsilon), point in points.items():
-                key = digest([trial_id, attack, epsilon])
+        for points in self._points.values():
+            for key, point in points.items():
                 if key not in seen:
-                    new[key] = {
-                        "evaluation_id": key, "trial_id": trial_id, "split": "test", **point,
-                    }  # fmt: skip
+                    new[key] = {"evaluation_id": key, **point}
         self._publish("evaluations", pa.Table.from_pylist(list(new.values()), EVALUATIONS))
 
     def _contradict(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from sweep.words import CELL_COLUMNS
-from trials.identity import NUMERICS_VERSION
+from trials.identity import NUMERICS_VERSION, digest
 
 if TYPE_CHECKING:
     from sweep.expand import Cell  # takes its time, and who only reads does without
@@ -306,6 +306,22 @@ def trial_row(cell: "Cell", result: Any) -> dict[str, Any]:
     }
 
 
+ROBUSTNESS_OF = {"test": "robustness", "validation": "validation_robustness"}
+"""The column of a trial to which an evaluation on a split adds."""
+
+
+def evaluation_id(trial_id: str, point: Mapping[str, Any], split: str) -> str:
+    """The key of a row of `EVALUATIONS`: measured again, it is the same row.
+
+    Args:
+        trial_id: whose network.
+        point: its `attack` and `epsilon`.
+        split: a key of `ROBUSTNESS_OF`.
+    """
+    about = [trial_id, point["attack"], point["epsilon"]]
+    return digest(about if split == "test" else [*about, split])
+
+
 def cell_row(cell: "Cell") -> dict[str, Any]:
     """A cell as a row of `CELLS`."""
     return {
@@ -375,6 +391,6 @@ def code_version() -> str:
 
 
 __all__ = [
-    "ATTEMPTS", "CELLS", "EVALUATIONS", "RUNS", "TRIALS", "Attempt", "FailureKind",
-    "cell_row", "code_version", "schedule_text", "table", "trial_row", "trial_words", "tuples",
+    "ATTEMPTS", "CELLS", "EVALUATIONS", "ROBUSTNESS_OF", "RUNS", "TRIALS", "Attempt", "FailureKind",
+    "cell_row", "code_version", "evaluation_id", "schedule_text", "table", "trial_row", "trial_words", "tuples",
 ]  # fmt: skip

@@ -16,7 +16,7 @@ from sweep import extensions
 from sweep.errors import DamagedError, StoreError
 from sweep.failures import last_failures
 from sweep.imported import PREFIX, Origin, origin_of
-from sweep.records import CELLS, TRIALS, tuples
+from sweep.records import CELLS, ROBUSTNESS_OF, TRIALS, tuples
 from sweep.store import Store
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ ORIGINS = ("code_version", "numerics_class", "numerics_version")
 POINT = ("attack", "epsilon", "value")
 ZERO = "zero_gradients_percent"
 
-ADDED_LATER = ("robustness", ZERO)
+ADDED_LATER = (*ROBUSTNESS_OF.values(), ZERO)
 """Columns of a trial that evaluations after its training add to."""
 
 
@@ -259,8 +259,8 @@ class Results:
 
         Returns:
             The trials, each column decoded when it is asked for, with the robustness measured by
-            their trainings; and, where more was measured later, `trial_id`, the whole
-            `robustness` and `zero_gradients_percent` of all trials. Warns of damaged files.
+            their trainings; and, where more was measured later, `trial_id` and the whole of what
+            `ADDED_LATER` names, of all trials. Warns of damaged files.
         """
         trials, damaged = self.store.trials.scan()
         _warn_of(damaged)
@@ -268,12 +268,12 @@ class Results:
         if later.num_rows == 0:
             return trials, None
         return trials, _with_points(
-            trials.to_table(columns=["trial_id", "robustness", ZERO], use_threads=False), later
+            trials.to_table(columns=["trial_id", *ADDED_LATER], use_threads=False), later
         )
 
     def _later_points(self) -> pa.Table:
         """Robustness measured after the training."""
-        return self.store.evaluations.read(["trial_id", *POINT, ZERO])[0]
+        return self.store.evaluations.read(["trial_id", *POINT, ZERO, "split"])[0]
 
     def _statuses(self, cells: pa.Table, trials: pa.Table) -> pa.ChunkedArray:
         """The status of each cell; of the trials, `trial_id` and `status` are looked at."""
@@ -343,13 +343,23 @@ def _with_points(trials: pa.Table, later: pa.Table) -> pa.Table:
     What the training measured itself stays.
 
     Args:
-        trials: with `trial_id`, `robustness` and `zero_gradients_percent`.
-        later: `trial_id`, the columns of `POINT`, and `zero_gradients_percent`.
+        trials: with `trial_id` and the columns of `ADDED_LATER`.
+        later: `trial_id`, the columns of `POINT`, `zero_gradients_percent` and `split`.
     """
     if later.num_rows == 0:
         return trials
     trials = _with_zero_gradients(trials, later)
-    own = trials["robustness"].combine_chunks()
+    split = pc.fill_null(later["split"], "test")
+    for name, column in ROBUSTNESS_OF.items():
+        own = later.filter(pc.equal(split, name))
+        if own.num_rows:
+            trials = _with_points_of(trials, own, column)
+    return trials
+
+
+def _with_points_of(trials: pa.Table, later: pa.Table, name: str) -> pa.Table:
+    """Does so for the split of one column."""
+    own = trials[name].combine_chunks()
     trained = pa.Table.from_struct_array(pc.list_flatten(own)).select(POINT)
     trained = trained.add_column(0, "row", pc.cast(pc.list_parent_indices(own), pa.int32()))
     rows = pc.index_in(later["trial_id"], value_set=trials["trial_id"])
@@ -363,12 +373,17 @@ def _with_points(trials: pa.Table, later: pa.Table) -> pa.Table:
         .sort_by([(name, "ascending") for name in key])
     )
     ends = np.searchsorted(points["row"].to_numpy(), np.arange(len(trials)), side="right")
+    offsets = np.concatenate([[0], ends]).astype(np.int32)
+    # On validation rows it may not have been asked for, which is null; on test rows it always is.
+    none = own.is_null().to_numpy(zero_copy_only=False) & (np.diff(offsets) == 0)
+    none &= name != "robustness"
     column = pa.ListArray.from_arrays(
-        pa.array([0, *ends], pa.int32()),
+        pa.array(offsets),
         points.select(POINT).to_struct_array().combine_chunks(),
+        mask=pa.array(none),
     )
-    index = trials.schema.get_field_index("robustness")
-    field = TRIALS.field("robustness")
+    index = trials.schema.get_field_index(name)
+    field = TRIALS.field(name)
     return trials.set_column(index, field, column.cast(field.type))
 
 

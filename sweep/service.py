@@ -22,7 +22,7 @@ from sweep.imported import refuse_to_run
 from sweep.interrupts import Interrupt, end_on_signals, stop_on_signals
 from sweep.policy import Policy
 from sweep.progress import Lasting, Progress, Silent
-from sweep.records import CELLS, cell_row, code_version, tuples
+from sweep.records import CELLS, ROBUSTNESS_OF, cell_row, code_version, evaluation_id, tuples
 from sweep.results import Results, mixed
 from sweep.run import run
 from sweep.scratch import Scratch
@@ -30,8 +30,8 @@ from sweep.snapshots import DURABLE_EVERY_S
 from sweep.store import Store
 from sweep.study import Study
 from sweep.summary import RunSummary
+from trials.attack_settings import NO_ATTACKS
 from trials.engine import Engine
-from trials.identity import digest
 from trials.spec import TrialSpec
 from trials.task import EvaluateOutcome, EvaluateTask
 
@@ -226,10 +226,13 @@ def evaluate_study(
     store = Store(results)
     refuse_to_run(store, study.name)
     found = Results(results)
-    table = found.cell_table(study.name).select(["trial_id", "status", "robustness"])
+    columns = ["trial_id", "status", *ROBUSTNESS_OF.values()]
     known = {
-        row["trial_id"]: {(point["attack"], point["epsilon"]) for point in row["robustness"] or ()}
-        for row in table.to_pylist()
+        row["trial_id"]: {
+            split: {(point["attack"], point["epsilon"]) for point in row[column] or ()}
+            for split, column in ROBUSTNESS_OF.items()
+        }
+        for row in found.cell_table(study.name).select(columns).to_pylist()
         if row["status"] == "done"
     }
     kept = store.kept_weights()
@@ -239,14 +242,16 @@ def evaluate_study(
         if trial_id not in specs:
             continue
         spec = specs[trial_id]
-        missing = study.datasets[spec.data.name].evaluation.attacks.without(have)
-        if not missing.points:
+        wanted = study.datasets[spec.data.name].evaluation
+        missing = wanted.attacks.without(have["test"])
+        validation = wanted.attacks.without(have["validation"]) if wanted.validation else NO_ATTACKS
+        if not missing.points and not validation.points:
             complete += 1
         elif trial_id not in kept:
             without_weights += 1
         else:
             model = spec.recipe.model
-            tasks.append(EvaluateTask(trial_id, spec.data, model, missing, spec.seed))
+            tasks.append(EvaluateTask(trial_id, spec.data, model, missing, spec.seed, validation))
     failures: list[str] = []
     if tasks:
         with store.writing(), executor(where or Where()) as workers:
@@ -291,18 +296,20 @@ def _each(
 
 
 def _evaluation_rows(outcome: EvaluateOutcome) -> list[dict[str, Any]]:
+    measured = {"test": outcome.points, "validation": outcome.validation_points}
     return [
         {
-            "evaluation_id": digest([outcome.trial_id, point["attack"], point["epsilon"]]),
+            "evaluation_id": evaluation_id(outcome.trial_id, point, split),
             "trial_id": outcome.trial_id,
             **point,
-            "zero_gradients_percent": outcome.zero_gradients_percent,
-            "split": "test",
+            "zero_gradients_percent": outcome.zero_gradients_percent if split == "test" else None,
+            "split": split,
             "numerics_class": outcome.numerics_class,
             "code_version": code_version(),
             "finished_at": outcome.finished_at,
         }
-        for point in outcome.points
+        for split, points in measured.items()
+        for point in points
     ]
 
 

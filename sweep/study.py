@@ -32,6 +32,7 @@ from pydantic.fields import FieldInfo
 import data
 import data.augment as augmentation
 import models
+from models import alignment, pretrained
 from sweep import extensions, guidance
 from sweep.errors import StudyError
 from sweep.follow import Search, Then
@@ -1030,13 +1031,16 @@ def _check_dataset(name: str, dataset: DatasetStudy) -> None:
     """Checks what needs more than one section."""
     key = f"datasets.{name}"
     grid, recipe = dataset.grid, dataset.recipe
+    _check_splits(name, dataset)
+    rows = dataset.split.rows_of(name)
     for student in dataset.students:
         where = f"{key}.grid.student" if grid.student else f"{key}.student"
-        _ask_catalog(lambda s=student: models.get(name, s), where)
+        _check_network(rows, student, where, recipe.pretrained, f"{key}.recipe.pretrained")
+    given = dataset.teacher.recipe.get("pretrained", recipe.pretrained)
     for teacher in grid.teacher:
-        for member, _ in _ask_catalog(lambda t=teacher: members(t), f"{key}.grid.teacher"):
-            _ask_catalog(lambda m=member: models.get(name, m), f"{key}.grid.teacher")
-    _check_splits(name, dataset)
+        for member, _ in _ask_catalog(functools.partial(members, teacher), f"{key}.grid.teacher"):
+            where = f"{key}.teacher.recipe.pretrained"
+            _check_network(rows, member, f"{key}.grid.teacher", given, where)
     chosen = dataset.teacher.match == "best" and grid.teacher
     if dataset.teacher.select_on == "validation" and chosen and not dataset.split.validation:
         raise StudyError(
@@ -1075,6 +1079,30 @@ def _check_dataset(name: str, dataset: DatasetStudy) -> None:
         raise StudyError(_line(where, first, shows_value=bool(first["loc"]))) from None
     if grid.teacher:
         _check_recipe(f"{key}.teacher.recipe", teachers, (teachers.learning_rate,), dataset)
+
+
+def _check_network(
+    rows: data.DataSpec, name: str, key: str, weights: object, weights_key: str
+) -> models.ModelEntry:
+    """Checks that a network is known, takes such inputs, and can begin with such weights."""
+    entry: models.ModelEntry = _ask_catalog(functools.partial(models.get, rows.name, name), key)
+    _ask_catalog(functools.partial(entry.check, rows.input_shape), key)
+    if isinstance(weights, str):
+        check = functools.partial(pretrained.check, entry, rows.input_shape, weights)
+        _ask_catalog(check, weights_key)
+    return entry
+
+
+def _check_growth(rows: data.DataSpec, teacher: str, student: str, start: Start, key: str) -> None:
+    """Checks that a teacher's network can become, or be held against, a student's."""
+    outputs = data.get(rows.name).outputs
+    small, large = (
+        alignment.Site(models.get(rows.name, name), rows.input_shape, outputs)
+        for name in (teacher, student)
+    )
+    if start.growth != "none":
+        growth = functools.partial(alignment.check, small, large, start.growth, start.head)
+        _ask_catalog(growth, key)
 
 
 def _check_splits(name: str, dataset: DatasetStudy) -> None:
@@ -1121,8 +1149,13 @@ def _check_starts(study: Study, name: str, dataset: DatasetStudy) -> None:
         if asked not in known:
             raise StudyError(f"{key}.grid.start = {asked!r}; {_allowed(asked, known)}")
         start = known[asked]
-        if start.student is not None:
-            _ask_catalog(lambda s=start: models.get(name, s.student), f"starts.{asked}.student")
+        rows = dataset.split.rows_of(name)
+        own = () if start.student is None else (start.student,)
+        for student in own or dataset.students:
+            _check_network(rows, student, f"starts.{asked}.student", None, "")
+            for teacher in grid.teacher if start.needs_teacher else ():
+                where = f"{key}.grid.start = {asked!r}"
+                _check_growth(rows, members(teacher)[0][0], student, start, where)
         if start.training is not None:
             where = f"starts.{asked}.training"
             changes = functools.partial(dataset.changed_recipe, dataset.recipe, start.training)

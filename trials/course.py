@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import models.initialise
 from data.catalog import Task
 from data.load import LoadedData
-from models import growth
+from models import growth, pretrained
 from trials import early_stop, learning_rate, metrics
 from trials.early_stop import StopState
 from trials.evaluate import outputs
@@ -93,9 +93,8 @@ def build_model(
         key = stream_key(spec.seed, "growth")
         growth.grow(source, model, spec.start.growth, key, head=spec.start.head)
     else:
-        from models import pretrained
-
-        pretrained.load(model, spec.recipe.model, spec.start.location, spec.start.pretrained)
+        entry = models.get(spec.data.name, spec.recipe.model)
+        pretrained.load(model, entry, str(spec.start.location), head="new")
     return model
 
 

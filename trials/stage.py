@@ -452,11 +452,21 @@ def evaluate_trained(
         raise ValueError(f"trial {task.trial_id} has no weights to evaluate")
     loaded = workshop.dataset(task.data)
     model = restore(task.data, task.model, weights, f"weights of trial {task.trial_id}")
-    found = _evaluate(model.to(workshop.device), loaded, "test", task.attacks, task.seed)
+    model = model.to(workshop.device)
+    found = {
+        split: _evaluate(model, loaded, split, under, task.seed)
+        for split, under in (("test", task.attacks), ("validation", task.validation))
+        if under.points
+    }
+    points = {
+        split: tuple(asdict(point) for point in measured.robustness)
+        for split, measured in found.items()
+    }
     return EvaluateOutcome(
         trial_id=task.trial_id,
-        points=tuple(asdict(point) for point in found.robustness),
-        zero_gradients_percent=found.zero_gradients_percent,
+        points=points.get("test", ()),
+        validation_points=points.get("validation", ()),
+        zero_gradients_percent=found["test"].zero_gradients_percent if "test" in found else None,
         numerics_class=str(workshop.numerics),
         finished_at=datetime.now(UTC),
     )

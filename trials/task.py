@@ -233,10 +233,11 @@ class EvaluateTask:
 
     Attributes:
         trial_id: the trial it belongs to.
-        data: its data; the test split is measured.
+        data: its data.
         model: its network.
-        attacks: what to measure it under.
+        attacks: what to measure it under on the test split.
         seed: of the trial, from which noise is drawn.
+        validation: what to measure it under on the validation split.
     """
 
     trial_id: str
@@ -244,12 +245,14 @@ class EvaluateTask:
     model: str
     attacks: Attacks
     seed: int
+    validation: Attacks = NO_ATTACKS
 
 
 @dataclass(frozen=True)
 class EvaluateOutcome:
     """What an evaluation leaves: `{"attack", "epsilon", "value"}` for each strength.
 
+    `points` are those of the test split, `validation_points` of the validation split.
     `zero_gradients_percent` is that of a `TrialResult`.
     """
 
@@ -258,4 +261,5 @@ class EvaluateOutcome:
     zero_gradients_percent: float | None
     numerics_class: str
     finished_at: datetime
+    validation_points: tuple[dict[str, float | str], ...] = ()
     product: None = None

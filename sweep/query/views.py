@@ -13,7 +13,7 @@ import pyarrow.dataset  # here, as its users below cannot open files any more
 from sweep.query import configurations
 from sweep.query.configurations import WORDS
 from sweep.records import CELLS
-from sweep.results import MEASURED, Results
+from sweep.results import ADDED_LATER, MEASURED, Results
 
 if TYPE_CHECKING:
     from pyarrow.dataset import Dataset
@@ -188,9 +188,9 @@ def _views(database: "duckdb.DuckDBPyConnection", held: Held) -> None:
         database.register("_trained", held.trials)
         database.register("_robustness", held.robustness)
         database.execute(
-            "CREATE VIEW trials AS SELECT _trained.* REPLACE (_robustness.robustness AS robustness,"
-            " _robustness.zero_gradients_percent AS zero_gradients_percent)"
-            " FROM _trained JOIN _robustness USING (trial_id)"
+            "CREATE VIEW trials AS SELECT _trained.* REPLACE ("
+            + ", ".join(f"_robustness.{name} AS {name}" for name in ADDED_LATER)
+            + ") FROM _trained JOIN _robustness USING (trial_id)"
         )
     database.execute(
         f"CREATE VIEW requested AS SELECT study, {', '.join(f'_asked.{key}' for key in CELLS.names)}, "

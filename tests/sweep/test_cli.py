@@ -222,6 +222,36 @@ def test_evaluate_takes_the_settings_of_attacks_as_options(
     assert sweep.json("evaluate", study, *options)["complete"] == 3
 
 
+def test_evaluate_measures_the_validation_rows_where_the_study_asks_for_it(
+    sweep: Sweep, study: Path, results: Path, tmp_path: Path
+) -> None:
+    results = shutil.copytree(results, tmp_path / "results")
+    options = (
+        "--results", results, "--local", "--only", "role=student", "--seeds", "1",
+        "--set", "evaluation.validation=true", "--fgsm-epsilons", "0.05,0.2",
+    )  # fmt: skip
+    assert sweep.json("evaluate", study, *options)["evaluated"] == 3
+    rows = Results(results).trial_table().to_pylist()
+    found = [row for row in rows if row["validation_robustness"] is not None]
+    assert len(found) == 3
+    for row in found:
+        points = {p["epsilon"]: p["value"] for p in row["validation_robustness"]}
+        tested = {p["epsilon"]: p["value"] for p in row["robustness"]}
+        assert set(points) == {0.05, 0.2} == set(tested) - {0.3}  # which a test above measured
+        # Percent of the validation rows, whose number is another than that of the test rows.
+        assert points[0.2] <= points[0.05] <= row["validation_metric"]
+        assert points[0.2] != tested[0.2]
+    assert not [
+        p for row in rows if row not in found for p in row["robustness"] if p["epsilon"] == 0.2
+    ]
+    sql = (
+        "SELECT count(*) AS n, count(DISTINCT trial_id) AS trials FROM "
+        "(SELECT trial_id, unnest(validation_robustness) FROM trials)"
+    )
+    assert sweep.json("query", sql, "--results", results) == [{"n": 6, "trials": 3}]
+    assert sweep.json("evaluate", study, *options)["complete"] == 3
+
+
 ATTACKS = (
     "--pgd-epsilons", "0.05", "--input-noise", "0.5", "--weight-noise", "0.1,0.2",
     "--noise-repeats", "2",

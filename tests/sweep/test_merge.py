@@ -152,6 +152,28 @@ def test_times_and_code_differ_and_points_measured_at_one_epsilon_must_not(
     assert differing(*nan) == []
 
 
+def test_points_of_validation_rows_are_merged_apart_from_those_of_test_rows(
+    places: tuple[Store, Store, Store],
+) -> None:
+    one, two, into = places
+    put(one, 0, validation_robustness=(point(0.05, 31.0),))
+    put(two, 0, validation_robustness=(point(0.05, 31.0), point(0.1, 21.0)))
+    found = merge([one, two], into)
+    assert (found.conflicts, found.equal) == ([], 1)
+    (row,) = Results(str(into)).trial_table().to_pylist()
+    assert row["validation_robustness"] == [point(0.05, 31.0), point(0.1, 21.0)]
+    assert row["robustness"] == [point(0.05, 30.0)]
+    (later,) = into.evaluations.read()[0].to_pylist()
+    assert (later["split"], later["value"]) == ("validation", 21.0)
+    assert merge([one, two], into).added == {}
+    rows = [
+        trial_row(CELLS[0], result(validation_robustness=(point(0.05, v),))) for v in (30.0, 29.0)
+    ]
+    assert differing(*rows) == ["validation_robustness"]
+    counts = [{"rows": 3, "corrected": n, "memorised": 0, "other": 3 - n} for n in (1, 2)]
+    assert differing(*(trial_row(CELLS[0], result(perturbed=c)) for c in counts)) == ["perturbed"]
+
+
 def test_evaluations_that_contradict_are_reported(places: tuple[Store, Store, Store]) -> None:
     one, two, into = places
     for store, value in ((one, 1.0), (two, 2.0)):

@@ -273,7 +273,18 @@ def test_a_later_evaluation_is_that_of_the_trial(workshop: Workshop) -> None:
     later = EvaluateTask(spec.trial_id, DIGITS, "small", Attacks(EPSILONS), 0)
     found = evaluate_trained(later, outcome.weights, workshop)
     assert found.points == result_of(outcome).robustness
+    assert found.validation_points == ()
     assert found.trial_id == spec.trial_id
+    # On validation rows alone, or beside the test rows, it is what the training would have said.
+    aside = run_stage(
+        task_of(spec, measures=Measures(Attacks(EPSILONS), validation=True)), None, [], workshop
+    )
+    for under, share in ((Attacks(), False), (Attacks((0.05,)), True)):
+        both = replace(later, attacks=under, validation=Attacks(EPSILONS))
+        measured = evaluate_trained(both, outcome.weights, workshop)
+        assert measured.validation_points == result_of(aside).validation_robustness
+        assert len(measured.points) == len(under.points)
+        assert (measured.zero_gradients_percent is not None) == share
     with pytest.raises(ValueError, match=f"{spec.trial_id} has no weights"):
         evaluate_trained(later, None, workshop)
 
