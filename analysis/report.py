@@ -97,12 +97,12 @@ class StatedBlock:
     """What a study file states: figures with their numbers, tables, and what has no result yet."""
 
     figures: tuple[tuple[FigureBlock, tables.Table], ...]
-    tables: tuple[tables.Table, ...]
+    shown: tuple[tables.Table, ...]
     published: tables.Table | None
     without_results: tuple[str, ...]
 
     def __bool__(self) -> bool:
-        return bool(self.figures or self.tables or self.published or self.without_results)
+        return bool(self.figures or self.shown or self.published or self.without_results)
 
 
 @dataclass(frozen=True)
@@ -278,7 +278,7 @@ def _stated(frame: pd.DataFrame, info: ReportInfo) -> StatedBlock:
             shown.append(made)
     return StatedBlock(
         figures=tuple(figures),
-        tables=tuple(shown),
+        shown=tuple(shown),
         published=tables.published(published(frame, info.published)),
         without_results=tuple(without),
     )

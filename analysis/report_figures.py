@@ -168,8 +168,8 @@ def classes(own: pd.DataFrame, prefix: str) -> FigureBlock | None:
         return None
     return _block(
         f"{prefix}-confusion",
-        "Rows are true classes, each in percent of its test rows; means over seeds. On the "
-        "diagonal of the difference blue is better, beside it orange is.",
+        "Rows are true classes, each in percent of its test rows; means over seeds. Of the "
+        "difference blue is better: more on the diagonal, less beside it.",
         lambda narrow: confusion.draw(seen, narrow),
     )
 

@@ -93,13 +93,15 @@ def draw(numbers: ConfusionNumbers, narrow: bool = False) -> "go.Figure":
     )
     limit = float(np.nanmax(np.abs(numbers.change))) or 1.0
     few = len(classes) <= WRITTEN_AT_MOST
+    # Blue is better, as everywhere: more on the diagonal, less beside it.
+    gain = numbers.change * np.where(np.eye(len(classes), dtype=bool), 1, -1)
     parts = (
-        (numbers.baseline_shares, "coloraxis", 0),
-        (numbers.student_shares, "coloraxis", 0),
-        (numbers.change, "coloraxis2", 1),
+        (numbers.baseline_shares, numbers.baseline_shares, "coloraxis", False),
+        (numbers.student_shares, numbers.student_shares, "coloraxis", False),
+        (numbers.change, gain, "coloraxis2", True),
     )
-    for index, (matrix, colours, signed) in enumerate(parts):
-        text = [[_label(value, bool(signed)) for value in row] for row in matrix]
+    for index, (matrix, coloured, colours, signed) in enumerate(parts):
+        text = [[_label(value, signed) for value in row] for row in matrix]
         unit = "points" if signed else "%"
         trace: dict[str, Any] = {"text": text}
         if few:
@@ -107,14 +109,15 @@ def draw(numbers: ConfusionNumbers, narrow: bool = False) -> "go.Figure":
         panels.add(
             index,
             type="heatmap",
-            z=matrix,
+            z=coloured,
+            customdata=matrix,
             x=classes,
             y=classes,
             coloraxis=colours,
             xgap=1,
             ygap=1,
             hoverongaps=False,
-            hovertemplate=f"class %{{y}} taken for %{{x}}: %{{z:.2f}} {unit}<extra></extra>",
+            hovertemplate=f"class %{{y}} taken for %{{x}}: %{{customdata:.2f}} {unit}<extra></extra>",
             **trace,
         )
     panels.x_axes(type="category", showgrid=False)

@@ -128,6 +128,8 @@ def test_confusion_by_hand():
     )
     drawn = draw(numbers)
     assert drawn.data[2].text[0] == ["+20.0", "−20.0", ""]
+    # better is the same colour on the diagonal and beside it
+    assert drawn.data[2].z[:2].tolist() == [[20, 20, 0], [10, 7.5, -2.5]]
     assert [trace.z.shape for trace in drawn.data] == [(3, 3)] * 3
     assert confusion_numbers(grid()) is None
     with pytest.raises(ValueError, match="no student and baseline with a confusion matrix"):
