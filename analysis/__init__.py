@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from analysis.attacks import robustness, robustness_averages
     from analysis.best import best_configurations, win_shares
     from analysis.cells import summarise, variants
+    from analysis.classes import class_scores, error_reduction
     from analysis.comparison import compare, describe_comparison
     from analysis.convergence import convergence_table, trial_convergence
     from analysis.curves import loss_curves
@@ -32,10 +33,12 @@ if TYPE_CHECKING:
     from analysis.figures.catalogue import FIGURES, draw_figure, figure_kind
     from analysis.figures.choice import attacks_of
     from analysis.figures.comparison import comparison_figure
+    from analysis.figures.confusion import confusion_heatmaps
     from analysis.figures.convergence import convergence_differences
     from analysis.figures.effects import variance_shares
     from analysis.figures.fgsm import fgsm_summary
     from analysis.figures.heatmap import guidance_heatmaps
+    from analysis.figures.label_correction import label_correction
     from analysis.figures.losses import training_losses
     from analysis.figures.seeds import seed_boxplots
     from analysis.figures.stated import stated_figure
@@ -64,13 +67,16 @@ __all__ = [
     "attack_warnings",
     "attacks_of",
     "best_configurations",
+    "class_scores",
     "compare",
     "comparison_figure",
+    "confusion_heatmaps",
     "convergence_differences",
     "convergence_table",
     "dataset_effects",
     "describe_comparison",
     "draw_figure",
+    "error_reduction",
     "expected_settings",
     "export_figure",
     "export_figures",
@@ -79,6 +85,7 @@ __all__ = [
     "figure_kind",
     "format_of",
     "guidance_heatmaps",
+    "label_correction",
     "loss_curves",
     "measure",
     "metric_over_switch_epoch",
@@ -116,13 +123,16 @@ _MODULE_OF = {
     "attack_warnings": "attack_checks",
     "attacks_of": "figures.choice",
     "best_configurations": "best",
+    "class_scores": "classes",
     "compare": "comparison",
     "comparison_figure": "figures.comparison",
+    "confusion_heatmaps": "figures.confusion",
     "convergence_differences": "figures.convergence",
     "convergence_table": "convergence",
     "dataset_effects": "effects",
     "describe_comparison": "comparison",
     "draw_figure": "figures.catalogue",
+    "error_reduction": "classes",
     "expected_settings": "expectations",
     "export_figure": "export",
     "export_figures": "export",
@@ -133,6 +143,7 @@ _MODULE_OF = {
     "FIGURES": "figures.catalogue",
     "format_of": "export",
     "guidance_heatmaps": "figures.heatmap",
+    "label_correction": "figures.label_correction",
     "loss_curves": "curves",
     "measure": "measures",
     "metric_over_switch_epoch": "figures.switch_epoch",

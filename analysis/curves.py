@@ -4,7 +4,7 @@ Curves may have different lengths (early stops, budgets) and are never padded: e
 mean says over how many seeds it was taken.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -92,7 +92,7 @@ def recorded(part: pd.DataFrame) -> Iterator[tuple[Array, Array]]:
         yield at[finite], values[finite]
 
 
-def evaluations(points: Sequence[Mapping[str, Any]]) -> tuple[Array, Array]:
+def evaluations(points: Iterable[Mapping[str, Any]]) -> tuple[Array, Array]:
     """Epochs and metrics of one trial's evaluations during training, each (points,).
 
     Of several splits validation is taken; of the others the first by name.
@@ -100,6 +100,7 @@ def evaluations(points: Sequence[Mapping[str, Any]]) -> tuple[Array, Array]:
     Args:
         points: What the column `curve` holds of it, at least one.
     """
+    points = list(points)
     splits = {point["split"] for point in points}
     split = "validation" if "validation" in splits else min(splits)
     kept = [

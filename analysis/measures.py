@@ -4,6 +4,7 @@ What a study's own figures and tables show is asked for by such names (`analysis
 Nothing is filled in: a trial that was not measured so, or never reached a level, has no number.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -97,8 +98,9 @@ def written_difference(value: float, unit: Unit) -> str:
 
 
 def _done(cells: pd.DataFrame) -> "pd.Series[bool]":
-    finite = pd.Series(np.isfinite(pd.to_numeric(cells["test_metric"]).astype("float64")))
-    return finite & (cells["status"] == "done") if "status" in cells else finite
+    values = pd.to_numeric(cells["test_metric"]).to_numpy("float64", na_value=np.nan)
+    finite = pd.Series(np.isfinite(values), index=cells.index)
+    return finite & (cells["status"] == "done").astype(bool) if "status" in cells else finite
 
 
 def _figures(cells: pd.DataFrame, asked: MeasureName) -> list[float]:
@@ -127,8 +129,9 @@ def _nested(cells: pd.DataFrame, column: str) -> "list[Any]":
 
 
 def _under(points: Any, asked: MeasureName) -> float:
+    strength = float(asked.number or 0)
     for point in points if isinstance(points, _LISTS) else ():
-        if point["attack"] == asked.name and np.isclose(point["epsilon"], asked.number, 1e-9, 0):
+        if point["attack"] == asked.name and math.isclose(point["epsilon"], strength, rel_tol=1e-9):
             return np.nan if point["value"] is None else float(point["value"])
     return np.nan
 

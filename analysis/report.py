@@ -18,7 +18,9 @@ from analysis import report_figures as drawn
 from analysis import tables, words
 from analysis.attack_checks import attack_warnings
 from analysis.best import win_shares
+from analysis.best_student import best_student
 from analysis.cells import Variant, tidy, variants
+from analysis.classes import class_scores, error_reduction
 from analysis.convergence import convergence_table
 from analysis.effects import factor_effects
 from analysis.equal_accuracy import robustness_at_equal_accuracy
@@ -95,12 +97,12 @@ class StatedBlock:
     """What a study file states: figures with their numbers, tables, and what has no result yet."""
 
     figures: tuple[tuple[FigureBlock, tables.Table], ...]
-    tables: tuple[tables.Table, ...]
+    shown: tuple[tables.Table, ...]
     published: tables.Table | None
     without_results: tuple[str, ...]
 
     def __bool__(self) -> bool:
-        return bool(self.figures or self.tables or self.published or self.without_results)
+        return bool(self.figures or self.shown or self.published or self.without_results)
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,11 @@ class Section:
     attack_checks: tables.Table | None
     convergence: tables.Table | None
     teachers: tables.Table | None
+    class_figure: FigureBlock | None
+    class_scores: tables.Table | None
+    class_errors: tables.Table | None
+    label_figure: FigureBlock | None
+    label_numbers: tables.Table | None
 
 
 @dataclass(frozen=True)
@@ -271,7 +278,7 @@ def _stated(frame: pd.DataFrame, info: ReportInfo) -> StatedBlock:
             shown.append(made)
     return StatedBlock(
         figures=tuple(figures),
-        tables=tuple(shown),
+        shown=tuple(shown),
         published=tables.published(published(frame, info.published)),
         without_results=tuple(without),
     )
@@ -297,6 +304,7 @@ def _section(
             blocks.append(VariantBlock(part.label, figures))
     pairs = study.part(study.pairs, name)
     factors = study.part(study.effects, name)
+    labels = drawn.labels(own, f"f{position}")
     return Section(
         name=name,
         title=words.dataset_title(name),
@@ -316,7 +324,21 @@ def _section(
         attack_checks=tables.checks(study.part(study.attack_warnings, name)),
         convergence=tables.convergence(learned),
         teachers=tables.teachers(own, name),
+        class_figure=drawn.classes(own, f"f{position}"),
+        class_scores=tables.class_scores(class_scores(own), own),
+        class_errors=_class_errors(own),
+        label_figure=labels[0] if labels else None,
+        label_numbers=tables.stated_points(labels[1]) if labels else None,
     )
+
+
+def _class_errors(own: pd.DataFrame) -> tables.Table | None:
+    """The error of each class, of the best student alone."""
+    best = best_student(own)
+    if best is None or best.baselines.empty:
+        return None
+    both = pd.concat([best.baselines, best.students])
+    return tables.error_reduction(error_reduction(both), best.label)
 
 
 def _figures(section: Section) -> Iterator[FigureBlock]:
@@ -325,6 +347,7 @@ def _figures(section: Section) -> Iterator[FigureBlock]:
     if section.effects_figure is not None:
         yield section.effects_figure
     yield from section.teacher_figures
+    yield from filter(None, (section.class_figure, section.label_figure))
 
 
 def _script_json(value: object) -> str:

@@ -11,9 +11,11 @@ from analysis import words
 from analysis.cells import Variant
 from analysis.figures import (
     attack_lines,
+    confusion,
     convergence,
     fgsm,
     heatmap,
+    label_correction,
     losses,
     seeds,
     stated,
@@ -157,6 +159,29 @@ def effects(factors: pd.DataFrame, prefix: str) -> FigureBlock | None:
         "what is left of them without what noise alone would give.",
         lambda narrow: factor_effects.draw(explained, narrow),
     )
+
+
+def classes(own: pd.DataFrame, prefix: str) -> FigureBlock | None:
+    """Confusion matrices of one dataset; None without."""
+    seen = confusion.confusion_numbers(own)
+    if seen is None:
+        return None
+    return _block(
+        f"{prefix}-confusion",
+        "Rows are true classes, each in percent of its test rows; means over seeds. Of the "
+        "difference blue is better: more on the diagonal, less beside it.",
+        lambda narrow: confusion.draw(seen, narrow),
+    )
+
+
+def labels(own: pd.DataFrame, prefix: str) -> tuple[FigureBlock, stated.StatedNumbers] | None:
+    """What became of perturbed labels in one dataset, with the numbers; None without."""
+    seen = label_correction.label_correction_numbers(own)
+    if seen is None:
+        return None
+    note = f"{seen.note} The test rows' labels are clean."
+    block = _block(f"{prefix}-labels", note, lambda narrow: label_correction.draw(seen, narrow))
+    return block, seen
 
 
 def teachers(own: pd.DataFrame, prefix: str) -> tuple[FigureBlock, ...]:

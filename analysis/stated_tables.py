@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis import words
 from analysis.cells import tidy
 from analysis.conditions import met, several, subjects
 from analysis.measure_names import MeasureName
@@ -52,7 +53,7 @@ def stated_table(
     by = [*dict.fromkeys(["dataset", *named])]
     parts = []
     for position, column in enumerate(table["measures"]):
-        one = {"measure": column} if isinstance(column, str) else column
+        one: Mapping[str, Any] = {"measure": column} if isinstance(column, str) else column
         own = subjects(frame, where | dict(one.get("where") or {}))
         if own.empty:
             continue
@@ -78,9 +79,9 @@ def stated_table(
 
 
 def _ranked(column: "pd.Series[Any]", wanted: Any) -> list[int]:
-    """Places of values: in the order they are asked for, then by value, null first."""
+    """Places of values: in the order they are asked for, then networks by size and others by value, null first."""
     listed = list(several(wanted))
-    others = sorted(set(column.dropna().unique()) - set(listed))
+    others = words.in_order(str(column.name), set(column.dropna().unique()) - set(listed))
     place = {value: number for number, value in enumerate([*listed, *others], 1)}
     return [0 if pd.isna(value) else place[value] for value in column]
 

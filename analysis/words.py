@@ -145,6 +145,11 @@ def by_size(models: Iterable[str]) -> list[str]:
     return sorted(set(models), key=lambda name: (_SIZES.get(name, len(_SIZES)), name))
 
 
+def in_order(column: str, values: Iterable[Any]) -> list[Any]:
+    """Values of a parameter without repeats: networks by size, all others by value."""
+    return by_size(values) if column in ("teacher", "model") else sorted(set(values))
+
+
 def _signs(text: str) -> str:
     return text.replace("-", MINUS)
 

@@ -123,6 +123,18 @@ _KINDS = (
         _ATTACK,
         "tradeoff",
     ),
+    FigureKind(
+        "confusion-heatmaps",
+        "which classes are taken for which, by the baseline and by the best student",
+        _ONE,
+        "confusion",
+    ),
+    FigureKind(
+        "label-correction",
+        "of training rows with a wrong label, how many are corrected and how many memorised",
+        _ONE,
+        "label_correction",
+    ),
 )
 
 FIGURES: dict[str, FigureKind] = {kind.name: kind for kind in _KINDS}

@@ -26,6 +26,20 @@ def evenly(values: Sequence[T], at_most: int) -> list[T]:
     return [values[round(i * (len(values) - 1) / (at_most - 1))] for i in range(at_most)]
 
 
+def of_dataset(frame: pd.DataFrame, dataset: str | None) -> pd.DataFrame:
+    """The rows of a dataset; None will do where there is only one.
+
+    Raises:
+        ValueError: An unknown dataset, or several and none named.
+    """
+    names = sorted(frame["dataset"].unique())
+    if dataset is None and len(names) != 1:
+        raise ValueError(f"dataset: choose one of {', '.join(names)}")
+    if dataset is not None and dataset not in names:
+        raise ValueError(f"dataset: {dataset!r} is not one of {', '.join(names)}")
+    return frame[frame["dataset"] == (dataset or names[0])]
+
+
 def narrowed(
     students: pd.DataFrame,
     teacher: str | None = None,

@@ -18,7 +18,7 @@ from analysis.cells import configuration_keys, matching_keys, tidy
 from analysis.conditions import met, several, subjects
 from analysis.figures import style
 from analysis.figures.choice import LINES_AT_MOST, evenly
-from analysis.measure_names import MeasureName
+from analysis.measure_names import EPOCH_AT, MeasureName
 from analysis.measures import measure, measure_title
 from analysis.seed_means import over_seeds
 
@@ -97,6 +97,8 @@ class StatedNumbers:
             said.append("Dotted: teachers.")
         if any(len(panel.published) for panel in self.panels):
             said.append("Hollow marks are published values.")
+        if any(panel.measure.startswith(EPOCH_AT) for panel in self.panels):
+            said.append("Epochs to a level: of the seeds that reached it, as n says.")
         if self.lines_left_out:
             said.append(f"{words.counted(self.lines_left_out, 'further line')} not drawn.")
         return " ".join(said)
@@ -138,7 +140,7 @@ def stated_numbers(
     if not attack and not pd.api.types.is_numeric_dtype(frame[x]):
         there = pd.concat(shown)["x"].unique()
         named = [value for value in several(where.get(x, ())) if value in there]
-        categories = tuple(dict.fromkeys([*named, *sorted(there)]))
+        categories = tuple(dict.fromkeys([*named, *words.in_order(x, there)]))
     every = _lines(pd.concat(shown), by, where)
     lines = evenly(every, LINES_AT_MOST)
     panels = []
@@ -179,12 +181,19 @@ def _values(rows: pd.DataFrame, x: str, name: str, attack: str | None) -> pd.Dat
 def _lines(rows: pd.DataFrame, by: Sequence[str], where: Mapping[str, Any]) -> list[Line]:
     if not by:
         return [Line((), words.listed(several(where.get("role", "student"))))]
-    found = []
     known = rows[rows["y"].notna()]
-    for key, _ in known.groupby(list(by), dropna=False, sort=True, observed=True):
-        values = tuple(zip(by, key, strict=True))
-        found.append(Line(values, ", ".join(_spoken(c, v, len(by) == 1) for c, v in values)))
-    return found
+    groups = known.groupby(list(by), dropna=False, sort=True, observed=True)
+    keys: list[tuple[Any, ...]] = [tuple(key) for key, _ in groups]
+    places = {c: words.in_order(c, known[c].dropna()) for c in by}
+    keys.sort(
+        key=lambda key: [
+            -1 if pd.isna(v) else places[c].index(v) for c, v in zip(by, key, strict=True)
+        ]
+    )
+    found = [tuple(zip(by, key, strict=True)) for key in keys]
+    return [
+        Line(values, ", ".join(_spoken(c, v, len(by) == 1) for c, v in values)) for values in found
+    ]
 
 
 def _spoken(column: str, value: Any, alone: bool) -> str:
@@ -457,9 +466,9 @@ def _draw_baselines(
         return
     labels = [line.label for line in numbers.lines]
     groups = list(bases.groupby("line", sort=False)) if len(bases) else []
-    for label, base in groups:
+    for label, part in groups:
         colour = style.category(labels.index(str(label))) if len(groups) > 1 else style.BASELINE
-        x, y = _across(base, panel, numbers)
+        x, y = _across(part, panel, numbers)
         panels.add(
             index,
             type="scatter",
@@ -467,8 +476,8 @@ def _draw_baselines(
             x=x,
             y=y,
             line={"color": colour, "width": 1.6, "dash": "dash"},
-            hovertemplate=f"{base['named'].iloc[0]}<br>%{{y:.5g}}<extra></extra>",
-            **_once(str(base["named"].iloc[0]), named),
+            hovertemplate=f"{part['named'].iloc[0]}<br>%{{y:.5g}}<extra></extra>",
+            **_once(str(part["named"].iloc[0]), named),
         )
 
 

@@ -2,6 +2,7 @@
 
 from analysis.tables.attacks import attacks_full, attacks_summary
 from analysis.tables.certainty import effects, spread, winners
+from analysis.tables.classes import class_scores, error_reduction
 from analysis.tables.configurations import configurations
 from analysis.tables.convergence import convergence
 from analysis.tables.entries import Entry, Table
@@ -17,11 +18,13 @@ __all__ = [
     "attacks_full",
     "attacks_summary",
     "checks",
+    "class_scores",
     "configurations",
     "contrasts",
     "convergence",
     "effects",
     "equal_accuracy",
+    "error_reduction",
     "expected",
     "failed_attempts",
     "published",

@@ -106,12 +106,13 @@ def stated(found: pd.DataFrame, caption: str, deviation: str = "sample") -> Tabl
 def stated_points(numbers: StatedNumbers) -> Table:
     """The numbers of a figure that a study states."""
     several = len({panel.dataset for panel in numbers.panels}) > 1
+    measures = len({panel.y_title for panel in numbers.panels}) > 1
     rows: list[tuple[Entry, ...]] = []
     for panel in numbers.panels:
         text = panel.measure if numbers.x != EPSILON else f"{panel.measure} 0"
         unit = MeasureName.parse(text).unit(panel.metric_name)
         first = [Entry(words.dataset_title(panel.dataset))] if several else []
-        first.append(Entry(panel.y_title))
+        first += [Entry(panel.y_title)] if measures else []
         bases = panel.baselines
         every = pd.concat(
             [
@@ -134,10 +135,11 @@ def stated_points(numbers: StatedNumbers) -> Table:
                     Entry(counted or "–", sort_key(row["n"])),
                 )
             )
-    columns = [*(["dataset"] if several else []), "measure", "line", heading(numbers.x), "mean",
-               "95 % interval", "n"]  # fmt: skip
+    columns = [*(["dataset"] if several else []), *(["measure"] if measures else []), "line",
+               heading(numbers.x), "mean", "95 % interval", "n"]  # fmt: skip
+    alone = "" if measures or not numbers.panels else f" ({numbers.panels[0].y_title})"
     return Table(
-        caption=numbers.title,
+        caption=f"{numbers.title}{alone}",
         columns=tuple(columns),
         rows=tuple(rows),
         numeric=tuple(i >= len(columns) - 4 for i in range(len(columns))),

@@ -72,8 +72,12 @@ def grid(
     epochs: Sequence[int] = (1, 2, 3),
     seeds: Sequence[int] = SEEDS,
     attacked: bool = True,
+    by_class: bool = False,
 ) -> pd.DataFrame:
-    """A full study with random results: teachers, baselines and students, attacked twice."""
+    """A full study with random results: teachers, baselines and students, attacked twice.
+
+    With `by_class` each has the figures of two classes, and of ten training rows with wrong labels.
+    """
     rng = np.random.default_rng(7)
     rows: list[dict[str, Any]] = []
 
@@ -83,6 +87,17 @@ def grid(
             {"attack": "fgsm", "epsilon": e, "value": value * (1 - 4 * e)} for e in (0.01, 0.05)
         ]
         more["robustness"] = points if attacked else None
+        if by_class:
+            hits = [int(hit) for hit in rng.integers(60, 100, 2)]
+            more["confusion"] = [[hits[0], 100 - hits[0]], [100 - hits[1], hits[1]]]
+            more["per_class"] = [
+                {"label": c, "precision": 0.5, "recall": h / 100, "f1": 0.5, "support": 100}
+                for c, h in enumerate(hits)
+            ]
+            fixed = int(rng.integers(0, 11))
+            more["perturbed"] = {
+                "rows": 10, "corrected": fixed, "memorised": 10 - fixed, "other": 0
+            }  # fmt: skip
         rows.append(cell(role, seed, value, dataset=dataset, metric_name=metric, **more))
 
     for model in teachers:

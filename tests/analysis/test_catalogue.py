@@ -7,7 +7,7 @@ import pytest
 import analysis
 from tests.analysis.tables import grid
 
-CELLS = grid()
+CELLS = grid(by_class=True)
 TWO_DATASETS = pd.concat([CELLS, grid("mnist")], ignore_index=True)
 ARGUMENTS = {
     "compare": {"reference": CELLS},

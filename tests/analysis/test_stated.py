@@ -243,3 +243,41 @@ def test_the_report_shows_what_is_stated():
                  "Hollow marks are published values."):  # fmt: skip
         assert text in page.text, text
     assert "stated" not in Page(render_report(study(), None, ReportInfo(study="s"))).ids
+
+
+def test_networks_come_by_size():
+    rows = [
+        cell("student", seed, 80.0 + seed, teacher=teacher, alpha=alpha)
+        for teacher in ("large", "medium", "small")
+        for alpha in (0.1, 0.9)
+        for seed in SEEDS
+    ]
+    figure = {"title": "T", "x": "teacher", "y": "accuracy", "lines": ["alpha"]}
+    numbers = stated_numbers(table(rows), figure)
+    assert numbers is not None
+    assert numbers.categories == ("small", "medium", "large")
+    figure = {"title": "T", "x": "alpha", "y": "accuracy", "lines": ["teacher"]}
+    numbers = stated_numbers(table(rows), figure)
+    assert numbers is not None
+    assert [line.label for line in numbers.lines] == [
+        "small teacher", "medium teacher", "large teacher"
+    ]  # fmt: skip
+    found = stated_table(table(rows), {"rows": ["teacher"], "measures": ["accuracy"]})
+    assert found["teacher"].tolist() == ["small", "medium", "large"]
+
+
+def test_a_level_that_some_never_reach_says_how_many_did():
+    def curve(reached):
+        return [{"epoch": e, "split": "test", "metric": 95.0 if e >= reached else 50.0, "loss": 1.0}
+                for e in (1, 2, 3, 4)]  # fmt: skip
+
+    rows = [cell("student", seed, 80.0, curve=curve(at)) for seed, at in ((1, 2), (2, 4), (3, 9))]
+    wanted = {"title": "T", "rows": ["teacher"], "measures": ["epoch_at 90"]}
+    found = stated_table(table(rows), wanted)
+    assert found[["n", "n_asked", "mean"]].to_numpy().tolist() == [[2, 3, 3.0]]
+    shown = tables.stated(found, "T")
+    assert shown is not None
+    assert shown.rows[0][1].text == "3.0 ± 1.4 (n = 2 of 3)"
+    numbers = stated_numbers(table(rows), {"title": "T", "x": "alpha", "y": "epoch_at 90"})
+    assert numbers is not None
+    assert "of the seeds that reached it" in numbers.note
