@@ -38,16 +38,20 @@ if TYPE_CHECKING:
     from analysis.figures.heatmap import guidance_heatmaps
     from analysis.figures.losses import training_losses
     from analysis.figures.seeds import seed_boxplots
+    from analysis.figures.stated import stated_figure
     from analysis.figures.summary_lines import summary_lines
     from analysis.figures.switch_epoch import metric_over_switch_epoch
     from analysis.figures.teacher_losses import teacher_losses
     from analysis.figures.teachers import teacher_boxplots
     from analysis.figures.tradeoff import robustness_tradeoff
     from analysis.findings import study_findings
+    from analysis.measures import measure
     from analysis.pairs import paired
+    from analysis.publications import published
     from analysis.questions import answers
     from analysis.report import ReportInfo, render_report, write_report
     from analysis.seed_spread import overall_stability, stability
+    from analysis.stated_tables import stated_table
     from analysis.teachers import teacher_table
 
 __all__ = [
@@ -76,9 +80,11 @@ __all__ = [
     "format_of",
     "guidance_heatmaps",
     "loss_curves",
+    "measure",
     "metric_over_switch_epoch",
     "overall_stability",
     "paired",
+    "published",
     "reference",
     "render_report",
     "robustness",
@@ -87,6 +93,8 @@ __all__ = [
     "robustness_tradeoff",
     "seed_boxplots",
     "stability",
+    "stated_figure",
+    "stated_table",
     "study_findings",
     "summarise",
     "summary_lines",
@@ -126,9 +134,11 @@ _MODULE_OF = {
     "format_of": "export",
     "guidance_heatmaps": "figures.heatmap",
     "loss_curves": "curves",
+    "measure": "measures",
     "metric_over_switch_epoch": "figures.switch_epoch",
     "overall_stability": "seed_spread",
     "paired": "pairs",
+    "published": "publications",
     "render_report": "report",
     "ReportInfo": "report",
     "robustness": "attacks",
@@ -137,6 +147,8 @@ _MODULE_OF = {
     "robustness_tradeoff": "figures.tradeoff",
     "seed_boxplots": "figures.seeds",
     "stability": "seed_spread",
+    "stated_figure": "figures.stated",
+    "stated_table": "stated_tables",
     "study_findings": "findings",
     "summarise": "cells",
     "summary_lines": "figures.summary_lines",

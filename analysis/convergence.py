@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from analysis.cells import configuration_keys, matching_keys, tidy
 from analysis.columns import direction
-from analysis.curves import Array, recorded, with_losses
+from analysis.curves import Array, evaluations, recorded, with_losses
 from analysis.intervals import LEVEL, holm, t_interval
 from analysis.pairs import MIN_PAIRS, pair_up
 
@@ -125,7 +125,7 @@ def convergence_table(
     counted = table.pop("values")
     table["ci_low"], table["ci_high"] = t_interval(table["mean"], table["deviation"], counted)
     table = table.merge(found.seeds, on=keys, how="left")
-    pairs = pair_up(long, keys, found.match, by=["measure", "level_index", "start"])
+    pairs = pair_up(long, keys, found.match, by=["measure", "level_index", "hard_from"])
     columns = [*group, *_PAIRED]
     table = table.merge(pairs[columns].rename(columns=_PAIRED), on=group, how="left")
     table = table.astype({"same_trial": object})
@@ -329,16 +329,8 @@ def _metric_curves(frame: pd.DataFrame) -> _Curves:
     for row, points in zip(frame.index, frame["curve"], strict=True):
         if not isinstance(points, (list, tuple, np.ndarray)) or not len(points):
             continue
-        splits = {point["split"] for point in points}
-        split = "validation" if "validation" in splits else min(splits)
-        kept = [
-            (point["epoch"], point["metric"])
-            for point in points
-            if point["split"] == split and point["metric"] is not None
-        ]
-        at = np.array(kept, dtype=np.float64).reshape(-1, 2)
         rows.append(row)
-        found.append((at[:, 0], at[:, 1]))
+        found.append(evaluations(points))
     return _end_to_end(np.array(rows, dtype=np.int64), np.ones(len(rows)), found)
 
 
@@ -396,7 +388,7 @@ def _rows(
         {
             "row": rows,
             "own": np.ones(len(rows), bool) if jobs is None else jobs.own,
-            "start": start.astype(np.int64),
+            "hard_from": start.astype(np.int64),
             "measure": measure,
             "level_index": index,
             "level": height,

@@ -4,7 +4,8 @@ Curves may have different lengths (early stops, budgets) and are never padded: e
 mean says over how many seeds it was taken.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -89,6 +90,25 @@ def recorded(part: pd.DataFrame) -> Iterator[tuple[Array, Array]]:
             )
         finite = np.isfinite(values)
         yield at[finite], values[finite]
+
+
+def evaluations(points: Sequence[Mapping[str, Any]]) -> tuple[Array, Array]:
+    """Epochs and metrics of one trial's evaluations during training, each (points,).
+
+    Of several splits validation is taken; of the others the first by name.
+
+    Args:
+        points: What the column `curve` holds of it, at least one.
+    """
+    splits = {point["split"] for point in points}
+    split = "validation" if "validation" in splits else min(splits)
+    kept = [
+        (point["epoch"], point["metric"])
+        for point in points
+        if point["split"] == split and point["metric"] is not None
+    ]
+    at = np.array(kept, dtype=np.float64).reshape(-1, 2)
+    return at[:, 0], at[:, 1]
 
 
 def _average(curves: list[tuple[Array, Array]]) -> tuple[Array, Array, Array, Array]:

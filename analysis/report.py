@@ -23,12 +23,15 @@ from analysis.convergence import convergence_table
 from analysis.effects import factor_effects
 from analysis.equal_accuracy import robustness_at_equal_accuracy
 from analysis.expectations import expected_settings
+from analysis.figures.stated import stated_numbers
 from analysis.findings import Findings, study_findings
 from analysis.pairs import paired
+from analysis.publications import published
 from analysis.questions import Answer, answers
 from analysis.report_figures import FigureBlock
 from analysis.runs import run_totals
 from analysis.seed_spread import stability
+from analysis.stated_tables import stated_table
 from analysis.teachers import selection_splits
 
 if TYPE_CHECKING:
@@ -52,6 +55,9 @@ class ReportInfo:
         command: The command that made the results or the report.
         saved_epochs: Epochs if each trial were trained alone, and epochs planned after sharing.
         expected: Settings expected to do best (see `analysis.expectations`).
+        published: Published values (see `analysis.publications`).
+        figures: Figures that the study states (see `analysis.figures.stated`).
+        tables: Tables that the study states: `title` and what `analysis.stated_tables` takes.
     """
 
     study: str
@@ -63,6 +69,9 @@ class ReportInfo:
     command: str = ""
     saved_epochs: tuple[int, int] | None = None
     expected: tuple[Mapping[str, Any], ...] = ()
+    published: tuple[Mapping[str, Any], ...] = ()
+    figures: tuple[Mapping[str, Any], ...] = ()
+    tables: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,19 @@ class QuestionBlock:
 
     answer: Answer
     contrasts: tables.Table
+
+
+@dataclass(frozen=True)
+class StatedBlock:
+    """What a study file states: figures with their numbers, tables, and what has no result yet."""
+
+    figures: tuple[tuple[FigureBlock, tables.Table], ...]
+    tables: tuple[tables.Table, ...]
+    published: tables.Table | None
+    without_results: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.figures or self.tables or self.published or self.without_results)
 
 
 @dataclass(frozen=True)
@@ -174,7 +196,11 @@ def render_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    payloads = {figure.name: figure.payload for section in sections for figure in _figures(section)}
+    stated = _stated(frame, info)
+    payloads = {figure.name: figure.payload for figure, _ in stated.figures}
+    payloads |= {
+        figure.name: figure.payload for section in sections for figure in _figures(section)
+    }
     return environment.get_template("report.html.j2").render(
         info=info,
         title=info.title or info.study,
@@ -182,6 +208,7 @@ def render_report(
         sections=sections,
         answers=[QuestionBlock(answer, tables.contrasts(answer)) for answer in answers(frame)],
         expected=tables.expected(expected_settings(frame, info.expected)),
+        stated=stated,
         progress=_progress(frame, info, runs),
         on_test=[s.title for s in sections if "test" in s.splits],
         unfinished=tables.unfinished(frame, attempts),
@@ -224,6 +251,30 @@ class _Study:
 
     def part(self, table: pd.DataFrame, dataset: str) -> pd.DataFrame:
         return table[table["dataset"] == dataset].reset_index(drop=True)
+
+
+def _stated(frame: pd.DataFrame, info: ReportInfo) -> StatedBlock:
+    figures, shown, without = [], [], []
+    for position, figure in enumerate(info.figures):
+        numbers = stated_numbers(frame, figure, info.published)
+        if numbers is None:
+            without.append(str(figure["title"]))
+            continue
+        block = drawn.of_study(numbers, f"stated{position}")
+        figures.append((block, tables.stated_points(numbers)))
+    for table in info.tables:
+        found = stated_table(frame, table, info.published)
+        made = tables.stated(found, str(table["title"]), table.get("deviation") or "sample")
+        if made is None:
+            without.append(str(table["title"]))
+        else:
+            shown.append(made)
+    return StatedBlock(
+        figures=tuple(figures),
+        tables=tuple(shown),
+        published=tables.published(published(frame, info.published)),
+        without_results=tuple(without),
+    )
 
 
 def _section(

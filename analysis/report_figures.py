@@ -16,6 +16,7 @@ from analysis.figures import (
     heatmap,
     losses,
     seeds,
+    stated,
     style,
     switch_epoch,
     teacher_losses,
@@ -182,11 +183,19 @@ def teachers(own: pd.DataFrame, prefix: str) -> tuple[FigureBlock, ...]:
     return tuple(blocks)
 
 
-def _block(name: str, note: str, draw: "Callable[[bool], go.Figure]") -> FigureBlock:
+def of_study(numbers: stated.StatedNumbers, name: str) -> FigureBlock:
+    """A figure that the study file states, under the headline that is written there."""
+    return _block(name, numbers.note, lambda narrow: stated.draw(numbers, narrow), numbers.title)
+
+
+def _block(
+    name: str, note: str, draw: "Callable[[bool], go.Figure]", headline: str = ""
+) -> FigureBlock:
     wide, narrow = draw(False), draw(True)
-    # The section names the dataset already.
-    headline = str(wide.layout.title.text).split(": ", 1)[-1]
-    headline = headline[:1].upper() + headline[1:]
+    if not headline:
+        # The section names the dataset already.
+        headline = str(wide.layout.title.text).split(": ", 1)[-1]
+        headline = headline[:1].upper() + headline[1:]
     drawn = json.loads(wide.to_json())
     layouts = {
         "wide": _page_layout(drawn["layout"]),

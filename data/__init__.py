@@ -1,4 +1,4 @@
-"""The datasets, by name: fetch, cache, split, standardise.
+"""The datasets, by name: fetch, cache, split, standardise, corrupt, augment.
 
 Importing this package loads neither torch nor numpy; tensors come from `data.load`, which does::
 
@@ -8,6 +8,7 @@ Importing this package loads neither torch nor numpy; tensors come from `data.lo
     loaded = load(data.DataSpec("digits", validation=0.1))
 """
 
+from data.augment import Augment
 from data.catalog import DatasetEntry, RawArrays, Task, get, names, register, registered
 from data.errors import (
     DataError,
@@ -20,6 +21,7 @@ from data.spec import DataSpec
 from data.store import DatasetStatus, default_data_dir, describe, fetch, verify
 
 __all__ = [
+    "Augment",
     "DataError",
     "DataSpec",
     "DatasetEntry",

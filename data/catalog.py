@@ -68,6 +68,8 @@ class DatasetEntry:
             download.
         embedded: `prepare` needs no file and takes no time, so nothing is ever written for it.
         pixel_max: Largest value of an image, mapped to 1 in network inputs.
+        class_rows: Rows of each class in the training and in the test split, None when not known
+            in advance; see `rows`.
     """
 
     name: str
@@ -83,6 +85,7 @@ class DatasetEntry:
     download: Callable[[Path], None] | str | None = None
     embedded: bool = False
     pixel_max: int = 255
+    class_rows: tuple[tuple[int, ...], tuple[int, ...]] | None = None
 
     def __post_init__(self) -> None:
         """Checks every field.
@@ -128,6 +131,35 @@ class DatasetEntry:
             self._refuse("source", "a path inside the data directory or None")
         if not _is_count(self.pixel_max, 1) or self.pixel_max > 255:
             self._refuse("pixel_max", "an integer from 1 to 255")
+        if self.class_rows is not None and not (
+            self.task == "classification"
+            and isinstance(self.class_rows, tuple)
+            and len(self.class_rows) == 2
+            and all(_are_counts(split, self.outputs) for split in self.class_rows)
+        ):
+            self._refuse(
+                "class_rows",
+                "for classification, two tuples with one count for each class, or None",
+            )
+
+    def rows(self, classes: tuple[int, ...] | None = None) -> tuple[int | None, int | None]:
+        """Returns the rows of the training and of the test split, without the data.
+
+        Args:
+            classes: Only rows of these classes are counted, None for all.
+
+        Returns:
+            The two counts; None where a count is not known in advance. Counts of classes that do
+            not add up to the rows are those of other data, as in an entry made from another by
+            `dataclasses.replace`: then nothing is known of single classes.
+        """
+        known = (self.train_rows, self.test_rows)
+        if classes is None:
+            return known
+        if self.class_rows is None or tuple(sum(rows) for rows in self.class_rows) != known:
+            return None, None
+        train, test = (sum(rows[label] for label in classes) for rows in self.class_rows)
+        return train, test
 
     @property
     def is_image(self) -> bool:
@@ -216,6 +248,14 @@ def _is_count(value: object, least: int) -> bool:
     return type(value) is int and value >= least
 
 
+def _are_counts(values: object, length: int) -> bool:
+    return (
+        isinstance(values, tuple)
+        and len(values) == length
+        and all(_is_count(count, 0) for count in values)
+    )
+
+
 def _is_hook(value: object) -> bool:
     return bool(_HOOK.fullmatch(value)) if isinstance(value, str) else callable(value)
 
@@ -232,6 +272,7 @@ _BUILT_IN = (
         source="cifar-10-batches-py",
         prepare="data.builtin:cifar10",
         download="data.builtin:download_cifar10",
+        class_rows=((5_000,) * 10, (1_000,) * 10),
     ),
     DatasetEntry(
         name="fashion_mnist",
@@ -244,6 +285,7 @@ _BUILT_IN = (
         source="FashionMNIST/raw",
         prepare="data.builtin:fashion_mnist",
         download="data.builtin:download_fashion_mnist",
+        class_rows=((6_000,) * 10, (1_000,) * 10),
     ),
     # Not pinned: what is checked are the counts and shapes here and, in a download, the checksums
     # that torchvision carries. The fingerprint that was found is recorded with every result.
@@ -257,6 +299,10 @@ _BUILT_IN = (
         source="MNIST/raw",
         prepare="data.builtin:mnist",
         download="data.builtin:download_mnist",
+        class_rows=(
+            (5_923, 6_742, 5_958, 6_131, 5_842, 5_421, 5_918, 6_265, 5_851, 5_949),
+            (980, 1_135, 1_032, 1_010, 982, 892, 958, 1_028, 974, 1_009),
+        ),
     ),
     DatasetEntry(
         name="california_housing",
@@ -281,6 +327,21 @@ _BUILT_IN = (
         prepare="data.builtin:digits",
         embedded=True,
         pixel_max=16,
+        class_rows=(
+            (142, 146, 142, 146, 145, 145, 145, 143, 139, 144),
+            (36, 36, 35, 37, 36, 37, 36, 36, 35, 36),
+        ),
+    ),
+    DatasetEntry(
+        name="known_function",
+        task="regression",
+        outputs=1,
+        input_shape=(10,),
+        train_rows=2_000,
+        test_rows=1_000,
+        fingerprint="2a6a0cf8d3e8d4b30a2749da874b249f7205daf77b4f5d2b46c145dc91956994",
+        prepare="data.known_function:known_function",
+        embedded=True,
     ),
 )
 

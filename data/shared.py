@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from data.load import LoadedData
 
 SPLITS = ("train", "validation", "test")
+PARTS = (*SPLITS, "perturbed")
+"""The fields that are pairs of tensors with a row for each other."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,8 +24,9 @@ class SharedData:
     """What `data.load.LoadedData` holds, as numpy arrays.
 
     Attributes:
-        about: its fields but for the splits, by name.
-        arrays: for each split that there is, its `x` and `y`, shaped as there.
+        about: its fields but for `PARTS`, by name; small tensors as arrays.
+        arrays: for each of `PARTS` that there is, its two tensors, shaped as there: `x` and `y` of
+            a split, `rows` and `labels` of what is perturbed.
     """
 
     about: dict[str, Any]
@@ -32,22 +35,29 @@ class SharedData:
 
 def share(loaded: LoadedData) -> SharedData:
     """The arrays of a dataset, without copying those of a CPU."""
-    arrays = {}
-    for name in SPLITS:
-        split = getattr(loaded, name)
-        if split is not None:
-            arrays[name] = (split.x.cpu().numpy(), split.y.cpu().numpy())
-    about = {f.name: getattr(loaded, f.name) for f in fields(loaded) if f.name not in SPLITS}
+    import torch
+
+    about, arrays = {}, {}
+    for name in (f.name for f in fields(loaded)):
+        value = getattr(loaded, name)
+        if name not in PARTS:
+            about[name] = value.cpu().numpy() if isinstance(value, torch.Tensor) else value
+        elif value is not None:
+            first, second = (getattr(value, f.name).cpu().numpy() for f in fields(value))
+            arrays[name] = (first, second)
     return SharedData(about, arrays)
 
 
 def adopt(shared: SharedData) -> LoadedData:
     """The dataset of shared arrays, as `read_only_tensor` gives them: not to be written to."""
-    from data.load import LoadedData, Split
+    from data.load import LoadedData, Perturbed, Split
 
-    given: dict[str, Any] = {**shared.about, **dict.fromkeys(SPLITS)}
-    for name, (x, y) in shared.arrays.items():
-        given[name] = Split(read_only_tensor(x), read_only_tensor(y))
+    given: dict[str, Any] = dict.fromkeys(PARTS)
+    for name, value in shared.about.items():
+        given[name] = read_only_tensor(value) if isinstance(value, np.ndarray) else value
+    for name, pair in shared.arrays.items():
+        first, second = map(read_only_tensor, pair)
+        given[name] = Split(first, second) if name in SPLITS else Perturbed(first, second)
     return LoadedData(**given)
 
 

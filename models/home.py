@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from models.catalog import ModelEntry
+from models.chain import Chain, convolutional_chain, dense_chain
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,6 +35,10 @@ class Convolutional:
 
         return ConvNet(input_shape, outputs, self.blocks, self.hidden, DROPOUT)
 
+    def chain(self, input_shape: tuple[int, ...], outputs: int) -> Chain:
+        """Its layers, without building them."""
+        return convolutional_chain(input_shape, outputs, self.blocks, self.hidden)
+
 
 @dataclass(frozen=True)
 class Dense:
@@ -52,6 +57,10 @@ class Dense:
         from models.networks import MLP
 
         return MLP(input_shape, outputs, self.hidden, self.dropouts, DROPOUT)
+
+    def chain(self, input_shape: tuple[int, ...], outputs: int) -> Chain:
+        """Its layers, without building them."""
+        return dense_chain(input_shape, outputs, self.hidden)
 
 
 _GREY_28 = {

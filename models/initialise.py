@@ -1,12 +1,14 @@
 """How the weights of a network start: a scheme, and a seed that is handed in.
 
-`default` keeps what each layer of PyTorch does by itself; the others set the weights of dense and
-convolutional layers and zero their biases:
+`default` keeps what each layer of the network does by itself; the others set the weights of dense and
+convolutional layers, and zero their biases unless they say otherwise. Layers of other kinds
+(normalisation, the input projection of attention) are left as they were made.
 
 - `he`: normal, variance 2 / fan_in (He et al., 2015, "Delving deep into rectifiers", eq. 10)
 - `xavier`: uniform, variance 2 / (fan_in + fan_out) (Glorot and Bengio, 2010, eq. 16)
 - `lecun`: normal, variance 1 / fan_in (LeCun et al., 1998, "Efficient BackProp", eq. 16)
 - `normal`: normal, variance 1
+- `uniform`: uniform within 1 / sqrt(fan_in), biases too (Glorot and Bengio, 2010, eq. 1)
 """
 
 import math
@@ -35,14 +37,27 @@ def _normal(weight: Tensor, generator: Generator) -> None:
     nn.init.normal_(weight, generator=generator)
 
 
+def _uniform(weight: Tensor, generator: Generator) -> None:
+    _uniform_for(weight, weight[0].numel(), generator)
+
+
+def _uniform_for(values: Tensor, fan_in: int, generator: Generator) -> None:
+    bound = 1 / math.sqrt(fan_in)
+    nn.init.uniform_(values, -bound, bound, generator=generator)
+
+
 SCHEMES: dict[str, Callable[[Tensor, Generator], None] | None] = {
     "default": None,
     "he": _he,
     "xavier": _xavier,
     "lecun": _lecun,
     "normal": _normal,
+    "uniform": _uniform,
 }
 """What each scheme does to one weight; None leaves the layer as PyTorch made it."""
+
+_BIASES: dict[str, Callable[[Tensor, int, Generator], None]] = {"uniform": _uniform_for}
+"""What a scheme does to a bias, given the layer's fan_in; those that are not here zero it."""
 
 
 def build(
@@ -89,6 +104,8 @@ def build(
                     start = torch.empty_like(layer.weight, memory_format=torch.contiguous_format)
                     scheme(start, generator)
                     layer.weight.copy_(start)
-                    if layer.bias is not None:
+                    if layer.bias is not None and init in _BIASES:
+                        _BIASES[init](layer.bias, start[0].numel(), generator)
+                    elif layer.bias is not None:
                         layer.bias.zero_()
     return module

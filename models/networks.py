@@ -4,6 +4,7 @@ Layers are named `conv1, conv2, ..., fc1, fc2, ...`, which are the keys of the p
 Sizes come from `models.home`.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -11,6 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 from torch import Tensor, nn
 
+from models.chain import convolutional_chain, dense_chain
 from models.layers import Dropout
 
 
@@ -57,6 +59,7 @@ class ConvNet(nn.Module):
                 self.add_module(name, nn.Conv2d(channels, size, kernel_size=3, padding=1))
                 channels = size
             height, width = height // 2, width // 2
+        self.chain = convolutional_chain(input_shape, outputs, blocks, hidden)
         self.fc1 = nn.Linear(channels * height * width, hidden)
         self.dropout = Dropout(dropout)
         self.fc2 = nn.Linear(hidden, outputs)
@@ -78,7 +81,8 @@ class ConvNet(nn.Module):
 class MLP(nn.Module):
     """Dense layers with ReLU, dropout after the first few, and a dense output layer.
 
-    Input `(batch, features)`, output `(batch, outputs)`.
+    Input `(batch, features)`, or `(batch, *input_shape)` where it is flattened; output
+    `(batch, outputs)`.
     """
 
     def __init__(
@@ -88,29 +92,38 @@ class MLP(nn.Module):
         hidden: Sequence[int],
         dropouts: int,
         dropout: float,
+        *,
+        flatten: bool = False,
+        rectify_outputs: bool = False,
     ) -> None:
         """Makes the layers with PyTorch's default initialisation.
 
         Args:
-            input_shape: `(features,)`.
+            input_shape: `(features,)`; any shape where it is flattened.
             outputs: numbers to predict.
             hidden: units of the hidden layers.
             dropouts: how many hidden layers, from the first on, are followed by dropout.
             dropout: probability that a unit is dropped.
+            flatten: take inputs of any shape, such as images, as vectors.
+            rectify_outputs: ReLU after the output layer too.
 
         Raises:
             ValueError: an input of another kind.
         """
         super().__init__()
-        if len(input_shape) != 1 or input_shape[0] < 1:
-            raise ValueError(f"input_shape = {tuple(input_shape)}: must be (features,)")
-        sizes = [input_shape[0], *hidden, outputs]
+        if (len(input_shape) != 1 and not flatten) or not input_shape or min(input_shape) < 1:
+            allowed = "positive sizes" if flatten else "(features,)"
+            raise ValueError(f"input_shape = {tuple(input_shape)}: must be {allowed}")
+        self.chain = dense_chain(input_shape, outputs, hidden, rectify_outputs)
+        sizes = [math.prod(input_shape), *hidden, outputs]
         for number, (fan_in, fan_out) in enumerate(pairwise(sizes), start=1):
             self.add_module(f"fc{number}", nn.Linear(fan_in, fan_out))
             if number <= dropouts:
                 self.add_module(f"dropout{number}", Dropout(dropout))
         self._depth = len(hidden) + 1
         self._dropouts = dropouts
+        self._flatten = flatten
+        self._rectify_outputs = rectify_outputs
 
     def layers(self) -> list[tuple[nn.Linear, Dropout | None]]:
         """Each dense layer, the last one included, with the dropout that follows its ReLU."""
@@ -123,9 +136,11 @@ class MLP(nn.Module):
         ]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Predictions `(batch, outputs)` of inputs `(batch, features)`."""
+        """Predictions `(batch, outputs)` of inputs `(batch, features)`, or of another shape."""
+        if self._flatten:
+            x = x.flatten(1)
         *hidden, (last, _) = self.layers()
         for dense, dropout in hidden:
             x = torch.relu_(dense(x)) if dropout is None else dropout.after(dense, x)
         prediction: Tensor = last(x)
-        return prediction
+        return torch.relu_(prediction) if self._rectify_outputs else prediction

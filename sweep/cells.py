@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sweep.errors import StudyError
-from sweep.expand import Cell, Role, cells
+from sweep.expand import Cell, expand
 from sweep.failures import last_failures
 from sweep.filters import Condition, check, matches
+from sweep.findings import findings
 from sweep.records import TRIALS, tuples
 from sweep.selection import SELECTION_COLUMNS, Candidate
 from sweep.store import Store
@@ -44,6 +45,7 @@ class Demand:
         superseded: checkpoints that lead to those states or to trials that have ended, or are
             damaged: nothing goes on from them.
         damaged: trials whose kept snapshot would be gone on from, but is not what was written.
+        waiting: what will be asked for once some of these are done, in words.
     """
 
     study: Study
@@ -60,6 +62,7 @@ class Demand:
     continuing: int
     superseded: frozenset[str]
     damaged: frozenset[str] = frozenset()
+    waiting: tuple[str, ...] = ()
 
     @property
     def teaching(self) -> frozenset[str]:
@@ -103,13 +106,13 @@ def choose(
         FilterError: for a condition that no value in the study satisfies.
     """
     all_cells, only = list(all_cells), list(only)
-    learners = [c for c in matching(all_cells, only, seeds) if c.role is not Role.TEACHER]
-    needed = pools(learners)
+    learners = [c for c in matching(all_cells, only, seeds) if not c.role.supports]
+    needed = supporting(learners, all_cells)
     asked_for = any(condition.key == "role" for condition in only)
     teachers = [
         cell
         for cell in all_cells
-        if cell.role is Role.TEACHER
+        if cell.role.supports
         and (
             cell.trial_id in needed
             or (not only and seeds is None)
@@ -139,7 +142,7 @@ def matching(
     check(all_cells, only)
     if seeds is not None and seeds < 1:
         raise StudyError(f"--seeds {seeds}: must be 1 or more")
-    order = dict.fromkeys(c.seed for c in all_cells if c.role is not Role.TEACHER)
+    order = dict.fromkeys(c.seed for c in all_cells if not c.role.supports)
     kept = set(order if seeds is None else list(order)[:seeds])
     return [
         cell for cell in all_cells if (seeds is None or cell.seed in kept) and matches(cell, only)
@@ -150,6 +153,18 @@ def pools(asked: Iterable[Cell]) -> frozenset[str]:
     """The trials that some rule of a cell may choose a teacher from."""
     rules = {rule.key: rule for cell in asked for rule in cell.spec.rules}
     return frozenset(trial_id for rule in rules.values() for trial_id in rule.pool)
+
+
+def supporting(learners: Iterable[Cell], everything: Iterable[Cell]) -> frozenset[str]:
+    """The trials that cells need, and those that these need, by id."""
+    by_id = {cell.trial_id: cell for cell in everything if cell.role.supports}
+    needed: frozenset[str] = frozenset()
+    more = pools(learners)
+    while not more <= needed:
+        new = more - needed
+        needed |= more
+        more = pools(by_id[trial_id] for trial_id in new if trial_id in by_id)
+    return needed
 
 
 def demand(
@@ -168,12 +183,15 @@ def demand(
         seeds: see `choose`.
         retry: for a trial that failed earlier, whether to try it again, by the kind of failure.
     """
-    everything = tuple(cells(study))
+    depends = bool(study.then or study.search)
+    known = findings(store) if depends and store is not None else {}
+    expansion = expand(study, known)
+    everything = expansion.cells
     chosen = choose(everything, only, seeds)
     by_id: dict[str, Cell] = {}
     for cell in chosen:
         by_id.setdefault(cell.trial_id, cell)
-    teacher_ids = pools(chosen) | {c.trial_id for c in chosen if c.role is Role.TEACHER}
+    teacher_ids = pools(chosen) | {c.trial_id for c in chosen if c.role.supports}
     records = (
         TRIALS.empty_table().select(SELECTION_COLUMNS)
         if store is None
@@ -220,6 +238,7 @@ def demand(
         continuing=states.continuing,
         superseded=states.superseded,
         damaged=states.damaged,
+        waiting=expansion.waiting,
     )
 
 

@@ -15,7 +15,7 @@ BYTES_PER_RECORD, BYTES_PER_POINT = 300, 6
 """What a record and a point of its curve take in a folded file. Measured: 339 bytes a trial with 6
 points (quickstart, 147 trials), 9,250 with 1,500 points (California Housing, 40 trials)."""
 
-ROLES = (Role.STUDENT, Role.BASELINE, Role.TEACHER)
+ROLES = (Role.STUDENT, Role.BASELINE, Role.TEACHER, Role.START)
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Overview:
     stages: int
     todo_epochs: int
     estimate: Mapping[str, Any]
+    waiting: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The overview as JSON types."""
@@ -105,7 +106,7 @@ def overview(
         study=demand.study.name,
         trials=len(distinct),
         cells=len(demand.chosen),
-        by_role={role: roles[role] for role in ROLES},
+        by_role={role: roles[role] for role in ROLES if role != Role.START or roles[role]},
         by_dataset=Counter(cell.dataset for cell in distinct.values()),
         done=demand.done,
         todo=len(demand.todo),
@@ -119,6 +120,7 @@ def overview(
         epochs_planned_by_dataset=planned_by_dataset,
         stages=len(whole.stages),
         todo_epochs=sum(todo.values()),
+        waiting=demand.waiting,
         estimate=_estimate(
             demand, todo, slots, costs or costs_of_results(store), weights_sizes(store)
         ),

@@ -2,6 +2,7 @@
 
 A cell is one requested combination for one seed, in the words of the study; a trial is what has to
 be trained for it. Several cells may be one trial: the baseline, alpha 1 and switch epoch 0 are.
+What a cell needs of others, teachers and trainings that come before, are cells of their own.
 """
 
 import functools
@@ -9,20 +10,36 @@ import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import data
-from sweep.study import RECIPE_AXES, DatasetStudy, Study
+from sweep import follow, guidance
+from sweep.follow import Findings, Search, Then
+from sweep.starts import KNOWN, Start
+from sweep.study import (
+    RECIPE_AXES,
+    SPLIT_AXES,
+    DatasetStudy,
+    Grid,
+    Split,
+    Study,
+    members,
+)
 from sweep.study import Recipe as RecipeSection
 from sweep.words import CELL_COLUMNS
+from trials import spec
 from trials.spec import (
+    HARD,
     Guide,
     Objective,
     Recipe,
     Schedule,
+    Segment,
     SoftLoss,
     TeacherRule,
     TrialSpec,
-    switched,
+    frozen_at_first,
+    schedule,
 )
 
 
@@ -30,8 +47,14 @@ class Role(StrEnum):
     """What a cell is in its study."""
 
     TEACHER = "teacher"
+    START = "start"
     BASELINE = "baseline"
     STUDENT = "student"
+
+    @property
+    def supports(self) -> bool:
+        """Whether it is there for others: a teacher, or a training that students begin with."""
+        return self in (Role.TEACHER, Role.START)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,61 +92,380 @@ class Cell:
         return getattr(self, key) if key in CELL_COLUMNS else self.parameters[key]
 
 
-def cells(study: Study) -> list[Cell]:
-    """All cells of a study: teachers, then baselines, then students, dataset by dataset."""
-    return [
-        cell for name, dataset in study.datasets.items() for cell in _cells(study, name, dataset)
-    ]
+@dataclass(frozen=True)
+class Expansion:
+    """The cells of a study as far as they can be known.
+
+    Attributes:
+        cells: teachers, then what comes before, then baselines, then students, dataset by dataset.
+        waiting: what else there will be, in words, once earlier cells are done.
+    """
+
+    cells: tuple[Cell, ...]
+    waiting: tuple[str, ...]
 
 
-def _cells(study: Study, name: str, dataset: DatasetStudy) -> Iterator[Cell]:
-    split = data.DataSpec(name, **dataset.split.model_dump())
-    teacher_section = dataset.teacher_recipe()
-    teacher_seeds = dataset.teacher.seeds or study.seeds
-    rules: dict[str, TeacherRule] = {}
-    for teacher in dataset.grid.teacher:
-        pool = []
-        alone = switched(Objective(), 0, teacher_section.epochs)
-        for seed in teacher_seeds:
-            spec = _spec(seed, split, teacher, teacher_section, alone)
-            pool.append(spec.trial_id)
-            yield _cell(Role.TEACHER, teacher, spec, teacher_section)
-        rules[teacher] = TeacherRule(
-            tuple(pool), dataset.teacher.select_on, dataset.teacher.select_by
-        )
-    sections = list(_recipes(dataset))
-    if dataset.baseline:
-        for section in sections:
-            alone = switched(Objective(), 0, section.epochs)
-            for seed in study.seeds:
-                spec = _spec(seed, split, dataset.student, section, alone)
-                yield _cell(Role.BASELINE, dataset.student, spec, section)
-    grid = dataset.grid
-    for section, teacher, temperature, alpha in itertools.product(
-        sections, grid.teacher, grid.temperature, grid.alpha
-    ):
-        guided = Objective(
-            hard=alpha,
-            soft=round(1 - alpha, 12),
-            soft_loss=_soft_loss(section, name),
-            temperature=temperature,
-            guides=(Guide(rules[teacher]),),
-        )
-        for switch_epoch in grid.switch_epoch:
-            schedule = switched(guided, switch_epoch, section.epochs)
-            for seed in study.seeds:
-                spec = _spec(seed, split, dataset.student, section, schedule)
+def cells(study: Study, known: Findings | None = None) -> list[Cell]:
+    """The cells of a study as far as they can be known; see `expand`."""
+    return list(expand(study, known).cells)
+
+
+def expand(study: Study, known: Findings | None = None) -> Expansion:
+    """The cells of a study.
+
+    Args:
+        study: what is asked.
+        known: trials that are done, on which later grids and searches depend.
+    """
+    found: list[Cell] = []
+    waiting: list[str] = []
+    for name, dataset in study.datasets.items():
+        parts = _Dataset(study, name, dataset, known or {})
+        found += parts.cells()
+        waiting += parts.waiting
+    return Expansion(tuple(found), tuple(waiting))
+
+
+@dataclass(frozen=True)
+class _Point:
+    """A combination of the axes of a grid that every seed repeats."""
+
+    split: Split
+    recipe: RecipeSection
+    student: str
+    teacher: str
+    teacher_epochs: int | None
+    temperature: float
+    alpha: float
+    start: str | None
+    ramp: str | None
+    begin_epoch: int | None
+    switch_epoch: int
+
+
+class _Dataset:
+    """The cells of one dataset; those of teachers and of what comes before as they are needed."""
+
+    def __init__(self, study: Study, name: str, dataset: DatasetStudy, known: Findings) -> None:
+        self._study, self._name, self._dataset, self._known = study, name, dataset, known
+        self._pools: dict[tuple[str, Split, int | None], dict[int, str]] = {}
+        self._rules: dict[tuple[str, Split, int | None], TeacherRule] = {}
+        self._supporting: dict[Role, dict[str, Cell]] = {Role.TEACHER: {}, Role.START: {}}
+        self.waiting: list[str] = []
+
+    def cells(self) -> list[Cell]:
+        """All of them that can be known."""
+        grid = self._dataset.grid
+        for split, epochs, teacher in itertools.product(
+            self._splits(grid), grid.teacher_epochs or (None,), grid.teacher
+        ):
+            for member, _ in members(teacher):
+                self._pool(member, split, epochs)
+        baselines = list(self._baselines(grid))
+        students = list(self._students(grid))
+        for number, then in enumerate(self._study.then, start=1):
+            more = self._after(then, number, grid, students)
+            if more is None:
+                break
+            students += more
+        for name, search in self._study.search.items():
+            students += self._searched(name, search, grid)
+        teachers, starts = (self._supporting[role].values() for role in (Role.TEACHER, Role.START))
+        return [*teachers, *starts, *baselines, *_once(students)]
+
+    # The grid
+
+    def _splits(self, grid: Grid) -> Iterator[Split]:
+        return _swept(self._dataset.split, grid, SPLIT_AXES)
+
+    def _recipes(self, grid: Grid) -> Iterator[RecipeSection]:
+        return _swept(self._dataset.recipe, grid, RECIPE_AXES)
+
+    def _baselines(self, grid: Grid) -> Iterator[Cell]:
+        if not self._dataset.baseline:
+            return
+        for split, recipe, student in itertools.product(
+            self._splits(grid), self._recipes(grid), grid.student or (self._dataset.student,)
+        ):
+            alone = _alone(recipe)
+            words = parameters(recipe, split, self._name, grid)
+            start = _begins(recipe, student)
+            for seed in self._study.seeds:
+                trial = TrialSpec(seed, self._rows(split), _recipe(recipe, student), alone, start)
+                yield _cell(Role.BASELINE, trial, words)
+
+    def _points(self, grid: Grid) -> Iterator[_Point]:
+        for values in itertools.product(
+            self._splits(grid),
+            self._recipes(grid),
+            grid.student or (self._dataset.student,),
+            grid.teacher,
+            grid.teacher_epochs or (None,),
+            grid.temperature,
+            grid.alpha,
+            grid.start or (None,),
+            grid.ramp or (None,),
+            grid.begin_epoch or (None,),
+            grid.switch_epoch,
+        ):
+            yield _Point(*values)
+
+    def _students(self, grid: Grid, starts: Mapping[str, Start] | None = None) -> Iterator[Cell]:
+        for point in self._points(grid):
+            start = self._start(point.start, starts)
+            student = point.student if start is None or start.student is None else start.student
+            recipe = point.recipe
+            if start is not None and start.init is not None:
+                recipe = recipe.model_copy(update={"init": start.init})
+            words = {
+                **parameters(point.recipe, point.split, self._name, grid),
+                "init": recipe.init,
+                "start": point.start,
+                "begin_epoch": point.begin_epoch,
+                "ramp": point.ramp,
+                "teacher_epochs": point.teacher_epochs,
+            }
+            rows, made = self._rows(point.split), _recipe(recipe, student)
+            shared: Schedule | None = None
+            for seed in self._study.seeds:
+                if shared is None or self._dataset.teacher.match == "seed":
+                    guides = self._guides(point, seed)
+                    shared = self._schedule(point, recipe, start, guides)
+                begins = self._begins(start, point, recipe, student, seed)
+                trial = TrialSpec(seed, rows, made, shared, begins)
                 yield _cell(
-                    Role.STUDENT, dataset.student, spec, section,
-                    teacher, alpha, switch_epoch, temperature,
+                    Role.STUDENT, trial, words,
+                    point.teacher, point.alpha, point.switch_epoch, point.temperature,
                 )  # fmt: skip
 
+    def _schedule(
+        self,
+        point: _Point,
+        recipe: RecipeSection,
+        start: Start | None,
+        guides: tuple[Guide, ...],
+    ) -> Schedule:
+        guided = guidance.schedule_of(
+            alpha=point.alpha,
+            soft_loss=_soft_loss(recipe, self._name),
+            temperature=point.temperature,
+            guides=guides,
+            begin=point.begin_epoch or 0,
+            end=point.switch_epoch,
+            epochs=recipe.epochs,
+            ramp=self._ramp(point.ramp),
+        )
+        frozen = recipe.frozen_epochs
+        if start is not None and start.frozen_epochs is not None:
+            frozen = start.frozen_epochs
+        return frozen_at_first(guided, frozen) if frozen else guided
 
-def _recipes(dataset: DatasetStudy) -> Iterator[RecipeSection]:
-    """The recipe for every combination of the axes that sweep it."""
-    axes = [axis for axis in RECIPE_AXES if getattr(dataset.grid, axis)]
-    for values in itertools.product(*(getattr(dataset.grid, axis) for axis in axes)):
-        yield dataset.recipe.model_copy(update=dict(zip(axes, values, strict=True)))
+    def _ramp(self, name: str | None) -> guidance.Ramp:
+        return guidance.ramp(name, self._study.ramps)
+
+    # Teachers
+
+    def _rows(self, split: Split) -> data.DataSpec:
+        return _rows(split, self._name)
+
+    def _pool(self, teacher: str, split: Split, epochs: int | None) -> dict[int, str]:
+        """The trials of a teacher network by seed, for students on these rows."""
+        key = (teacher, split, epochs)
+        if key not in self._pools:
+            section = self._dataset.teacher_recipe(epochs)
+            own = self._dataset.teacher_split(split)
+            alone = _alone(section)
+            begins = _begins(section, teacher)
+            words = parameters(section, own, self._name, self._dataset.grid)
+            pool = self._pools[key] = {}
+            for seed in self._dataset.teacher.seeds or self._study.seeds:
+                trial = TrialSpec(seed, self._rows(own), _recipe(section, teacher), alone, begins)
+                pool[seed] = trial.trial_id
+                self._supporting[Role.TEACHER].setdefault(
+                    trial.trial_id, _cell(Role.TEACHER, trial, words)
+                )
+        return self._pools[key]
+
+    def _rule(self, teacher: str, point: _Point, seed: int) -> TeacherRule:
+        key = (teacher, point.split, point.teacher_epochs)
+        pool = self._pool(*key)
+        section = self._dataset.teacher
+        if section.match == "seed":
+            return TeacherRule.only(pool[seed])
+        if key not in self._rules:
+            self._rules[key] = TeacherRule(
+                tuple(pool.values()), section.select_on, section.select_by
+            )
+        return self._rules[key]
+
+    def _guides(self, point: _Point, seed: int) -> tuple[Guide, ...]:
+        return tuple(
+            Guide(self._rule(member, point, seed), weight)
+            for member, weight in members(point.teacher)
+        )
+
+    # Starts
+
+    def _start(self, name: str | None, starts: Mapping[str, Start] | None) -> Start | None:
+        if name is None:
+            return None
+        return {**KNOWN, **self._study.starts, **(starts or {})}[name]
+
+    def _begins(
+        self, start: Start | None, point: _Point, recipe: RecipeSection, student: str, seed: int
+    ) -> spec.Start | None:
+        """What a student's weights begin with."""
+        if start is None or (start.growth == "none" and start.training is None):
+            return _begins(recipe, student)
+        source = self._rule(point.teacher, point, seed) if start.needs_teacher else None
+        grown = None
+        if start.growth != "none":
+            grown = spec.Start(source, start.growth, start.head)
+        if start.training is None:
+            return grown
+        before = self._before(start, point, recipe, student, seed, source, grown)
+        return spec.Start(TeacherRule.only(before.trial_id))
+
+    def _before(
+        self,
+        start: Start,
+        point: _Point,
+        recipe: RecipeSection,
+        student: str,
+        seed: int,
+        source: TeacherRule | None,
+        grown: spec.Start | None,
+    ) -> Cell:
+        """The training that a student begins with; it is asked for by being needed."""
+        section = self._dataset.changed_recipe(recipe, start.training or {})
+        split = self._dataset.changed_split(point.split, start.split)
+        objective = Objective(hard=start.objective.hard, terms=start.objective.terms(source))
+        segments = schedule([Segment(section.epochs, objective)])
+        trial = TrialSpec(
+            seed, self._rows(split), _recipe(section, student),
+            frozen_at_first(segments, section.frozen_epochs), grown,
+        )  # fmt: skip
+        known = self._supporting[Role.START]
+        if trial.trial_id not in known:
+            words = {
+                **parameters(section, split, self._name, self._dataset.grid),
+                "start": point.start,
+                "teacher_epochs": point.teacher_epochs,
+            }
+            known[trial.trial_id] = _cell(Role.START, trial, words, point.teacher)
+        return known[trial.trial_id]
+
+    # What depends on answers
+
+    def _after(self, then: Then, number: int, grid: Grid, before: list[Cell]) -> list[Cell] | None:
+        """A later grid around the best of the cells before; None where some of these are not done."""
+        found: list[Cell] = []
+        pending = False
+        for student, teacher in itertools.product(
+            grid.student or (self._dataset.student,), grid.teacher
+        ):
+            mine = [c for c in before if (c.model, c.teacher) == (student, teacher)]
+            configurations: dict[tuple[object, ...], list[str]] = {}
+            for cell in mine:
+                values = tuple(cell.column(axis) for axis in then.best)
+                rest = tuple(v for k, v in _asked(cell) if k not in then.best)
+                configurations.setdefault((values, rest), []).append(cell.trial_id)
+            chosen = follow.best(configurations, self._known, then.select_on, then.select_by)
+            if chosen is None:
+                pending = True
+                continue
+            fixed = {axis: (v,) for axis, v in zip(then.best, chosen[0], strict=True)}
+            around = self._dataset.changed_grid(
+                {"student": (student,), "teacher": (teacher,), **fixed, **then.grid}
+            )
+            found += self._students(around)
+        if pending:
+            self.waiting.append(
+                f"{self._name}: another grid of {', '.join(sorted(then.grid))} around the best "
+                f"{', '.join(then.best)} (step {number + 1} of the study)"
+            )
+            return None
+        return found
+
+    def _searched(self, name: str, search: Search, grid: Grid) -> list[Cell]:
+        """The students of each suggestion that is known by now, and of the best in the end."""
+        found: list[Cell] = []
+        template = self._study.starts[search.start]
+        epochs = search.epochs or max(grid.epochs or (self._dataset.recipe.epochs,))
+        for student, teacher in itertools.product(
+            grid.student or (self._dataset.student,), grid.teacher
+        ):
+            own = {"student": (student,), "teacher": (teacher,)}
+            tried: dict[int, list[Cell]] = {}
+            asked: dict[int, Start] = {}
+
+            def score_of(
+                number: int, weights: Mapping[str, float], tried: Any = tried, asked: Any = asked,
+                own: Any = own,
+            ) -> float | None:  # fmt: skip
+                start = f"{name}-{number + 1:02d}"
+                objective = template.objective.model_copy(update=dict(weights))
+                asked[number] = template.model_copy(update={"objective": objective})
+                one = self._dataset.changed_grid({**own, "start": (start,), "epochs": (epochs,)})
+                seeds = search.seeds or self._study.seeds
+                cells = [
+                    cell for cell in self._students(one, {start: asked[number]})
+                    if cell.seed in seeds
+                ]  # fmt: skip
+                tried[number] = cells
+                ids = [cell.trial_id for cell in cells]
+                return follow.mean_score(ids, self._known, search.select_on, search.figure)
+
+            for _ in follow.suggestions(search, score_of):
+                pass
+            found += [cell for cells in tried.values() for cell in cells]
+            trials = {number: [c.trial_id for c in cells] for number, cells in tried.items()}
+            chosen = follow.best(trials, self._known, search.select_on, search.figure)
+            if len(tried) < search.trials or chosen is None:
+                self.waiting.append(
+                    f"{self._name}: search {name}, {len(tried)} of {search.trials} suggestions made"
+                )
+            else:
+                best = self._dataset.changed_grid({**own, "start": (name,)})
+                found += self._students(best, {name: asked[chosen]})
+        return found
+
+
+def _swept(section: Any, grid: Grid, names: tuple[str, ...]) -> Iterator[Any]:
+    """A section for every combination of the axes that sweep its keys."""
+    axes = [axis for axis in names if getattr(grid, axis)]
+    for values in itertools.product(*(getattr(grid, axis) for axis in axes)):
+        yield section.model_copy(update=dict(zip(axes, values, strict=True)))
+
+
+def _once(asked: list[Cell]) -> list[Cell]:
+    """Without what a later grid asked for again in the same words."""
+    return list({(cell.trial_id, *_asked(cell)): cell for cell in asked}.values())
+
+
+def _asked(cell: Cell) -> tuple[tuple[str, object], ...]:
+    """The words of a cell, but for its seed."""
+    own = tuple((key, getattr(cell, key)) for key in CELL_COLUMNS if key != "seed")
+    return (*own, *cell.parameters.items())
+
+
+def _alone(section: RecipeSection) -> Schedule:
+    """The schedule of a network that nobody guides."""
+    return frozen_at_first(schedule([Segment(section.epochs, HARD)]), section.frozen_epochs)
+
+
+def _begins(section: RecipeSection, model: str) -> spec.Start | None:
+    """What networks of a recipe begin with."""
+    if section.pretrained is None:
+        return None
+    return spec.Start(pretrained=_identity(model, section.pretrained), location=section.pretrained)
+
+
+@functools.lru_cache(maxsize=64)
+def _identity(model: str, weights: str) -> str:
+    from models import pretrained
+
+    return pretrained.identity(model, weights)
 
 
 def _soft_loss(section: RecipeSection, dataset: str) -> SoftLoss:
@@ -145,40 +487,50 @@ def _recipe(section: RecipeSection, model: str) -> Recipe:
         precision=section.precision,
         lr_schedule=section.lr_schedule.over(section.epochs),
         early_stop=section.early_stop.rule(),
+        shuffle=section.shuffle,
+        augment=section.augment.how(),
     )
 
 
-def _spec(
-    seed: int,
-    split: data.DataSpec,
-    model: str,
-    section: RecipeSection,
-    schedule: Schedule,
-) -> TrialSpec:
-    return TrialSpec(seed, split, _recipe(section, model), schedule)
+@functools.lru_cache(maxsize=256)
+def _rows(split: Split, dataset: str) -> data.DataSpec:
+    return split.rows_of(dataset)
 
 
 def _cell(
     role: Role,
-    model: str,
-    spec: TrialSpec,
-    section: RecipeSection,
+    trial: TrialSpec,
+    words: Mapping[str, float | int | str | None],
     teacher: str | None = None,
     alpha: float | None = None,
     switch_epoch: int | None = None,
     temperature: float | None = None,
 ) -> Cell:
     return Cell(
-        role, spec.data.name, model, teacher, alpha, switch_epoch, temperature, spec.seed,
-        _parameters(section, spec.data), spec,
+        role, trial.data.name, trial.recipe.model, teacher, alpha, switch_epoch, temperature,
+        trial.seed, words, trial,
     )  # fmt: skip
 
 
-@functools.lru_cache(maxsize=256)
-def _parameters(
-    section: RecipeSection, split: data.DataSpec
+def parameters(
+    section: RecipeSection, split: Split, dataset: str, grid: Grid
 ) -> Mapping[str, float | int | str | None]:
-    early_stop = section.early_stop.rule()
+    """Further words of a cell; what is off and not swept is null."""
+    swept = frozenset(axis for axis in SPLIT_AXES if getattr(grid, axis))
+    return _parameters(section, split, dataset, swept)
+
+
+@functools.lru_cache(maxsize=1024)
+def _parameters(
+    section: RecipeSection, split: Split, dataset: str, swept: frozenset[str]
+) -> Mapping[str, float | int | str | None]:
+    early_stop, rows = section.early_stop.rule(), _rows(split, dataset)
+    off = Split()
+    further = {
+        key: getattr(split, key)
+        for key in FURTHER
+        if key in swept or getattr(split, key) != getattr(off, key)
+    }
     return {
         "epochs": section.epochs,
         "batch_size": section.batch_size,
@@ -187,14 +539,32 @@ def _parameters(
         "weight_decay": section.weight_decay,
         "momentum": section.momentum,
         "init": section.init,
-        "soft_loss": _soft_loss(section, split.name),
+        "soft_loss": _soft_loss(section, dataset),
         "precision": section.precision,
-        "train_size": split.train_size,
+        "train_size": rows.train_size if split.train_fraction is None else None,
         "validation": split.validation,
-        "split_seed": split.split_seed,
+        "split_seed": rows.split_seed,
         "lr_schedule": str(section.lr_schedule.over(section.epochs)),
         "early_stop": str(early_stop) if early_stop.watches else None,
+        "start": None,
+        "begin_epoch": None,
+        "ramp": None,
+        "teacher_epochs": None,
+        "shuffle": None if section.shuffle else "no",
+        "augment": str(section.augment.how()) if section.augment.how().is_on else None,
+        "pretrained": section.pretrained,
+        "frozen_epochs": section.frozen_epochs or None,
+        "classes": None if split.classes is None else ",".join(map(str, split.classes)),
+        **dict.fromkeys(FURTHER),
+        **further,
     }
+
+
+FURTHER = (
+    "scaling", "image_size", "train_fraction", "label_noise", "label_noise_part", "target_noise",
+    "corruption", "corruption_strength", "corruption_fraction", "corruption_on",
+)  # fmt: skip
+"""Columns that are keys of a split, and null where they are off."""
 
 
 def smoke_study(study: Study, rows: int = 512) -> Study:
@@ -211,7 +581,7 @@ def smoke_study(study: Study, rows: int = 512) -> Study:
         available = data.get(name).train_rows
         largest = split.train_size or rows
         if available is not None:
-            largest, _ = data.DataSpec(name, **split.model_dump()).counts(available)
+            largest, _ = split.rows_of(name).counts(available)
         datasets[name] = dataset.model_copy(
             update={
                 "grid": grid.model_copy(update={"switch_epoch": tuple(switches), "epochs": ()}),

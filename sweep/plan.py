@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from trials.spec import TeacherRule, TrialSpec, cut, stage_key
+from trials.spec import Schedule, TeacherRule, TrialSpec, cut, stage_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,30 @@ class Stage:
 
     @property
     def rules(self) -> tuple[TeacherRule, ...]:
-        """The teachers it needs."""
-        own = cut(self.spec.schedule, self.start, self.stop)
-        rules = (rule for part in own for rule in part.objective.rules)
-        return tuple({rule.key: rule for rule in rules}.values())
+        """The teachers it needs, as outputs or as networks."""
+        return _once((*self.output_rules, *self.network_rules))
+
+    @property
+    def output_rules(self) -> tuple[TeacherRule, ...]:
+        """The teachers whose outputs for the training rows it needs."""
+        guides = (rule for part in self._own for rule in part.objective.guide_rules)
+        return () if self.spec.recipe.augment.is_on else _once(guides)
+
+    @property
+    def network_rules(self) -> tuple[TeacherRule, ...]:
+        """The teachers whose weights it needs: to begin with, to stay near, or to ask every step."""
+        begins = self.spec.start_rules if self.start == 0 else ()
+        anchors = (rule for part in self._own for rule in part.objective.anchor_rules)
+        guides = (rule for part in self._own for rule in part.objective.guide_rules)
+        return _once((*begins, *anchors, *(guides if self.spec.recipe.augment.is_on else ())))
+
+    @property
+    def _own(self) -> Schedule:
+        return cut(self.spec.schedule, self.start, self.stop)
+
+
+def _once(rules: Iterable[TeacherRule]) -> tuple[TeacherRule, ...]:
+    return tuple({rule.key: rule for rule in rules}.values())
 
 
 @dataclass(frozen=True)

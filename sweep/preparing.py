@@ -51,6 +51,7 @@ class Preparing:
     failed: dict[Need, Finished] = field(default_factory=dict)
     timeout_s: float | None = None
     _made: dict[Need, Handle] = field(default_factory=dict)
+    _networks: dict[str, Handle] = field(default_factory=dict)
     _asked: dict[str, Need] = field(default_factory=dict)
     _queue: deque[Need] = field(default_factory=deque)
 
@@ -72,7 +73,14 @@ class Preparing:
     def inputs(self, stage: Stage, chosen: Mapping[str, str], start: Handle | None) -> Inputs:
         """Handles of what a stage needs, all of which is there."""
         dataset, *outputs = (self._made[need] for need in self._needs(stage, chosen))
-        return Inputs(start, dataset, tuple(outputs))
+        networks = (self._network(chosen[rule.key]) for rule in stage.network_rules)
+        return Inputs(start, dataset, (*outputs, *networks))
+
+    def _network(self, trial_id: str) -> Handle:
+        """A handle on a teacher itself, put where all workers reach it once."""
+        if trial_id not in self._networks:
+            self._networks[trial_id] = self.executor.put(self.teachers[trial_id])
+        return self._networks[trial_id]
 
     @property
     def waiting(self) -> bool:
@@ -121,5 +129,5 @@ class Preparing:
 
     def _needs(self, stage: Stage, chosen: Mapping[str, str]) -> list[Need]:
         rows = stage.spec.data
-        teachers = dict.fromkeys(chosen[rule.key] for rule in stage.rules)
+        teachers = dict.fromkeys(chosen[rule.key] for rule in stage.output_rules)
         return [Need(rows), *(Need(rows, teacher) for teacher in teachers)]

@@ -73,6 +73,18 @@ class Silent:
         """Does nothing."""
 
 
+class Lasting:
+    """Shows what another shows, which is left only by whoever made it: for runs that follow."""
+
+    def __init__(self, shown: Progress) -> None:
+        """Wraps a display."""
+        self._shown = shown
+        self.show, self.say = shown.show, shown.say
+
+    def close(self) -> None:
+        """Does nothing."""
+
+
 class PlainLines:
     """One line every few seconds, for logs."""
 

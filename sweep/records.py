@@ -68,6 +68,25 @@ _WORDS = [
     pa.field("split_seed", pa.int64()),
     pa.field("lr_schedule", pa.string()),
     pa.field("early_stop", pa.string()),
+    pa.field("start", pa.string()),
+    pa.field("begin_epoch", pa.int64()),
+    pa.field("ramp", pa.string()),
+    pa.field("teacher_epochs", pa.int64()),
+    pa.field("shuffle", pa.string()),
+    pa.field("augment", pa.string()),
+    pa.field("pretrained", pa.string()),
+    pa.field("frozen_epochs", pa.int64()),
+    pa.field("classes", pa.string()),
+    pa.field("scaling", pa.string()),
+    pa.field("image_size", pa.int64()),
+    pa.field("train_fraction", pa.float64()),
+    pa.field("label_noise", pa.float64()),
+    pa.field("label_noise_part", pa.float64()),
+    pa.field("target_noise", pa.float64()),
+    pa.field("corruption", pa.string()),
+    pa.field("corruption_strength", pa.float64()),
+    pa.field("corruption_fraction", pa.float64()),
+    pa.field("corruption_on", pa.string()),
 ]
 
 
@@ -239,15 +258,32 @@ def trial_words(cell: "Cell") -> dict[str, Any]:
     words: dict[str, Any] = {key: cell.column(key) for key in CELL_COLUMNS}
     words |= cell.parameters
     words["role"] = str(cell.role)
+    begin, end, temperature = guided_epochs(spec)
+    if temperature is None:
+        words |= {"alpha": None, "switch_epoch": None, "temperature": None, "soft_loss": None}
+        words |= {"begin_epoch": None, "ramp": None}
+    else:
+        words |= {"switch_epoch": end, "temperature": temperature}  # 1 where it has no effect
+        words["begin_epoch"] = begin if cell.parameters["begin_epoch"] is not None else None
     if not spec.rules:
-        words |= {"teacher": None, "alpha": None, "switch_epoch": None, "temperature": None}
-        words["soft_loss"] = None
+        words["teacher"] = words["teacher_epochs"] = None
         if cell.role == "student":
             words["role"] = "baseline"
-    else:
-        words["switch_epoch"] = spec.schedule[0].epochs
-        words["temperature"] = spec.schedule[0].objective.temperature  # 1 where it has no effect
+            words["start"] = None
     return words
+
+
+def guided_epochs(spec: "TrialSpec") -> tuple[int, int, float | None]:
+    """The first guided epoch, the first after the last, and the temperature; None where none is."""
+    begin = end = epoch = 0
+    temperature: float | None = None
+    for part in spec.schedule:
+        if part.objective.guides:
+            if temperature is None:
+                begin, temperature = epoch, part.objective.temperature
+            end = epoch + part.epochs
+        epoch += part.epochs
+    return begin, end, temperature
 
 
 def trial_row(cell: "Cell", result: Any) -> dict[str, Any]:
@@ -258,7 +294,7 @@ def trial_row(cell: "Cell", result: Any) -> dict[str, Any]:
         result: the `trials.stage.TrialResult`.
     """
     measured = {f.name: getattr(result, f.name) for f in dataclasses.fields(result)}
-    selected = {rule.select_on for rule in cell.spec.rules}
+    selected = {rule.select_on for rule in cell.spec.rules} - {"only"}
     return {
         "trial_id": cell.trial_id,
         **trial_words(cell),
@@ -320,6 +356,8 @@ def schedule_text(spec: "TrialSpec") -> str:
                     if segment.objective.guides
                     else {}
                 ),
+                **({"terms": str(terms)} if str(terms := segment.objective.terms) else {}),
+                **({"trains": "head"} if segment.objective.trains == "head" else {}),
             }
             for segment in spec.schedule
         ]

@@ -20,8 +20,9 @@ NESTED = ("train_loss", "train_loss_step", "curve", "robustness", "per_class", "
           "teacher_trial_ids", "validation_robustness", "perturbed")  # fmt: skip
 
 
-NOT_REPORTED = ("per_class", "confusion")
-"""Of 100,000 trials, reading these takes as long as the rest of a report."""
+BY_CLASS = ("per_class", "confusion")
+BY_CLASS_AT_MOST = 20_000
+"""Cells of a study of which figures by class are reported; of more, reading them takes too long."""
 
 
 def write(results: Results, study: str, path: Path | None = None) -> tuple[str, int]:
@@ -38,7 +39,8 @@ def write(results: Results, study: str, path: Path | None = None) -> tuple[str, 
     Raises:
         StoreError: where the study was never run there, or the file cannot be written.
     """
-    cells = results.cells(study, without=NOT_REPORTED)
+    few = results.asked(study) <= BY_CLASS_AT_MOST
+    cells = results.cells(study, without=() if few else BY_CLASS)
     text = results.study_text(study)
     described: dict[str, Any] = json.loads(text)
     distinct = cells.drop_duplicates("trial_id")
@@ -55,6 +57,9 @@ def write(results: Results, study: str, path: Path | None = None) -> tuple[str, 
         code_version=code_version(),
         command=f"sweep {'import FILE --study' if origin else 'run'} {study}",
         expected=tuple(described.get("expected", ())),
+        published=tuple(described.get("published", ())),
+        figures=tuple(described.get("figures", ())),
+        tables=tuple(described.get("tables", ())),
         saved_epochs=None if origin or counted else _epochs(described, distinct),
     )
     attempts = results.attempts()

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+import data
 from sweep import extensions
 from sweep.errors import DamagedError, StoreError
 from sweep.failures import last_failures
@@ -134,6 +135,14 @@ class Results:
         found = self._statuses(cells, trials)
         return dict(zip(cells["trial_id"].to_pylist(), found.to_pylist(), strict=True))
 
+    def asked(self, study: str) -> int:
+        """How many cells a study asks for.
+
+        Raises:
+            StoreError: where the study was never run here.
+        """
+        return len(self._asked(study))
+
     def _asked(self, study: str) -> pa.Table:
         """The cells of a study as they were asked for."""
         found = self.store.read_cells(study)
@@ -227,7 +236,8 @@ class Results:
                 "set evaluation.keep = 'weights' before training"
             )
         content = self.store.read_weights(record["trial_id"]) or b""
-        network = weights.restore(record["dataset"], record["model"], content, record["weights"])
+        rows = data.DataSpec(record["dataset"], image_size=record["image_size"])
+        network = weights.restore(rows, record["model"], content, record["weights"])
         return network.eval()
 
     def trial_table(self, columns: Sequence[str] | None = None) -> pa.Table:

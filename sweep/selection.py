@@ -54,6 +54,8 @@ def choose_teacher(rule: TeacherRule, candidates: Mapping[str, Candidate]) -> Ca
     pool = [candidates[trial_id] for trial_id in rule.pool]
 
     def rank(candidate: Candidate) -> tuple[float, int]:
+        if rule.select_on == "only":
+            return (math.inf if candidate.diverged else 0.0), candidate.seed
         figure = candidate.figures[rule.select_on, rule.select_by]
         if candidate.diverged or figure is None or not math.isfinite(figure):
             return math.inf, candidate.seed

@@ -21,7 +21,7 @@ from sweep.filters import Condition
 from sweep.imported import refuse_to_run
 from sweep.interrupts import Interrupt, end_on_signals, stop_on_signals
 from sweep.policy import Policy
-from sweep.progress import Progress, Silent
+from sweep.progress import Lasting, Progress, Silent
 from sweep.records import CELLS, ROBUSTNESS_OF, cell_row, code_version, evaluation_id, tuples
 from sweep.results import Results, mixed
 from sweep.run import run
@@ -120,11 +120,28 @@ def run_study(
             return _nothing_to_do(wanted)
         _fetch_data(wanted, where, progress)
         interrupt = Interrupt()
+        shown = Lasting(progress)
         with executor(where, probe=_kinds(wanted)) as workers, stop_on_signals(interrupt):
-            return run(
-                wanted, store, workers, progress=progress, interrupt=interrupt, policy=policy,
-                share=share, snapshot_bytes=where.snapshot_bytes, durable_every_s=where.durable_every_s,
-            )  # fmt: skip
+
+            def train() -> RunSummary:
+                return run(
+                    wanted, store, workers, progress=shown, interrupt=interrupt, policy=policy,
+                    share=share, snapshot_bytes=where.snapshot_bytes,
+                    durable_every_s=where.durable_every_s,
+                )  # fmt: skip
+
+            summary = train()
+            while wanted.waiting and not summary.interrupted and summary.stopped is None:
+                before, wanted = wanted, look()
+                if wanted.todo.keys() <= before.todo.keys():
+                    for line in wanted.waiting:
+                        progress.say(f"not asked for yet: {line}; earlier trials did not end well")
+                    break
+                progress.say(f"{len(wanted.todo)} trials follow from what was found")
+                _write_cells(study, wanted, store)
+                summary = summary.then(train())
+        progress.close()
+        return summary
 
 
 def _without_damage(look: Callable[[], Demand], store: Store, progress: Progress) -> Demand:

@@ -11,7 +11,7 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, time
 from importlib import resources
 from pathlib import Path
@@ -20,8 +20,6 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
-    FailFast,
     Field,
     Strict,
     ValidationError,
@@ -31,9 +29,44 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 import data
+import data.augment as augmentation
 import models
-from sweep import extensions
+from sweep import extensions, guidance
 from sweep.errors import StudyError
+from sweep.follow import Search, Then
+from sweep.presentation import (
+    MAX_PUBLISHED,
+    MAX_STATED,
+    Published,
+    StatedFigure,
+    StatedTable,
+    TableColumn,
+    check_figures,
+    check_published,
+)
+from sweep.section import (
+    MAX_EPOCHS,
+    MAX_NAME,
+    Alpha,
+    BatchSize,
+    Corruption,
+    Count,
+    Epochs,
+    Init,
+    Name,
+    Number,
+    Optimizer,
+    Positive,
+    Scaling,
+    Section,
+    Seed,
+    Strengths,
+    Values,
+    check_seeds,
+    distinct,
+    expand_range,
+)
+from sweep.starts import KNOWN, Start
 from trials import spec
 from trials.attack_settings import (
     MAX_REPEATS,
@@ -52,11 +85,10 @@ from trials.spec import LrKind, Monitor, Precision
 
 MAX_STUDY_BYTES = 1_000_000
 MAX_CELLS = 1_000_000
-MAX_RANGE = 100_000
-MAX_EPOCHS = 10_000_000
 MAX_DEPTH = 8
-MAX_NAME = 100
 SECTIONS = ("grid", "recipe", "split", "teacher", "evaluation")
+
+T = TypeVar("T")
 
 _WINDOWS_DEVICE = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")
 
@@ -66,91 +98,28 @@ _LONG_KEY = re.compile(
 """A dotted key of more parts than any study has; tomllib takes time quadratic in their number."""
 
 
-def _only_number(value: object) -> object:
-    """Pydantic would take true for 1 and "2" for 2."""
-    if isinstance(value, bool):
-        raise ValueError("must be a number, not true or false")
-    if isinstance(value, str):
-        raise ValueError("must be a number, not text in quotes")
-    return value
-
-
-def _expand_range(value: object) -> object:
-    """`{start = 100, stop = 1500, step = 100}` stands for the numbers from start to stop."""
-    if not isinstance(value, Mapping):
-        return value
-    unknown = set(value) - {"start", "stop", "step"}
-    if unknown or not {"start", "stop"} <= set(value):
-        raise ValueError("a range is written {start = 1, stop = 15, step = 1}, stop included")
-    start, stop, step = value["start"], value["stop"], value.get("step", 1)
-    if not all(isinstance(n, int) and not isinstance(n, bool) for n in (start, stop, step)):
-        raise ValueError("start, stop and step of a range must be whole numbers")
-    if step < 1 or stop < start:
-        raise ValueError("a range needs step >= 1 and stop >= start")
-    if (stop - start) // step >= MAX_RANGE:
-        raise ValueError(f"a range may have at most {MAX_RANGE:,} values")
-    return list(range(start, stop + 1, step))
-
-
-def _full_batch(value: object) -> object:
-    if value == "full":
-        return None
-    if isinstance(value, str):
-        raise ValueError("must be a whole number of 1 or more, or 'full'")
-    return value
-
-
-class _FirstOnly(FailFast):
-    """Reports the first bad value of a list, not each of a million; unlike its base hashable."""
-
-    __hash__ = object.__hash__
-
-
-T = TypeVar("T")
-Values = Annotated[tuple[T, ...], _FirstOnly()]
-"""A list in a study file."""
-
-Number = Annotated[float, BeforeValidator(_only_number)]
-Count = Annotated[int, BeforeValidator(_only_number)]
-Alpha = Annotated[Number, Field(ge=0, le=1)]
-Positive = Annotated[Number, Field(gt=0)]
-Strengths = Values[Annotated[Number, Field(ge=0, le=MAX_STRENGTH)]]
-Epochs = Annotated[Count, Field(ge=1, le=MAX_EPOCHS)]
-BatchSize = Annotated[Annotated[Count, Field(ge=1, lt=2**63)] | None, BeforeValidator(_full_batch)]
-Name = Annotated[str, Field(max_length=MAX_NAME)]
-Init = Literal["default", "he", "xavier", "lecun", "normal"]
-Optimizer = Literal["adam", "sgd"]
-Seed = Annotated[Count, Field(ge=0, lt=2**63)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, strict=False, ser_json_inf_nan="strings"
-    )
-
-
-def _check_seeds(seeds: Sequence[int]) -> None:
-    if not seeds:
-        raise ValueError("no seed given; at least one is needed")
-    _distinct(seeds, "seed")
-
-
-def _distinct(values: Sequence[Any], what: str) -> None:
-    seen: set[Any] = set()
-    for value in values:
-        if value in seen:
-            raise ValueError(f"{what} {value!r} is given twice; each must be given once")
-        seen.add(value)
-
-
-class Grid(_Section):
+class Grid(Section):
     """The axes of a study; every combination is a cell."""
 
-    teacher: Values[Name] = Field((), description="teacher networks, by name")
+    teacher: Values[Name] = Field(
+        (), description='teacher networks, by name; "small+large" are two at once, "small:3+large" '
+        "with three times the weight for one"
+    )  # fmt: skip
+    student: Values[Name] = Field((), description="sweeps datasets.NAME.student")
+    start: Values[Name] = Field(
+        (), description="how students' weights begin: scratch, copy, zero-pad, uniform-pad, net2net "
+        "(from the teacher's), or the name of a table [starts.NAME]"
+    )  # fmt: skip
     alpha: Values[Alpha] = Field((), description="weight of the hard loss while guided, 0..1")
     switch_epoch: Annotated[
-        Values[Annotated[Count, Field(ge=0, le=MAX_EPOCHS)]], BeforeValidator(_expand_range)
+        Values[Annotated[Count, Field(ge=0, le=MAX_EPOCHS)]], BeforeValidator(expand_range)
     ] = Field((), description="guided while epoch < switch_epoch; list or {start, stop, step}")
+    begin_epoch: Annotated[
+        Values[Annotated[Count, Field(ge=0, le=MAX_EPOCHS)]], BeforeValidator(expand_range)
+    ] = Field((), description="guided from this epoch on; absent: from the beginning")
+    ramp: Values[Name] = Field(
+        (), description="how alpha goes to 1 while guided: none, linear, cosine, or one of [ramps]"
+    )  # fmt: skip
     temperature: Values[Positive] = Field((1.0,), description="softens both softmax outputs")
     past_end: Literal["refuse", "allow"] = Field(
         "refuse", description="whether a switch_epoch above the number of epochs is a mistake, or "
@@ -165,13 +134,37 @@ class Grid(_Section):
         (), description="sweeps recipe.weight_decay"
     )
     init: Values[Init] = Field((), description="sweeps recipe.init")
+    teacher_epochs: Values[Epochs] = Field((), description="sweeps teacher.recipe.epochs")
+    train_fraction: Values[Positive] = Field((), description="sweeps split.train_fraction")
+    label_noise: Values[Annotated[Number, Field(ge=0)]] = Field(
+        (), description="sweeps split.label_noise"
+    )
+    target_noise: Values[Annotated[Number, Field(ge=0)]] = Field(
+        (), description="sweeps split.target_noise"
+    )
+    corruption: Values[Corruption] = Field((), description="sweeps split.corruption")
+    corruption_strength: Values[Annotated[Number, Field(ge=0)]] = Field(
+        (), description="sweeps split.corruption_strength"
+    )
+    corruption_fraction: Values[Annotated[Number, Field(ge=0, le=1)]] = Field(
+        (), description="sweeps split.corruption_fraction"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_started(cls, given: Any) -> Any:
+        """Students that only begin with a teacher's weights need no alpha and no switch epoch."""
+        alone = isinstance(given, Mapping) and given.get("start")
+        if alone and not given.get("alpha") and not given.get("switch_epoch"):
+            return {**given, "alpha": [1.0], "switch_epoch": [0]}
+        return given
 
     @model_validator(mode="after")
     def _values(self) -> "Grid":
         for key in type(self).model_fields:
             values = getattr(self, key)
             if isinstance(values, tuple):
-                _distinct(values, f"{key} =")
+                distinct(values, f"{key} =")
         axes = (len(self.teacher), len(self.alpha), len(self.switch_epoch), len(self.temperature))
         if any(axes[:3]) and not all(axes):
             empty = [
@@ -186,16 +179,43 @@ class Grid(_Section):
 
 
 RECIPE_AXES = ("epochs", "batch_size", "learning_rate", "weight_decay", "init")
+SPLIT_AXES = (
+    "train_fraction", "label_noise", "target_noise", "corruption", "corruption_strength",
+    "corruption_fraction",
+)  # fmt: skip
+"""Axes of the grid that sweep a key of the section of that name."""
 
 
-class LrSchedule(_Section):
+def members(teacher: str) -> list[tuple[str, float]]:
+    """The networks of a teacher as the grid names it, and their weights.
+
+    Raises:
+        ValueError: where a weight is no number above 0, or a name is given twice.
+    """
+    found: list[tuple[str, float]] = []
+    for part in teacher.split("+"):
+        name, colon, text = part.strip().partition(":")
+        try:
+            weight = float(text) if colon else 1.0
+        except ValueError:
+            weight = math.nan
+        if not (math.isfinite(weight) and weight > 0) or not name:
+            raise ValueError(
+                f"{teacher!r}: must be a name, or several as small:2+large, with weights above 0"
+            )
+        found.append((name, weight))
+    distinct([name for name, _ in found], "teacher")
+    return found
+
+
+class LrSchedule(Section):
     """How the learning rate changes; which keys a kind needs says `trials.spec.LrSchedule`."""
 
     kind: LrKind = Field(..., description="constant, step, exponential, cosine or plateau")
     factor: Number | None = Field(
         None, description="of step, exponential, plateau: what the rate is multiplied by, 0..1"
     )
-    milestones: Annotated[Values[Count], BeforeValidator(_expand_range)] = Field(
+    milestones: Annotated[Values[Count], BeforeValidator(expand_range)] = Field(
         (), description="of step: epochs from which on; list or {start, stop, step}"
     )
     start_epoch: Count = Field(
@@ -233,7 +253,7 @@ class LrSchedule(_Section):
         return spec.LrSchedule(**(self.model_dump() | {"horizon": horizon}))
 
 
-class EarlyStop(_Section):
+class EarlyStop(Section):
     """When a training ends before its last epoch, and with which weights."""
 
     patience: Count = Field(
@@ -263,7 +283,30 @@ class EarlyStop(_Section):
         return spec.EarlyStop(**self.model_dump())
 
 
-class Recipe(_Section):
+class Augment(Section):
+    """How images are changed at random while training, anew in every epoch."""
+
+    flip: Annotated[bool, Strict()] = Field(False, description="left and right, half of them")
+    pad: Count = Field(
+        0, description="black pixels around; a place of the image's own size is then cut out"
+    )
+    rotation: Number = Field(0.0, description="at most so many degrees, either way")
+
+    @model_validator(mode="after")
+    def _settings(self) -> "Augment":
+        self.how()
+        return self
+
+    def how(self) -> augmentation.Augment:
+        """What a trial does.
+
+        Raises:
+            ValueError: naming the key, the value and what is allowed.
+        """
+        return augmentation.Augment(**self.model_dump())
+
+
+class Recipe(Section):
     """How networks are trained."""
 
     epochs: Epochs = Field(..., description="of a training")
@@ -273,8 +316,19 @@ class Recipe(_Section):
     weight_decay: Annotated[Number, Field(ge=0)] = Field(0.0, description="L2 penalty")
     momentum: Annotated[Number, Field(ge=0, lt=1)] = Field(0.0, description="of sgd")
     init: Init = Field("default", description="initialisation; default: PyTorch's layer defaults")
+    pretrained: Annotated[str, Field(min_length=1, max_length=1000)] | None = Field(
+        None, description='what networks begin with: "imagenet", or a local file of weights; their '
+        "output layer is new"
+    )  # fmt: skip
+    frozen_epochs: Annotated[Count, Field(ge=0)] = Field(
+        0, description="epochs at the beginning in which only the output layer is trained"
+    )
     soft_loss: Literal["auto", "kl", "mse"] = Field(
         "auto", description="distance to the teacher; auto: kl to classify, mse to regress"
+    )
+    shuffle: Annotated[bool, Strict()] = Field(
+        True,
+        description="whether minibatches are drawn anew every epoch, or follow the data's order",
     )
     precision: Precision = Field(
         "float32",
@@ -285,6 +339,7 @@ class Recipe(_Section):
         LrSchedule(kind="constant"), description="see [recipe.lr_schedule]"
     )
     early_stop: EarlyStop = Field(EarlyStop(), description="see [recipe.early_stop]")
+    augment: Augment = Field(Augment(), description="see [recipe.augment]")
 
     @model_validator(mode="after")
     def _momentum(self) -> "Recipe":
@@ -294,12 +349,12 @@ class Recipe(_Section):
 
 
 _TABLES = frozenset(
-    name for name, field in Recipe.model_fields.items() if isinstance(field.default, _Section)
+    name for name, field in Recipe.model_fields.items() if isinstance(field.default, Section)
 )
 """Keys of a recipe that are tables of their own."""
 
 
-class Split(_Section):
+class Split(Section):
     """Which rows train and which select; the test rows of a dataset are fixed."""
 
     train_size: Annotated[Count, Field(ge=1, lt=2**63)] | None = Field(
@@ -308,10 +363,61 @@ class Split(_Section):
     validation: Annotated[Number, Field(ge=0, lt=1)] = Field(
         0.0, description="fraction of the training rows that is set aside"
     )
-    split_seed: Seed = Field(0, description="steers which rows are set aside; not the trial's seed")
+    split_seed: Seed = Field(
+        0, description="steers which rows are set aside, perturbed or corrupted, and how; not the "
+        "trial's seed"
+    )  # fmt: skip
+    train_fraction: Annotated[Number, Field(gt=0, le=1)] | None = Field(
+        None, description="the same as a part of the training rows that remain; absent: all"
+    )
+    classes: Values[Annotated[Count, Field(ge=0)]] | None = Field(
+        None, description="of the labels: rows of others are left out of every split, and the "
+        "network's outputs for them are masked to 0; absent: all"
+    )  # fmt: skip
+    scaling: Scaling = Field(
+        "symmetric", description="of images: symmetric to -1..1, unit to 0..1, standard to mean 0 and "
+        "deviation 1 of each channel over the training rows"
+    )  # fmt: skip
+    image_size: Annotated[Count, Field(ge=1, le=4096)] | None = Field(
+        None, description="side to which images are resized; absent: as they are"
+    )
+    label_noise: Annotated[Number, Field(ge=0, lt=1)] = Field(
+        0.0, description="part of the training rows whose label is replaced by another"
+    )
+    label_noise_part: Annotated[Number, Field(gt=0, le=1)] = Field(
+        1.0, description="part of the training rows to which label noise is confined; its rate is "
+        "of these"
+    )  # fmt: skip
+    target_noise: Annotated[Number, Field(ge=0)] = Field(
+        0.0, description="of regression: deviation of Gaussian noise on training targets, "
+        "standardised"
+    )  # fmt: skip
+    corruption: Corruption | None = Field(
+        None, description="of images: blur, noise, center-black or quarter-black"
+    )
+    corruption_strength: Annotated[Number, Field(ge=0)] | None = Field(
+        None, description="deviation of the blur in pixels, of noise in parts of the range; side of the "
+        "black square in parts of the image's"
+    )  # fmt: skip
+    corruption_fraction: Annotated[Number, Field(ge=0, le=1)] | None = Field(
+        None, description="part of the images that is corrupted"
+    )
+    corruption_on: Literal["train", "all"] | None = Field(
+        None, description="which splits are corrupted: train or all"
+    )
+
+    def rows_of(self, name: str) -> data.DataSpec:
+        """What a trial on a dataset uses of it.
+
+        Raises:
+            ValueError: naming the key, the value and what is allowed.
+        """
+        return data.DataSpec(
+            name, **{key: value for key, value in self.model_dump().items() if value is not None}
+        )
 
 
-class Teacher(_Section):
+class Teacher(Section):
     """How teachers are trained and chosen."""
 
     select_on: Literal["test", "validation"] = Field(
@@ -321,19 +427,27 @@ class Teacher(_Section):
     seeds: Values[Seed] | None = Field(
         None, description="seeds of the teachers; absent: those of the study"
     )
+    match: Literal["best", "seed"] = Field(
+        "best", description="best: one teacher for all students; seed: each student has the teacher "
+        "of its own seed, and nothing is chosen"
+    )  # fmt: skip
     recipe: dict[str, Any] = Field(
         default_factory=dict, description="overrides [recipe] for teachers"
+    )
+    split: dict[str, Any] = Field(
+        default_factory=dict,
+        description="overrides [split] for teachers, axes of the grid included",
     )
 
     @field_validator("seeds")
     @classmethod
     def _seeds(cls, seeds: tuple[int, ...] | None) -> tuple[int, ...] | None:
         if seeds is not None:
-            _check_seeds(seeds)
+            check_seeds(seeds)
         return seeds
 
 
-class Evaluation(_Section):
+class Evaluation(Section):
     """What is measured and kept; never part of a trial's identity."""
 
     fgsm_epsilons: Strengths = Field(
@@ -397,7 +511,7 @@ class Evaluation(_Section):
     @field_validator(*STRENGTHS)
     @classmethod
     def _strengths(cls, strengths: tuple[float, ...]) -> tuple[float, ...]:
-        _distinct(strengths, "epsilon")
+        distinct(strengths, "epsilon")
         return strengths
 
     @property
@@ -406,7 +520,7 @@ class Evaluation(_Section):
         return Attacks(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Attacks)})
 
 
-class Expected(_Section):
+class Expected(Section):
     """Settings that somebody expected to do best, before the study was run.
 
     The report says what was found of them. What is left out stands for every value.
@@ -416,7 +530,7 @@ class Expected(_Section):
     teacher: Name | None = Field(None, description="one of the grid's; absent: all")
     alpha: Values[Alpha] = Field((), description="some of the grid's; absent: all")
     switch_epoch: Annotated[
-        Values[Annotated[Count, Field(ge=0, le=MAX_EPOCHS)]], BeforeValidator(_expand_range)
+        Values[Annotated[Count, Field(ge=0, le=MAX_EPOCHS)]], BeforeValidator(expand_range)
     ] = Field((), description="some of the grid's; list or {start, stop, step}; absent: all")
 
     def check(self, datasets: Mapping[str, "DatasetStudy"]) -> None:
@@ -445,7 +559,7 @@ class Expected(_Section):
                     raise ValueError(f"expected.{key} = {value!r}: must be one of {listed}")
 
 
-_SECTION_MODELS: dict[str, type[_Section]] = {
+_SECTION_MODELS: dict[str, type[Section]] = {
     "grid": Grid,
     "recipe": Recipe,
     "split": Split,
@@ -454,7 +568,7 @@ _SECTION_MODELS: dict[str, type[_Section]] = {
 }
 
 
-class DatasetStudy(_Section):
+class DatasetStudy(Section):
     """One dataset of a study, with all sections merged."""
 
     student: Name = Field("student", description="the network that is guided")
@@ -470,12 +584,34 @@ class DatasetStudy(_Section):
         description="see [evaluation]",
     )
 
-    def teacher_recipe(self) -> Recipe:
-        """The recipe of the teachers."""
-        return Recipe.model_validate(_merge(self.recipe.model_dump(), self.teacher.recipe))
+    def teacher_recipe(self, epochs: int | None = None) -> Recipe:
+        """The recipe of the teachers; with other epochs where these are swept."""
+        own = self.teacher.recipe | ({} if epochs is None else {"epochs": epochs})
+        return self.changed_recipe(self.recipe, own)
+
+    def teacher_split(self, split: Split) -> Split:
+        """The rows of the teachers of students on some rows."""
+        return self.changed_split(split, self.teacher.split)
+
+    def changed_recipe(self, recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+        """A recipe with other values for some keys."""
+        return Recipe.model_validate(_merge(recipe.model_dump(), changes))
+
+    def changed_split(self, split: Split, changes: Mapping[str, Any]) -> Split:
+        """Rows with other values for some keys."""
+        return Split.model_validate(_merge(split.model_dump(), changes))
+
+    def changed_grid(self, changes: Mapping[str, Any]) -> Grid:
+        """The grid with other values on some axes."""
+        return Grid.model_validate(_merge(self.grid.model_dump(), changes))
+
+    @property
+    def students(self) -> tuple[str, ...]:
+        """The networks that are guided."""
+        return self.grid.student or (self.student,)
 
 
-class Study(_Section):
+class Study(Section):
     """A whole study, validated."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")] = Field(
@@ -488,6 +624,29 @@ class Study(_Section):
     expected: tuple[Expected, ...] = Field(
         (), max_length=100, description="settings expected to do best, [[expected]]; see there"
     )
+    published: tuple[Published, ...] = Field(
+        (), max_length=MAX_PUBLISHED, description="published values, [[published]]; see there"
+    )
+    figures: tuple[StatedFigure, ...] = Field(
+        (), max_length=MAX_STATED, description="figures of the report, [[figures]]; see there"
+    )
+    tables: tuple[StatedTable, ...] = Field(
+        (), max_length=MAX_STATED, description="tables of the report, [[tables]]; see there"
+    )
+
+    starts: dict[str, Start] = Field(
+        default_factory=dict, max_length=100, description="ways to begin, [starts.NAME]; see there"
+    )
+    ramps: dict[str, Values[Annotated[Number, Field(ge=0, le=1)]]] = Field(
+        default_factory=dict, max_length=100, description="ramps of alpha by name: for each guided "
+        "epoch, the part of the way from alpha to 1; the last stays"
+    )  # fmt: skip
+    then: tuple[Then, ...] = Field(
+        (), max_length=10, description="later grids around the best of the one before, [[then]]"
+    )
+    search: dict[str, Search] = Field(
+        default_factory=dict, max_length=10, description="searches, [search.NAME]; see there"
+    )
 
     @field_validator("name")
     @classmethod
@@ -499,13 +658,19 @@ class Study(_Section):
     @field_validator("seeds")
     @classmethod
     def _seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        _check_seeds(seeds)
+        check_seeds(seeds)
         return seeds
 
     @model_validator(mode="after")
     def _expected(self) -> "Study":
         for expected in self.expected:
             expected.check(self.datasets)
+        return self
+
+    @model_validator(mode="after")
+    def _stated(self) -> "Study":
+        check_published(self.published, list(self.datasets))
+        check_figures(self.figures)
         return self
 
     def to_json(self) -> str:
@@ -520,9 +685,31 @@ def documented_keys() -> list[tuple[str, str, str]]:
         For each: its dotted name, its default (empty where it must be given), what it means.
     """
     sections: tuple[tuple[str, type[BaseModel], frozenset[str]], ...] = (
-        ("", Study, frozenset({"datasets", "expected"})),
+        (
+            "",
+            Study,
+            frozenset(
+                {
+                    "datasets",
+                    "expected",
+                    "published",
+                    "figures",
+                    "tables",
+                    "starts",
+                    "then",
+                    "search",
+                }
+            ),
+        ),
         *((f"{name}.", model, frozenset()) for name, model in _SECTION_MODELS.items()),
+        ("starts.NAME.", Start, frozenset()),
+        ("then.", Then, frozenset()),
+        ("search.NAME.", Search, frozenset()),
         ("expected.", Expected, frozenset()),
+        ("published.", Published, frozenset()),
+        ("figures.", StatedFigure, frozenset()),
+        ("tables.", StatedTable, frozenset({"measures"})),
+        ("tables.measures.", TableColumn, frozenset()),
         ("datasets.NAME.", DatasetStudy, frozenset(SECTIONS)),
     )
     return [
@@ -539,7 +726,7 @@ def _documented(key: str, field: FieldInfo) -> list[tuple[str, str, str]]:
     if field.is_required():
         return [(key, "", field.description or "")]
     value = field.get_default(call_default_factory=True)
-    if isinstance(value, _Section):
+    if isinstance(value, Section):
         return [
             (f"{key}.{name}", _shown_default(getattr(value, name)), inner.description or "")
             for name, inner in type(value).model_fields.items()
@@ -602,6 +789,8 @@ def validate(raw: Mapping[str, Any]) -> Study:
         raise StudyError(_describe(error, raw)) from None
     for name, dataset in study.datasets.items():
         _check_dataset(name, dataset)
+        _check_starts(study, name, dataset)
+        _check_later(study, name, dataset)
     cells = count_cells(study)
     if cells > MAX_CELLS:
         raise StudyError(f"the grid has {cells:,} cells; at most {MAX_CELLS:,} are allowed")
@@ -615,13 +804,28 @@ def count_cells(study: Study) -> int:
     total = 0
     for dataset in study.datasets.values():
         grid = dataset.grid
-        recipes = math.prod(max(1, len(getattr(grid, axis))) for axis in RECIPE_AXES)
-        guided = (
-            len(grid.teacher) * len(grid.alpha) * len(grid.switch_epoch) * len(grid.temperature)
-        )
-        total += recipes * len(study.seeds) * (guided + dataset.baseline)
-        total += len(grid.teacher) * len(dataset.teacher.seeds or study.seeds)
+        first = _students(dataset, grid) * len(study.seeds)
+        alone = _times(grid, (*RECIPE_AXES, *SPLIT_AXES)) * len(dataset.students)
+        total += first + alone * len(study.seeds) * dataset.baseline
+        teachers = len(grid.teacher) * _times(grid, (*SPLIT_AXES, "teacher_epochs"))
+        total += teachers * len(dataset.teacher.seeds or study.seeds)
+        for then in study.then:
+            # At most: how many there are depends on the answers, but for the axes that are fixed.
+            total += _students(dataset, dataset.changed_grid(then.grid)) * len(study.seeds)
+        for search in study.search.values():
+            total += search.trials * first
     return total
+
+
+def _students(dataset: DatasetStudy, grid: Grid) -> int:
+    """The combinations of a grid."""
+    guided = len(grid.teacher) * len(grid.alpha) * len(grid.switch_epoch) * len(grid.temperature)
+    further = (*RECIPE_AXES, *SPLIT_AXES, "teacher_epochs", "start", "ramp", "begin_epoch")
+    return guided * _times(grid, further) * len(dataset.students)
+
+
+def _times(grid: Grid, axes: Iterable[str]) -> int:
+    return math.prod(max(1, len(getattr(grid, axis))) for axis in axes)
 
 
 def apply_overrides(raw: dict[str, Any], overrides: Mapping[str, Any] | Iterable[str]) -> None:
@@ -787,12 +991,12 @@ def _known_keys(raw: Mapping[str, Any]) -> None:
                 name = f"{path}.{key}" if path else key
                 raise StudyError(f"unknown key {name!r}; {_allowed(key, known)}")
 
-    def check_section(table: object, path: str, model: type[_Section]) -> None:
+    def check_section(table: object, path: str, model: type[Section]) -> None:
         check(table, path, set(model.model_fields))
         for key, value in table.items() if isinstance(table, Mapping) else ():
             kind = Recipe if model is Teacher and key == "recipe" else None
             inner = kind or model.model_fields[key].annotation
-            if isinstance(inner, type) and issubclass(inner, _Section):
+            if isinstance(inner, type) and issubclass(inner, Section):
                 check_section(value, f"{path}.{key}", inner)
 
     def check_sections(table: Mapping[str, Any], path: str) -> None:
@@ -825,11 +1029,15 @@ def _check_dataset(name: str, dataset: DatasetStudy) -> None:
     """Checks what needs more than one section."""
     key = f"datasets.{name}"
     grid, recipe = dataset.grid, dataset.recipe
-    _ask_catalog(lambda: models.get(name, dataset.student), f"{key}.student")
+    for student in dataset.students:
+        where = f"{key}.grid.student" if grid.student else f"{key}.student"
+        _ask_catalog(lambda s=student: models.get(name, s), where)
     for teacher in grid.teacher:
-        _ask_catalog(lambda t=teacher: models.get(name, t), f"{key}.grid.teacher")
-    _ask_catalog(lambda: data.DataSpec(name, **dataset.split.model_dump()), f"{key}.split")
-    if dataset.teacher.select_on == "validation" and grid.teacher and not dataset.split.validation:
+        for member, _ in _ask_catalog(lambda t=teacher: members(t), f"{key}.grid.teacher"):
+            _ask_catalog(lambda m=member: models.get(name, m), f"{key}.grid.teacher")
+    _check_splits(name, dataset)
+    chosen = dataset.teacher.match == "best" and grid.teacher
+    if dataset.teacher.select_on == "validation" and chosen and not dataset.split.validation:
         raise StudyError(
             f"{key}.teacher.select_on = 'validation': needs split.validation above 0 (a fraction "
             "of the training rows), or select_on = 'test', which chooses on the final figure's rows"
@@ -850,6 +1058,13 @@ def _check_dataset(name: str, dataset: DatasetStudy) -> None:
                 f"0..{epochs} ({epochs} never switches; grid.past_end = 'allow' takes larger "
                 "values to mean the same)"
             )
+    for begin in grid.begin_epoch:
+        never = [epoch for epoch in grid.switch_epoch if 0 < epoch <= begin]
+        if never:
+            raise StudyError(
+                f"{key}.grid.begin_epoch = {begin}: must be below every switch_epoch, and one is "
+                f"{never[0]}: nothing would be guided"
+            )
     _check_recipe(f"{key}.recipe", recipe, grid.learning_rate or (recipe.learning_rate,), dataset)
     try:
         teachers = dataset.teacher_recipe()
@@ -859,6 +1074,132 @@ def _check_dataset(name: str, dataset: DatasetStudy) -> None:
         raise StudyError(_line(where, first, shows_value=bool(first["loc"]))) from None
     if grid.teacher:
         _check_recipe(f"{key}.teacher.recipe", teachers, (teachers.learning_rate,), dataset)
+
+
+def _check_splits(name: str, dataset: DatasetStudy) -> None:
+    """Checks the rows of students and of teachers, for every value of an axis that sweeps them."""
+    grid, key = dataset.grid, f"datasets.{name}"
+    for axis in ("", *SPLIT_AXES):
+        for value in getattr(grid, axis, ()) if axis else (None,):
+            swept = dataset.split.model_copy(update={axis: value} if axis else {})
+            where = f"{key}.grid.{axis}" if axis else f"{key}.split"
+            rows = _ask_catalog(lambda s=swept: s.rows_of(name), where)
+            if not grid.teacher:
+                continue
+            own = _changed(lambda s=swept: dataset.teacher_split(s), f"{key}.teacher.split")
+            other = _ask_catalog(lambda o=own: o.rows_of(name), f"{key}.teacher.split")
+            for same in ("scaling", "image_size"):
+                if getattr(rows, same) != getattr(other, same):
+                    raise StudyError(
+                        f"{key}.teacher.split.{same} = {getattr(other, same)!r}: must be that of the "
+                        f"students, {getattr(rows, same)!r}; they are shown the same inputs"
+                    )
+            if own.classes != swept.classes and dataset.recipe.augment.how().is_on:
+                raise StudyError(
+                    f"{key}.teacher.split.classes: must be those of the students where "
+                    "recipe.augment changes the images that teachers are asked about"
+                )
+
+
+def _changed(change: Callable[[], T], key: str) -> T:
+    """A section with changes, or what is wrong with them."""
+    try:
+        return change()
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join([key, *map(str, first["loc"])])
+        raise StudyError(_line(where, first, shows_value=bool(first["loc"]))) from None
+
+
+def _check_starts(study: Study, name: str, dataset: DatasetStudy) -> None:
+    """Checks the ways in which students' weights begin, and what is asked of them later."""
+    grid, key = dataset.grid, f"datasets.{name}"
+    known = {**KNOWN, **study.starts}
+    for asked in grid.start:
+        if asked not in known:
+            raise StudyError(f"{key}.grid.start = {asked!r}; {_allowed(asked, known)}")
+        start = known[asked]
+        if start.student is not None:
+            _ask_catalog(lambda s=start: models.get(name, s.student), f"starts.{asked}.student")
+        if start.training is not None:
+            where = f"starts.{asked}.training"
+            recipe = _changed(
+                lambda s=start: dataset.changed_recipe(dataset.recipe, s.training), where
+            )
+            _check_recipe(where, recipe, (recipe.learning_rate,), dataset)
+            split = _changed(lambda s=start: dataset.changed_split(dataset.split, s.split), where)
+            _ask_catalog(lambda s=split: s.rows_of(name), f"starts.{asked}.split")
+        several = [teacher for teacher in grid.teacher if len(members(teacher)) > 1]
+        if start.needs_teacher and several:
+            raise StudyError(
+                f"{key}.grid.start = {asked!r}: needs one teacher, and {several[0]!r} are several"
+            )
+        if start.needs_teacher and dataset.recipe.pretrained:
+            raise StudyError(
+                f"{key}.grid.start = {asked!r}: the teacher's weights and recipe.pretrained cannot both "
+                "be what a network begins with"
+            )
+    for asked in grid.ramp:
+        if asked not in guidance.RAMPS and asked not in study.ramps:
+            allowed = _allowed(asked, {**guidance.RAMPS, **study.ramps})
+            raise StudyError(f"{key}.grid.ramp = {asked!r}; {allowed}")
+    if dataset.teacher.match == "seed" and grid.teacher:
+        missing = sorted(set(study.seeds) - set(dataset.teacher.seeds or study.seeds))
+        if missing:
+            raise StudyError(
+                f"{key}.teacher.match = 'seed': needs a teacher of every seed of the study, and "
+                f"teacher.seeds lacks {missing[0]}"
+            )
+
+
+def _check_later(study: Study, name: str, dataset: DatasetStudy) -> None:
+    """Checks the grids and searches that depend on answers."""
+    for number, then in enumerate(study.then):
+        key = f"then[{number}]"
+        for axis in (*then.best, *then.grid):
+            if axis not in Grid.model_fields or axis == "past_end":
+                raise StudyError(
+                    f"{key}: unknown axis {axis!r}; {_allowed(axis, Grid.model_fields)}"
+                )
+        later = _changed(lambda t=then: dataset.changed_grid(t.grid), f"{key}.grid")
+        changed = dataset.model_copy(update={"grid": later})
+        _check_dataset(name, changed)
+        _check_starts(study, name, changed)
+        if then.select_on == "validation" and not dataset.split.validation:
+            raise StudyError(
+                f"{key}.select_on = 'validation': needs split.validation above 0, or select_on = "
+                "'test', which chooses on the final figure's rows"
+            )
+    for asked, search in study.search.items():
+        key = f"search.{asked}"
+        if search.start not in study.starts:
+            raise StudyError(
+                f"{key}.start = {search.start!r}; {_allowed(search.start, study.starts)}"
+            )
+        if study.starts[search.start].training is None:
+            raise StudyError(f"{key}.start = {search.start!r}: must be a start with a training")
+        if asked in {**KNOWN, **study.starts}:
+            raise StudyError(f"{key}: a start has this name; the search's own start needs another")
+        evaluation = dataset.evaluation
+        points = [(attack, epsilon) for attack, epsilon in evaluation.attacks.points]
+        if search.attack is not None and (search.attack, search.epsilon) not in points:
+            there = ", ".join(f"{attack} {epsilon:g}" for attack, epsilon in points) or "none"
+            raise StudyError(
+                f"{key}.attack = {search.figure!r}: must be measured by [evaluation]; it measures {there}"
+            )
+        if search.select_on == "validation":
+            if not dataset.split.validation:
+                raise StudyError(
+                    f"{key}.select_on = 'validation': needs split.validation above 0, or 'test'"
+                )
+            if search.attack is not None and not evaluation.validation:
+                raise StudyError(
+                    f"{key}.select_on = 'validation': needs evaluation.validation = true, so that "
+                    "attacks are measured on these rows too"
+                )
+        unknown = sorted(set(search.seeds or ()) - set(study.seeds))
+        if unknown:
+            raise StudyError(f"{key}.seeds = {unknown[0]}: must be seeds of the study")
 
 
 def _check_recipe(

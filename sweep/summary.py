@@ -1,5 +1,6 @@
 """How a run ended: the numbers that are told and kept."""
 
+import dataclasses
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -63,6 +64,23 @@ class RunSummary:
             self.stopped,
         )  # fmt: skip
         return 1 if any(unfinished) else 0
+
+    def then(self, later: "RunSummary") -> "RunSummary":
+        """This run and one that went on after it, as one."""
+        both = {
+            key: getattr(self, key) + getattr(later, key)
+            for key in (
+                "total", "done", "diverged", "failed", "blocked", "epochs", "epochs_alone",
+                "elapsed_s", "busy_s", "failures", "held_back",
+            )
+        }  # fmt: skip
+        return dataclasses.replace(
+            later,
+            already_done=self.already_done,
+            not_done_before=self.not_done_before,
+            peak_snapshot_bytes=max(self.peak_snapshot_bytes, later.peak_snapshot_bytes),
+            **both,
+        )
 
     @property
     def left(self) -> int:

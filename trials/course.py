@@ -12,10 +12,12 @@ from torch import Tensor, nn
 import models.initialise
 from data.catalog import Task
 from data.load import LoadedData
+from models import growth
 from trials import early_stop, learning_rate, metrics
 from trials.early_stop import StopState
 from trials.evaluate import outputs
 from trials.learning_rate import PlateauState
+from trials.masked import masked
 from trials.snapshot import Progress, Snapshot
 from trials.spec import Monitor, Objective, TrialSpec
 from trials.streams import stream_key
@@ -58,9 +60,25 @@ class Points:
     figures: dict[Monitor, float]
 
 
-def build_model(spec: TrialSpec, loaded: LoadedData) -> nn.Module:
-    """The network of a trial before its first step, on the CPU."""
-    return models.initialise.build(
+def build_model(
+    spec: TrialSpec,
+    loaded: LoadedData,
+    networks: Mapping[str, nn.Module] | None = None,
+    *,
+    begins: bool = True,
+) -> nn.Module:
+    """The network of a trial before its first step, on the CPU.
+
+    Args:
+        spec: the trial.
+        loaded: its data, which says the shape of inputs and outputs.
+        networks: the networks that rules chose, by key; the one that it begins with among them.
+        begins: False for a network whose weights a snapshot will replace.
+
+    Raises:
+        ValueError: where what it begins with does not fit.
+    """
+    model = models.initialise.build(
         spec.data.name,
         spec.recipe.model,
         loaded.input_shape,
@@ -68,6 +86,17 @@ def build_model(spec: TrialSpec, loaded: LoadedData) -> nn.Module:
         spec.recipe.init,
         stream_key(spec.seed, "init"),
     )
+    if spec.start is None or not begins:
+        return model
+    if spec.start.source is not None:
+        source = (networks or {})[spec.start.source.key].to("cpu")
+        key = stream_key(spec.seed, "growth")
+        growth.grow(source, model, spec.start.growth, key, head=spec.start.head)
+    else:
+        from models import pretrained
+
+        pretrained.load(model, spec.recipe.model, spec.start.location, spec.start.pretrained)
+    return model
 
 
 def validation_figures(model: nn.Module, loaded: LoadedData) -> Tensor:
@@ -77,7 +106,8 @@ def validation_figures(model: nn.Module, loaded: LoadedData) -> Tensor:
         ValueError: where there is none.
     """
     watched = loaded.split("validation")
-    return metrics.headline(loaded.task, outputs(model, watched, loaded.inputs), watched.y)
+    said = outputs(masked(model, loaded.class_mask), watched, loaded.inputs)
+    return metrics.headline(loaded.task, said, watched.y)
 
 
 class Course:

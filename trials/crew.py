@@ -11,7 +11,7 @@ from trials.device import reset_peak_memory
 from trials.engine import LANES, LaneGroup, lane_group
 from trials.lanes import Lane, Lanes
 from trials.stage import BegunStage, Workshop
-from trials.task import EvaluateTask, LoadTask, StageOutcome, StageTask, TeacherOutputs, TeachTask
+from trials.task import EvaluateTask, LoadTask, StageOutcome, StageTask, Teaching, TeachTask
 
 
 class Member:
@@ -51,9 +51,7 @@ class Crew:
         """Whether a task is one for a lane."""
         return isinstance(task, StageTask) and self._workshop.engine_of(task.spec) == "lanes"
 
-    def join(
-        self, task: StageTask, start: bytes | None, teachers: Sequence[TeacherOutputs]
-    ) -> Member:
+    def join(self, task: StageTask, start: bytes | None, teachers: Sequence[Teaching]) -> Member:
         """Begins a stage in a lane; the arguments are those of `trials.stage.run_stage`.
 
         Raises:

@@ -38,6 +38,8 @@ def lane_group(spec: TrialSpec) -> LaneGroup | None:
     dense = isinstance(models.get(spec.data.name, recipe.model).build, Dense)
     if not dense or recipe.batch_size is not None or recipe.precision != "float32":
         return None
+    if not spec.is_plain or spec.start is not None or spec.data.classes is not None:
+        return None
     return LaneGroup(spec.data, recipe.model, recipe.optimizer)
 
 

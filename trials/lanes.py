@@ -171,7 +171,7 @@ class Lanes:
     def _prepare(self, lane: Lane) -> None:
         course, objective = lane.course, lane.course.objective
         if objective != lane.objective:
-            found = [lane.teachers[rule.key] for rule in objective.rules]
+            found = [lane.teachers[rule.key] for rule in objective.guide_rules]
             self._objectives.set(lane.number, objective, found)
             lane.objective = objective
         self._bits.draw(lane.number, stream_key(course.spec.seed, "dropout", course.epoch))

@@ -18,6 +18,9 @@ from typing import Literal, get_args
 
 import data
 import models
+from data.augment import Augment
+from models.alignment import Head
+from models.alignment import Method as Growth
 from trials.identity import NUMERICS_VERSION, digest, digest_of_form
 
 SoftLoss = Literal["kl", "mse"]
@@ -25,8 +28,10 @@ Optimizer = Literal["adam", "sgd"]
 Precision = Literal["float32", "bfloat16"]
 LrKind = Literal["constant", "step", "exponential", "cosine", "plateau"]
 Monitor = Literal["validation_loss", "validation_metric", "train_loss"]
-SelectOn = Literal["test", "validation"]
+SelectOn = Literal["test", "validation", "only"]
 SelectBy = Literal["metric", "loss"]
+Trains = Literal["all", "head"]
+AnchorDistance = Literal["squared", "norm"]
 
 
 def _require(condition: bool, key: str, value: object, allowed: str) -> None:
@@ -48,7 +53,8 @@ class TeacherRule:
 
     Attributes:
         pool: ids of the candidate trials.
-        select_on: the split on which they are compared.
+        select_on: the split on which they are compared; `only`: the pool is one trial, and nothing
+            is compared.
         select_by: the headline metric of the task, or the loss.
     """
 
@@ -59,10 +65,20 @@ class TeacherRule:
     def __post_init__(self) -> None:
         _require(len(self.pool) > 0, "pool", self.pool, "at least one trial id")
         _require(
-            self.select_on in get_args(SelectOn), "select_on", self.select_on, "test, validation"
-        )
+            self.select_on in get_args(SelectOn),
+            "select_on", self.select_on, "test, validation, only",
+        )  # fmt: skip
+        _require(
+            self.select_on != "only" or len(set(self.pool)) == 1,
+            "pool", self.pool, "one trial where select_on is only",
+        )  # fmt: skip
         _require(self.select_by in get_args(SelectBy), "select_by", self.select_by, "metric, loss")
         object.__setattr__(self, "pool", tuple(sorted(set(self.pool))))
+
+    @classmethod
+    def only(cls, trial_id: str) -> "TeacherRule":
+        """The rule that takes one trial, whatever came of it."""
+        return cls((trial_id,), "only")
 
     @cached_property
     def key(self) -> str:
@@ -82,8 +98,83 @@ class Guide:
 
 
 @dataclass(frozen=True)
+class Terms:
+    """Further parts of what is minimised, each with its weight (Petrushina et al., 2024).
+
+    Attributes:
+        noisy: weight of the hard loss on inputs with uniform noise.
+        amplitude: of that noise, up and down, in the space in which the network sees its inputs.
+        anchor: weight of the distance to the weights of a trained network, over the block of each
+            tensor that both have (`models.growth.common_block`).
+        anchor_to: that network; needed where `anchor` is above 0.
+        anchor_distance: `squared`: the sum of squared differences; `norm`: its square root.
+        curvature: weight of the trace of the Hessian of the hard loss by the weights, estimated
+            with one random vector a step (Hutchinson, 1990).
+        curvature_gradient: whether the gradient flows through that estimate; without it the term
+            is a number that changes no training.
+    """
+
+    noisy: float = 0.0
+    amplitude: float = 0.0
+    anchor: float = 0.0
+    anchor_to: TeacherRule | None = None
+    anchor_distance: AnchorDistance = "squared"
+    curvature: float = 0.0
+    curvature_gradient: bool = True
+
+    def __post_init__(self) -> None:
+        for key in ("noisy", "amplitude", "anchor", "curvature"):
+            number = float(getattr(self, key))
+            _require(math.isfinite(number) and number >= 0, key, number, "0 or more")
+            object.__setattr__(self, key, number)
+        _require(
+            self.anchor_distance in get_args(AnchorDistance),
+            "anchor_distance", self.anchor_distance, "squared, norm",
+        )  # fmt: skip
+        gradient = self.curvature_gradient
+        _require(type(gradient) is bool, "curvature_gradient", gradient, "true or false")
+        _require(
+            self.anchor == 0 or self.anchor_to is not None,
+            "anchor_to", None, "a trained network where anchor is above 0",
+        )  # fmt: skip
+        _require(
+            self.noisy == 0 or self.amplitude > 0,
+            "amplitude", self.amplitude, "above 0 where noisy is",
+        )  # fmt: skip
+        # What has no effect makes no difference.
+        if self.noisy == 0:
+            object.__setattr__(self, "amplitude", 0.0)
+        if self.anchor == 0:
+            object.__setattr__(self, "anchor_to", None)
+            object.__setattr__(self, "anchor_distance", "squared")
+        if self.curvature == 0:
+            object.__setattr__(self, "curvature_gradient", True)
+
+    @property
+    def weight(self) -> float:
+        """All weights together; 0 where nothing is added."""
+        return self.noisy + self.anchor + self.curvature
+
+    def __str__(self) -> str:
+        """The parts that are there, such as `noisy=0.5 (amplitude 0.05), curvature=0.1`."""
+        parts = []
+        if self.anchor:
+            kind = "" if self.anchor_distance == "squared" else f" ({self.anchor_distance})"
+            parts.append(f"anchor={self.anchor:g}{kind}")
+        if self.noisy:
+            parts.append(f"noisy={self.noisy:g} (amplitude {self.amplitude:g})")
+        if self.curvature:
+            kind = "" if self.curvature_gradient else " (no gradient)"
+            parts.append(f"curvature={self.curvature:g}{kind}")
+        return ", ".join(parts)
+
+
+NO_TERMS = Terms()
+
+
+@dataclass(frozen=True)
 class Objective:
-    """What is minimised: `hard * hard_loss + soft * soft_loss`.
+    """What is minimised: `hard * hard_loss + soft * soft_loss`, and further terms.
 
     The hard loss compares with the labels (cross-entropy, or mean squared error); the soft loss
     with the outputs of one or several teachers, whose weights are normalised to sum to 1.
@@ -95,6 +186,9 @@ class Objective:
             (Hinton, Vinyals and Dean, 2015); `mse`: mean squared error to the teacher's outputs.
         temperature: of the KL divergence.
         guides: the teachers.
+        terms: what is added.
+        trains: `head`: the output layer alone changes, and the rest of the network is as in
+            evaluation; `all`: everything does.
     """
 
     hard: float = 1.0
@@ -102,13 +196,16 @@ class Objective:
     soft_loss: SoftLoss = "kl"
     temperature: float = 1.0
     guides: tuple[Guide, ...] = ()
+    terms: Terms = NO_TERMS
+    trains: Trains = "all"
 
     def __post_init__(self) -> None:
         for key in ("hard", "soft"):
             weight = float(getattr(self, key))
             _require(math.isfinite(weight) and weight >= 0, key, weight, "a weight of 0 or more")
             object.__setattr__(self, key, weight)
-        _require(self.hard + self.soft > 0, "hard + soft", 0, "above 0")
+        _require(self.hard + self.soft + self.terms.weight > 0, "hard + soft", 0, "above 0")
+        _require(self.trains in get_args(Trains), "trains", self.trains, "all, head")
         _require(
             math.isfinite(self.temperature) and self.temperature > 0,
             "temperature", self.temperature, "above 0",
@@ -132,22 +229,44 @@ class Objective:
         object.__setattr__(self, "guides", tuple(ordered))
 
     @property
+    def guide_rules(self) -> tuple[TeacherRule, ...]:
+        """The rules of the teachers whose outputs it needs."""
+        return tuple(guide.teacher for guide in self.guides)
+
+    @property
+    def anchor_rules(self) -> tuple[TeacherRule, ...]:
+        """The rules of the networks whose weights it needs."""
+        return () if self.terms.anchor_to is None else (self.terms.anchor_to,)
+
+    @property
     def rules(self) -> tuple[TeacherRule, ...]:
         """The rules of all teachers."""
-        return tuple(guide.teacher for guide in self.guides)
+        return (*self.guide_rules, *self.anchor_rules)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether hard and soft loss over all weights are all there is."""
+        return self.terms == NO_TERMS and self.trains == "all"
 
     @cached_property
     def key(self) -> str:
         """A hash of the objective."""
-        return digest(
-            {
-                "hard": self.hard,
-                "soft": self.soft,
-                "soft_loss": self.soft_loss if self.guides else None,
-                "temperature": self.temperature,
-                "guides": [[guide.teacher.key, guide.weight] for guide in self.guides],
-            }
-        )
+        form: dict[str, object] = {
+            "hard": self.hard,
+            "soft": self.soft,
+            "soft_loss": self.soft_loss if self.guides else None,
+            "temperature": self.temperature,
+            "guides": [[guide.teacher.key, guide.weight] for guide in self.guides],
+        }
+        if self.terms != NO_TERMS:
+            anchor = self.terms.anchor_to
+            form["terms"] = dataclasses.replace(self.terms, anchor=0.0, anchor_to=None)
+            form["anchor"] = anchor and [
+                self.terms.anchor, self.terms.anchor_distance, anchor.key
+            ]  # fmt: skip
+        if self.trains != "all":
+            form["trains"] = self.trains
+        return digest(form)
 
 
 HARD = Objective()
@@ -194,6 +313,26 @@ def switched(guided: Objective, switch_epoch: int, epochs: int, then: Objective 
     _require(switch_epoch >= 0, "switch_epoch", switch_epoch, "0 or more")
     first = min(switch_epoch, epochs)
     return schedule([Segment(first, guided), Segment(epochs - first, then)])
+
+
+def by_epoch(objectives: Iterable[Objective]) -> Schedule:
+    """A schedule with an objective for each epoch."""
+    return schedule(Segment(1, objective) for objective in objectives)
+
+
+def frozen_at_first(segments: Schedule, epochs: int) -> Schedule:
+    """The same, with all but the output layer frozen in the first epochs.
+
+    Args:
+        segments: a schedule.
+        epochs: how many; more than there are freeze all.
+    """
+    length = epoch_count(segments)
+    first = (
+        Segment(part.epochs, dataclasses.replace(part.objective, trains="head"))
+        for part in cut(segments, 0, min(epochs, length))
+    )
+    return schedule([*first, *cut(segments, epochs, length)])
 
 
 def epoch_count(segments: Schedule) -> int:
@@ -371,6 +510,9 @@ def _settings(value: object, keys: Iterable[str]) -> str:
     return ", ".join(f"{k}={list(v) if isinstance(v, tuple) else v}" for k, v in pairs)
 
 
+NO_AUGMENT = Augment()
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a network is made and optimised.
@@ -389,6 +531,9 @@ class Recipe:
             a CPU needs more time for it (measured: 1.3 to 1.5 times as much).
         lr_schedule: how the learning rate changes.
         early_stop: when the training ends before its schedule.
+        shuffle: whether minibatches are drawn anew every epoch; else they are those of the data's
+            own order, each time.
+        augment: how images are changed at random while training.
     """
 
     model: str
@@ -401,6 +546,8 @@ class Recipe:
     precision: Precision = "float32"
     lr_schedule: LrSchedule = LrSchedule()
     early_stop: EarlyStop = EarlyStop()
+    shuffle: bool = True
+    augment: Augment = NO_AUGMENT
 
     def __post_init__(self) -> None:
         _require(
@@ -416,6 +563,9 @@ class Recipe:
             self.optimizer == "sgd" or self.momentum == 0,
             "momentum", self.momentum, "0 unless optimizer is sgd",
         )  # fmt: skip
+        _require(type(self.shuffle) is bool, "shuffle", self.shuffle, "true or false")
+        if self.batch_size is None:
+            object.__setattr__(self, "shuffle", True)  # one batch has no order
         formats = ", ".join(get_args(Precision))
         _require(self.precision in get_args(Precision), "precision", self.precision, formats)
         _require(
@@ -441,13 +591,63 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class Start:
+    """Where a network's weights begin, if not at the initialisation alone.
+
+    The network is initialised first, by the recipe; what the start brings then takes its place.
+    Exactly one of `source` and `pretrained` is given.
+
+    Attributes:
+        source: the trained network that it begins with.
+        growth: how a network of that size becomes one of this, see `models.growth`; `copy` for one
+            of the same shape.
+        head: `new` leaves the output layer as it was initialised.
+        pretrained: the identity of published weights, see `models.pretrained`; their output layer is
+            of no use.
+        location: where those are: a name, or a local file. No part of what they are.
+    """
+
+    source: TeacherRule | None = None
+    growth: Growth = "copy"
+    head: Head = "source"
+    pretrained: str | None = None
+    location: str | None = dataclasses.field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        _require(
+            self.growth in get_args(Growth), "growth", self.growth, ", ".join(get_args(Growth))
+        )
+        _require(self.head in get_args(Head), "head", self.head, "source, new")
+        given = [self.source is not None, self.pretrained is not None]
+        _require(sum(given) == 1, "start", self, "either a source or pretrained weights")
+        if self.pretrained is not None:
+            object.__setattr__(self, "growth", "copy")
+            object.__setattr__(self, "head", "new")
+
+    @cached_property
+    def key(self) -> str:
+        """A hash of the start."""
+        source = None if self.source is None else self.source.key
+        return digest([source, self.growth, self.head, self.pretrained])
+
+
+@dataclass(frozen=True)
 class TrialSpec:
-    """One point of a study: everything that can change the training, and nothing else."""
+    """One point of a study: everything that can change the training, and nothing else.
+
+    Attributes:
+        seed: of the trial's own randomness.
+        data: which rows.
+        recipe: how the network is made and optimised.
+        schedule: what is minimised, epoch by epoch, in canonical form.
+        start: what the weights begin with; None for the initialisation alone.
+    """
 
     seed: int
     data: data.DataSpec
     recipe: Recipe
     schedule: Schedule
+    start: Start | None = None
 
     def __post_init__(self) -> None:
         _require(_is_count(self.seed, 0), "seed", self.seed, "an integer of 0 or more")
@@ -467,9 +667,22 @@ class TrialSpec:
 
     @property
     def rules(self) -> tuple[TeacherRule, ...]:
-        """Every teacher rule of the schedule, each once, in order of first use."""
+        """Every rule of the start and the schedule, each once, in order of first use."""
         rules = (rule for part in self.schedule for rule in part.objective.rules)
-        return tuple({rule.key: rule for rule in rules}.values())
+        return tuple({rule.key: rule for rule in (*self.start_rules, *rules)}.values())
+
+    @property
+    def start_rules(self) -> tuple[TeacherRule, ...]:
+        """The rule of the network that it begins with, if it begins with one."""
+        source = None if self.start is None else self.start.source
+        return () if source is None else (source,)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether steps need nothing but rows, labels and the outputs of teachers for the rows."""
+        return not self.recipe.augment.is_on and all(
+            part.objective.is_plain for part in self.schedule
+        )
 
     @cached_property
     def base(self) -> str:
@@ -477,7 +690,8 @@ class TrialSpec:
         dataset = data.get(self.data.name)
         network = models.get(self.data.name, self.recipe.model)
         versions = (dataset.version, dataset.fingerprint, network.version)
-        return _base(self.seed, self.data, self.recipe, versions)
+        start = None if self.start is None else self.start.key
+        return _base(self.seed, self.data, self.recipe, versions, start)
 
     @cached_property
     def trial_id(self) -> str:
@@ -500,17 +714,20 @@ def stage_key(base: str, prefix: Schedule) -> str:
 
 @lru_cache(maxsize=65536)
 def _base(
-    seed: int, rows: data.DataSpec, recipe: Recipe, versions: tuple[int, str | None, int]
+    seed: int,
+    rows: data.DataSpec,
+    recipe: Recipe,
+    versions: tuple[int, str | None, int],
+    start: str | None,
 ) -> str:
     """Cached by value: a grid has many trials and few bases."""
     dataset_version, fingerprint, network_version = versions
-    return digest(
-        {
-            "numerics": NUMERICS_VERSION,
-            "seed": seed,
-            "data": rows,
-            "dataset": [dataset_version, fingerprint],
-            "recipe": recipe,
-            "network": network_version,
-        }
-    )
+    form: dict[str, object] = {
+        "numerics": NUMERICS_VERSION,
+        "seed": seed,
+        "data": rows,
+        "dataset": [dataset_version, fingerprint],
+        "recipe": recipe,
+        "network": network_version,
+    }
+    return digest(form if start is None else form | {"start": start})

@@ -17,17 +17,20 @@ import torch
 from torch import Tensor, nn
 
 import data
-from data.load import LoadedData, load
+from data.load import LoadedData, class_mask, load
 from data.shared import SharedData, adopt, read_only_tensor, share
 from trials.attack_settings import NO_ATTACKS, Attacks
 from trials.course import Trained
 from trials.device import NumericsClass, numerics_class, peak_memory_bytes, reset_peak_memory
 from trials.engine import Engine, engine_for
 from trials.evaluate import Evaluation, evaluate, outputs
+from trials.label_correction import correction_of
+from trials.masked import masked
 from trials.metrics import ClassificationMetrics, RegressionMetrics
 from trials.snapshot import Snapshot
 from trials.spec import TrialSpec
 from trials.task import (
+    ChosenTeacher,
     EvaluateOutcome,
     EvaluateTask,
     LoadTask,
@@ -36,6 +39,7 @@ from trials.task import (
     StageOutcome,
     StageTask,
     TeacherOutputs,
+    Teaching,
     TeachTask,
     TrialResult,
 )
@@ -138,7 +142,7 @@ class Workshop:
 def run_task(
     task: StageTask | EvaluateTask | LoadTask | TeachTask,
     start: bytes | None,
-    teachers: Sequence[TeacherOutputs],
+    teachers: Sequence[Teaching],
     workshop: Workshop,
 ) -> StageOutcome | EvaluateOutcome | Prepared:
     """Does what a task asks for.
@@ -166,16 +170,26 @@ def ask_teacher(task: TeachTask, workshop: Workshop) -> TeacherOutputs:
     Raises:
         WeightsError: where its weights are damaged.
     """
-    teacher = task.teacher
     loaded = workshop.dataset(task.data)
+    teacher = restored(task.teacher).to(workshop.device)
+    for mask in (class_mask(task.teacher.data), class_mask(task.data)):
+        teacher = masked(teacher, None if mask is None else mask.to(workshop.device))
+    found = outputs(teacher, loaded.train, loaded.inputs)
+    return TeacherOutputs(task.teacher.trial_id, found.cpu().numpy())
+
+
+def restored(teacher: ChosenTeacher) -> nn.Module:
+    """A teacher's network, on the CPU.
+
+    Raises:
+        WeightsError: where its weights are damaged.
+    """
     source = f"weights of teacher {teacher.trial_id}"
-    model = restore(teacher.data.name, teacher.model, teacher.weights, source)
-    found = outputs(model.to(workshop.device), loaded.train, loaded.inputs)
-    return TeacherOutputs(teacher.trial_id, found.cpu().numpy())
+    return restore(teacher.data, teacher.model, teacher.weights, source)
 
 
 def run_stage(
-    task: StageTask, start: bytes | None, teachers: Sequence[TeacherOutputs], workshop: Workshop
+    task: StageTask, start: bytes | None, teachers: Sequence[Teaching], workshop: Workshop
 ) -> StageOutcome:
     """Trains a stage and evaluates the trial that ends with it, if one does.
 
@@ -200,6 +214,7 @@ def run_stage(
         observer=begun.observe,
         pause_after_s=task.pause_after_s,
         engine=workshop.engine_of(task.spec),
+        networks=begun.networks,
     )
     return begun.end(trained)
 
@@ -211,6 +226,7 @@ class BegunStage:
         task: what to do.
         loaded: its data, on the device.
         teachers: outputs for the training rows, by the key of the teacher's rule.
+        networks: teachers themselves, on the CPU, by the same.
         start: what to go on from.
     """
 
@@ -218,7 +234,7 @@ class BegunStage:
         self,
         task: StageTask,
         start: bytes | None,
-        teachers: Sequence[TeacherOutputs],
+        teachers: Sequence[Teaching],
         workshop: Workshop,
     ) -> None:
         """Reads what a stage is given; see `run_stage`."""
@@ -226,8 +242,17 @@ class BegunStage:
         self._workshop = workshop
         self.task = task
         self.loaded = workshop.dataset(task.spec.data)
-        outputs_of = {t.trial_id: workshop.teacher_outputs(t, task.spec.data) for t in teachers}
-        self.teachers = {rule: outputs_of[chosen] for rule, chosen in task.teachers.items()}
+        said = {
+            t.trial_id: workshop.teacher_outputs(t, task.spec.data)
+            for t in teachers
+            if isinstance(t, TeacherOutputs)
+        }
+        there = {t.trial_id: t for t in teachers if isinstance(t, ChosenTeacher)}
+        chosen = task.teachers.items()
+        self.teachers = {rule: said[trial_id] for rule, trial_id in chosen if trial_id in said}
+        self.networks = {
+            rule: restored(there[trial_id]) for rule, trial_id in chosen if trial_id in there
+        }
         self.start = Snapshot.from_bytes(start) if start is not None else None
         self._read_s = time.perf_counter() - self._began
 
@@ -279,7 +304,7 @@ class BegunStage:
             result = TrialResult(
                 status="diverged" if diverged else "done",
                 metric_name="accuracy" if loaded.task == "classification" else "mse",
-                **_figures(test, validation, task.measures),
+                **_figures(test, validation, task.measures, self._corrected(trained, test)),
                 train_loss=progress.train_loss,
                 train_loss_step=progress.train_loss_step,
                 steps_per_epoch=steps_per_epoch(spec.recipe, len(loaded.train.y)),
@@ -319,6 +344,16 @@ class BegunStage:
             worker_s=None if shared_s is None else self._read_s + shared_s + ending_s,
         )
 
+    def _corrected(self, trained: Trained, test: Evaluation | None) -> dict[str, int] | None:
+        """What the network says of training rows whose labels were perturbed, if some were."""
+        perturbed = self.loaded.perturbed
+        if perturbed is None or test is None:
+            return None
+        model = masked(trained.model, self.loaded.class_mask)
+        return correction_of(
+            model, self.loaded.train, self.loaded.inputs, perturbed.rows, perturbed.labels
+        )
+
 
 def _teachers_until(task: StageTask, epoch: int) -> tuple[str, ...]:
     """The teachers that took part; a later one makes no difference to a training that ended."""
@@ -342,6 +377,7 @@ def _evaluate(
         high=loaded.input_high,
         under=attacks,
         seed=seed,
+        mask=loaded.class_mask,
     )
 
 
@@ -415,7 +451,7 @@ def evaluate_trained(
     if weights is None:
         raise ValueError(f"trial {task.trial_id} has no weights to evaluate")
     loaded = workshop.dataset(task.data)
-    model = restore(task.data.name, task.model, weights, f"weights of trial {task.trial_id}")
+    model = restore(task.data, task.model, weights, f"weights of trial {task.trial_id}")
     model = model.to(workshop.device)
     found = {
         split: _evaluate(model, loaded, split, under, task.seed)

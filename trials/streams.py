@@ -10,8 +10,8 @@ import hashlib
 from typing import Literal
 
 Purpose = Literal[
-    "init", "order", "dropout", "torch", "pgd_start", "input_noise", "weight_noise",
-    "weight_noise_batch",
+    "init", "order", "dropout", "torch", "augment", "noise", "curvature", "growth",
+    "pgd_start", "input_noise", "weight_noise", "weight_noise_batch",
 ]  # fmt: skip
 
 

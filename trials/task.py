@@ -114,6 +114,10 @@ class TeacherOutputs:
     values: "NDArray[np.float32]" = field(repr=False)
 
 
+Teaching = TeacherOutputs | ChosenTeacher
+"""What a stage is given of a teacher: what it says, or the teacher itself."""
+
+
 @dataclass(frozen=True)
 class Prepared:
     """What a `LoadTask` or a `TeachTask` leaves.

@@ -7,11 +7,9 @@ arithmetic allows; blocks have a fixed size, which is part of the numerics. Loss
 validation figures that a recipe watches, are collected on the device and read once an epoch.
 """
 
-import functools
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +17,6 @@ from torch import Tensor, nn
 from data.load import LoadedData
 from models.layers import DropoutStream, attach_streams
 from trials.course import (
-    BLOCK_ROWS,
     Course,
     Observer,
     Points,
@@ -28,12 +25,12 @@ from trials.course import (
     validation_figures,
 )
 from trials.engine import Engine, engine_for
-from trials.graph import GraphedStep, Step
+from trials.graph import Step
 from trials.lanes import train_alone
-from trials.losses import objective_loss
-from trials.optimizers import Optimizer, build_optimizer
+from trials.optimizers import build_optimizer
 from trials.snapshot import Snapshot
-from trials.spec import Monitor, Objective, Precision, Recipe, TrialSpec
+from trials.spec import Monitor, Recipe, TrialSpec
+from trials.steps import Steps, training_part
 from trials.streams import stream_key
 
 LOSS_WINDOW = 100
@@ -56,6 +53,7 @@ def train(
     observer: Observer | None = None,
     pause_after_s: float | None = None,
     engine: Engine | None = None,
+    networks: Mapping[str, nn.Module] | None = None,
 ) -> Trained:
     """Trains from a snapshot (or from the beginning) to the end of the schedule, or an early stop.
 
@@ -71,6 +69,8 @@ def train(
         pause_after_s: seconds after which it ends at the next epoch boundary, before the end of
             the schedule; None for no limit. What goes on from its snapshot is the same training.
         engine: how steps are executed, see `trials.engine.engine_for`.
+        networks: for each rule's key, the network that it chose, where the training begins with its
+            weights, stays near them, or asks it about images that are new in every epoch.
 
     Returns:
         The network and the snapshot at the end. Where the loss stopped being finite the training
@@ -90,7 +90,8 @@ def train(
     chosen = engine_for(device.type, spec, engine)
     if chosen == "lanes":
         return train_alone(course, loaded, teachers, start)
-    model = build_model(spec, loaded).to(device)
+    networks = networks or {}
+    model = build_model(spec, loaded, networks, begins=start is None).to(device)
     optimizer = build_optimizer(spec.recipe, model)
     stream = DropoutStream()
     attach_streams(model, stream)
@@ -106,17 +107,17 @@ def train(
     rng_devices = [] if on_cpu else [device]
     # `torch.manual_seed` is for all devices; where none is in use that takes long, 0.1 ms.
     seed_generators = torch.default_generator.manual_seed if on_cpu else torch.manual_seed
-    steps_of = _Steps(model, optimizer, loaded, recipe, blocked, chosen)
+    networks = {key: network.to(device).eval() for key, network in networks.items()}
+    steps_of = Steps(spec, model, optimizer, loaded, teachers, networks, blocked, chosen)
     while course.goes_on:
         began = time.perf_counter()
         epoch, objective = course.epoch, course.objective
         optimizer.learning_rate = course.learning_rate
         stream.reseed(stream_key(spec.seed, "dropout", epoch))
-        targets = [teachers[rule.key] for rule in objective.rules]
-        with torch.random.fork_rng(devices=rng_devices):
+        with training_part(model, objective.trains), torch.random.fork_rng(devices=rng_devices):
             seed_generators(stream_key(spec.seed, "torch", epoch))
             points = _epoch(
-                steps_of.under(objective, targets),
+                steps_of.under(objective, epoch),
                 model,
                 loaded,
                 batches=_batches(spec, epoch, len(loaded.train.y), device),
@@ -125,64 +126,6 @@ def train(
             )
         course.end_epoch(points, time.perf_counter() - began, lambda: model)
     return course.leave(model, optimizer.tensors())
-
-
-class _Steps:
-    """The training step of a network under the objective and the learning rate of an epoch."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: Optimizer,
-        loaded: LoadedData,
-        recipe: Recipe,
-        blocked: bool,
-        engine: Engine,
-    ) -> None:
-        self._model, self._optimizer, self._loaded = model, optimizer, loaded
-        self._recipe, self._blocked, self._engine = recipe, blocked, engine
-        self._captured: tuple[tuple[str, float], Step] | None = None
-        if engine == "graph":
-            optimizer.prepare()
-
-    def under(self, objective: Objective, teachers: Sequence[Tensor]) -> Step:
-        """The step of an objective, with the outputs of its teachers."""
-        step = functools.partial(self._step, objective, teachers)
-        if self._engine == "eager":
-            return step
-        key = (objective.key, self._optimizer.learning_rate)
-        if self._captured is None or self._captured[0] != key:
-            device = self._loaded.train.y.device
-            self._captured = key, GraphedStep(step, self._state, device)
-        return self._captured[1]
-
-    def _state(self) -> list[Tensor]:
-        return [
-            *self._model.parameters(), *self._model.buffers(), *self._optimizer.own_tensors()
-        ]  # fmt: skip
-
-    def _step(
-        self, objective: Objective, teachers: Sequence[Tensor], rows: Tensor | None
-    ) -> Tensor:
-        x, y = self._loaded.train.x, self._loaded.train.y
-        if rows is not None:
-            x, y, teachers = x[rows], y[rows], [outputs[rows] for outputs in teachers]
-        size = len(y)
-        block = BLOCK_ROWS if self._blocked else size
-        self._optimizer.zero_grad()
-        loss = torch.zeros((), device=y.device)
-        for first in range(0, size, block):
-            part = slice(first, first + block)
-            with _computing_in(self._recipe.precision, y.device):
-                outputs = self._model(self._loaded.inputs(x[part])).float()
-            each = objective_loss(
-                objective, self._loaded.task, outputs, y[part], [t[part] for t in teachers]
-            )
-            share = each.sum() / size
-            share.backward()  # type: ignore[no-untyped-call]
-            loss = loss + share.detach()
-        self._optimizer.step()
-        return loss
 
 
 def _epoch(
@@ -221,13 +164,6 @@ def _epoch(
     )
 
 
-def _computing_in(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """Autocast, which casts weights and inputs of matrix products and convolutions as they come."""
-    if precision == "bfloat16":
-        return torch.autocast(device.type, torch.bfloat16)
-    return nullcontext()
-
-
 def _batches(
     spec: TrialSpec, epoch: int, rows: int, device: torch.device
 ) -> Iterator[Tensor | None]:
@@ -236,8 +172,11 @@ def _batches(
     if size is None:
         yield None
         return
-    generator = torch.Generator().manual_seed(stream_key(spec.seed, "order", epoch))
-    order = torch.randperm(rows, generator=generator).to(device)
+    if spec.recipe.shuffle:
+        generator = torch.Generator().manual_seed(stream_key(spec.seed, "order", epoch))
+        order = torch.randperm(rows, generator=generator).to(device)
+    else:
+        order = torch.arange(rows, device=device)
     yield from torch.split(order, size)
 
 

@@ -70,11 +70,13 @@ def load(module: nn.Module, path: Path | str) -> None:
     load_bytes(module, Path(path).read_bytes(), str(path))
 
 
-def restore(dataset: str, model: str, content: bytes, source: str = "weights") -> nn.Module:
+def restore(
+    dataset: data.DataSpec, model: str, content: bytes, source: str = "weights"
+) -> nn.Module:
     """A trained network of the catalogue, on the CPU.
 
     Args:
-        dataset: the dataset it was trained on, which says the shape of its inputs and outputs.
+        dataset: what it was trained on, which says the shape of its inputs and outputs.
         model: its name.
         content: what `to_bytes` gave.
         source: what errors call the weights.
@@ -83,9 +85,9 @@ def restore(dataset: str, model: str, content: bytes, source: str = "weights") -
         WeightsError: see `load_bytes`.
         ValueError: no such dataset or network.
     """
-    entry = data.get(dataset)
+    outputs = data.get(dataset.name).outputs
     network = models.initialise.build(
-        dataset, model, entry.input_shape, entry.outputs, "default", 0
+        dataset.name, model, dataset.input_shape, outputs, "default", 0
     )
     load_bytes(network, content, source)
     return network

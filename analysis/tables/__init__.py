@@ -8,6 +8,7 @@ from analysis.tables.entries import Entry, Table
 from analysis.tables.failures import failed_attempts, runs, unfinished
 from analysis.tables.questions import contrasts, expected
 from analysis.tables.robustness import checks, equal_accuracy
+from analysis.tables.stated import published, stated, stated_points
 from analysis.tables.teachers import teachers
 
 __all__ = [
@@ -23,8 +24,11 @@ __all__ = [
     "equal_accuracy",
     "expected",
     "failed_attempts",
+    "published",
     "runs",
     "spread",
+    "stated",
+    "stated_points",
     "teachers",
     "unfinished",
     "winners",

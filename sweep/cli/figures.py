@@ -10,11 +10,22 @@ import typer
 from sweep.cli import app
 from sweep.cli.ask import Name, _study_name
 from sweep.cli.groups import with_groups
-from sweep.cli.options import RESULTS, Directory, Json, Only, fail, print_json, print_table
+from sweep.cli.options import (
+    RESULTS,
+    Directory,
+    Json,
+    MaybeStudy,
+    Only,
+    fail,
+    print_json,
+    print_table,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
+
+    from sweep.stated_figures import StatedFigures
 
 ALL = "all"
 NARROW_PX = 600
@@ -47,24 +58,29 @@ class Drawn:
 
 
 @app.command()
-def figures(as_json: Json = False) -> None:
-    """List the figures that `sweep figure` draws."""
+def figures(study: MaybeStudy = None, results: Directory = RESULTS, as_json: Json = False) -> None:
+    """List the figures that `sweep figure` draws; with a study those of its file as well."""
     from analysis import FIGURES
 
-    kinds = FIGURES.values()
-    if as_json:
-        print_json(
-            [
-                {"name": k.name, "description": k.description, "arguments": k.arguments}
-                for k in kinds
-            ]
-        )
-        return
-    rows = [
-        (k.name, k.description, " ".join("--" + a.replace("_", "-") for a in k.arguments))
-        for k in kinds
+    rows: list[tuple[str, str, tuple[str, ...]]] = [
+        (kind.name, kind.description, kind.arguments) for kind in FIGURES.values()
     ]
-    print_table(rows, ("figure", "shows", "options"))
+    if study is not None:
+        from sweep.results import Results
+        from sweep.stated_figures import StatedFigures
+
+        found, name = Results(results), _study_name(study)
+        found.asked(name)
+        stated = StatedFigures.of(found, name).figures
+        rows += [(name, f"the study's own: {one['title']}", ()) for name, one in stated.items()]
+    if as_json:
+        print_json([{"name": n, "description": d, "arguments": a} for n, d, a in rows])
+        return
+    options = [" ".join("--" + a.replace("_", "-") for a in named) for _, _, named in rows]
+    print_table(
+        [(n, d, given) for (n, d, _), given in zip(rows, options, strict=True)],
+        ("figure", "shows", "options"),
+    )
 
 
 @app.command()
@@ -92,18 +108,25 @@ def figure(
         fail("--output: name the file to write, or the folder for all figures")
     try:
         size = Size(drawn.width, drawn.height, drawn.scale)
+        stated = _stated(results, _study_name(study))
         if name != ALL:
-            analysis.figure_kind(name)
+            if name not in stated.figures:
+                _known(name, stated)
             if ending is not None:
                 fail(f"--format: {ending} is for all figures; the ending of --output decides")
         cells = _cells(results, _study_name(study), only)
         left_out: list[dict[str, str]] = []
         if name == ALL:
             made = list(_every(cells, narrowed, drawn, left_out))
+            if not any(value is not None for value in vars(narrowed).values()):
+                made += _every_stated(cells, stated, drawn, left_out)
             files = [(fig, output / f"{stem}.{ending or 'svg'}") for stem, fig in made]
         else:
             analysis.format_of(output)
-            fig = analysis.draw_figure(cells, name, _is_narrow(drawn), **vars(narrowed))
+            if name in stated.figures:
+                fig = _one_stated(cells, name, stated, narrowed, drawn)
+            else:
+                fig = analysis.draw_figure(cells, name, _is_narrow(drawn), **vars(narrowed))
             files = [(fig, output)]
         export_figures(files, size)
     except (ValueError, analysis.ExportError) as error:
@@ -125,6 +148,54 @@ def figure(
 
 def _is_narrow(drawn: Drawn) -> bool:
     return drawn.width is not None and drawn.width < NARROW_PX
+
+
+def _stated(directory: str, study: str) -> "StatedFigures":
+    from sweep.results import Results
+    from sweep.stated_figures import StatedFigures
+
+    return StatedFigures.of(Results(directory), study)
+
+
+def _known(name: str, stated: "StatedFigures") -> None:
+    """Refuses a name that is neither a figure's nor one of the study's own.
+
+    Raises:
+        ValueError: names those there are.
+    """
+    import analysis
+
+    try:
+        analysis.figure_kind(name)
+    except ValueError as error:
+        own = ", ".join(stated.figures)
+        raise ValueError(f"{error}; this study's own: {own}" if own else str(error)) from None
+
+
+def _one_stated(
+    cells: "pd.DataFrame", name: str, stated: "StatedFigures", narrowed: Narrowed, drawn: Drawn
+) -> "go.Figure":
+    import analysis
+
+    for key, value in vars(narrowed).items():
+        if value is not None:
+            raise ValueError(
+                f"{key}: {value!r} is of no use to {name}: the study file says what it shows; "
+                "--only leaves cells out"
+            )
+    own = stated.figures[name]
+    return analysis.stated_figure(cells, own, stated.published, _is_narrow(drawn))
+
+
+def _every_stated(
+    cells: "pd.DataFrame", stated: "StatedFigures", drawn: Drawn, left_out: list[dict[str, str]]
+) -> "Iterator[tuple[str, go.Figure]]":
+    """The study's own figures, with their names; says what is left out."""
+    for name in stated.figures:
+        try:
+            yield name, _one_stated(cells, name, stated, Narrowed(), drawn)
+        except ValueError as error:
+            left_out.append({"figure": name, "reason": str(error)})
 
 
 def _cells(directory: str, study: str, only: list[str] | None) -> "pd.DataFrame":

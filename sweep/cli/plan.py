@@ -141,6 +141,8 @@ def _show(found: Any, results: str) -> None:
     )
     if found.may_stop_early:
         print(f"at most: {found.may_stop_early:,} trials may stop early")
+    for line in found.waiting:
+        print(f"and then, {line}")
     failed = f", {found.failed:,} failed (`sweep retry` runs them again)" if found.failed else ""
     print(f"in {results}: {found.done:,} done, {found.todo:,} to do{failed}")
     estimate = found.estimate

@@ -11,13 +11,14 @@ from sweep.records import FailureKind
 from trials.engine import Engine, LaneGroup, engine_for, lane_group
 from trials.spec import TrialSpec
 from trials.task import (
+    ChosenTeacher,
     EvaluateOutcome,
     EvaluateTask,
     LoadTask,
     Prepared,
     StageOutcome,
     StageTask,
-    TeacherOutputs,
+    Teaching,
     TeachTask,
 )
 
@@ -33,7 +34,7 @@ Handle = Any
 Task = StageTask | EvaluateTask | LoadTask | TeachTask
 Outcome = StageOutcome | EvaluateOutcome | Prepared
 
-Runner = Callable[[Any, bytes | None, Sequence[TeacherOutputs], "Workshop"], Outcome]
+Runner = Callable[[Any, bytes | None, Sequence[Teaching], "Workshop"], Outcome]
 """What a worker does with a task: `trials.stage.run_task`, or a stand-in that measures what
 execution itself costs."""
 
@@ -45,7 +46,8 @@ class Inputs:
     Attributes:
         start: the state to begin with: a snapshot, or weights.
         dataset: the loaded dataset; None where the worker is to load it.
-        teachers: outputs of the teachers of a stage.
+        teachers: outputs of the teachers of a stage, and teachers themselves where it needs their
+            weights.
     """
 
     start: Handle | None = None
@@ -186,7 +188,7 @@ class Executor(Protocol):
         """Memory for snapshots that wait for the stages that go on from them."""
         ...
 
-    def put(self, value: bytes) -> Handle:
+    def put(self, value: bytes | ChosenTeacher) -> Handle:
         """Makes a value available to all workers."""
         ...
 

@@ -30,7 +30,7 @@ from trials.crew import Crew, Member
 from trials.device import choose, configure
 from trials.engine import LANES, LaneGroup
 from trials.stage import Workshop, run_task
-from trials.task import LoadTask, StageTask
+from trials.task import ChosenTeacher, LoadTask, StageTask
 
 ROOM_BYTES = 2 * 1024**3
 
@@ -88,7 +88,7 @@ class LocalExecutor:
         """Memory for snapshots that wait."""
         return ROOM_BYTES
 
-    def put(self, value: bytes) -> Handle:
+    def put(self, value: bytes | ChosenTeacher) -> Handle:
         """The value itself."""
         return value
 

@@ -51,7 +51,7 @@ from sweep.policy import timed_out
 from sweep.records import FailureKind
 from trials.capacity import Footprint, trials_at_a_time
 from trials.engine import LANES, LaneGroup
-from trials.task import LoadTask, StageTask, TeacherOutputs
+from trials.task import ChosenTeacher, LoadTask, StageTask, Teaching
 
 SNAPSHOT_SHARE = 0.5
 """Part of the cluster's object store that snapshots may fill; Ray moves what is more to disk."""
@@ -103,7 +103,7 @@ class Worker:
         return [prober(spec, self._workshop) for spec in self._setup.probe]
 
     def run(
-        self, task: Task, start: bytes | None, dataset: Any, *teachers: TeacherOutputs
+        self, task: Task, start: bytes | None, dataset: Any, *teachers: Teaching
     ) -> tuple[dict[str, Any], Any]:
         """Runs a task; what goes wrong is part of the answer."""
         began = datetime.now(UTC), time.monotonic()
@@ -145,7 +145,7 @@ class LaneWorker(Worker):
         self._crew = Crew(self._workshop)
 
     async def run_beside(
-        self, task: StageTask, start: bytes | None, dataset: Any, *teachers: TeacherOutputs
+        self, task: StageTask, start: bytes | None, dataset: Any, *teachers: Teaching
     ) -> tuple[dict[str, Any], Any]:
         """Trains a stage beside others, where the device is one for that; else as `run` does."""
         if not self._crew.takes(task):
@@ -314,7 +314,7 @@ class RayExecutor:
         """Part of the object store."""
         return self._room_bytes
 
-    def put(self, value: bytes) -> Handle:
+    def put(self, value: bytes | ChosenTeacher) -> Handle:
         """Puts a value into the object store once."""
         return self._ray.put(value)
 

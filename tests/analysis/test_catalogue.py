@@ -13,6 +13,9 @@ ARGUMENTS = {
     "compare": {"reference": CELLS},
     "draw_figure": {"name": "summary-lines"},
     "expected_settings": {"expected": [{"alpha": [0.9]}]},
+    "published": {"published": [{"where": {"alpha": 0.9}, "measure": "accuracy", "value": 80}]},
+    "stated_figure": {"figure": {"title": "A figure", "x": "alpha", "y": "accuracy"}},
+    "stated_table": {"table": {"rows": ["alpha"], "measures": ["accuracy"]}},
 }
 """What a function needs beside the cells; every other is a call with the cells alone."""
 

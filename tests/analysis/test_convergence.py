@@ -322,3 +322,19 @@ def test_the_table_puts_beside_each_other_only_what_compares(small):
     assert rows[measures.AREA]["worse"].text == "1"
     assert rows[measures.JUMP]["cannot say"].text == "–"
     assert rows[measures.EPOCHS_TO_LOSS]["baseline"].text != "–"
+
+
+def test_a_parameter_may_have_any_name():
+    cells = grid(teachers=("small",), alphas=(0.1,))
+    plain = convergence_table(cells)
+    for name in ("start", "ramp"):
+        known = cells.assign(**{name: np.where(cells["role"] == "student", "zero-pad", None)})
+        assert convergence_table(known)["mean"].equals(plain["mean"]), name
+        other = cells.assign(**{name: "copy"}, trial_id=cells["trial_id"] + "-copy")
+        both = pd.concat([known, other[other["role"] == "student"]], ignore_index=True)
+        table = convergence_table(both)
+        students = table[table["role"] == "student"]
+        assert set(students[name]) == {"zero-pad", "copy"}
+        wanted = plain[plain["role"] == "student"]["n_pairs"].to_numpy()
+        for _, part in students.groupby(name):
+            np.testing.assert_array_equal(part["n_pairs"].to_numpy(), wanted)

@@ -34,12 +34,13 @@ def _measure(grid: Grid) -> dict[str, float]:
     from data.load import load
     from models.layers import DropoutStream, attach_streams
     from trials.attack_settings import Attacks
+    from trials.course import BLOCK_ROWS, build_model
     from trials.device import configure
     from trials.evaluate import evaluate, outputs
     from trials.losses import objective_loss
     from trials.optimizers import build_optimizer
     from trials.spec import HARD, Guide, Objective, Recipe, Segment, TeacherRule, TrialSpec
-    from trials.train import BLOCK_ROWS, build_model, train
+    from trials.train import train
 
     configure()
     rows = grid.data_spec()

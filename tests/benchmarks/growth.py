@@ -221,11 +221,11 @@ def call_asked_again(folder: Path) -> dict[str, float]:
 def call_cell_table(folder: Path) -> dict[str, float]:
     """What the seeds say about every configuration, of cells that have been read."""
     import analysis
-    from sweep.reporting import NOT_REPORTED
+    from sweep.reporting import BY_CLASS
     from sweep.results import Results
 
     (study,) = (path.stem for path in (folder / "full" / "studies").glob("*.parquet"))
-    cells = Results(folder / "full").cells(study, without=NOT_REPORTED)
+    cells = Results(folder / "full").cells(study, without=BY_CLASS)
     analysis.summarise(cells.head(100))  # the imports
     table, spent = timed(lambda: analysis.summarise(cells))
     assert table["n"].sum() == len(cells)

@@ -20,6 +20,7 @@ def test_built_in_entries_state_the_known_facts() -> None:
         "cifar10": ("classification", 10, (3, 32, 32), 50_000, 10_000),
         "digits": ("classification", 10, (1, 8, 8), 1_437, 360),
         "fashion_mnist": ("classification", 10, (1, 28, 28), 60_000, 10_000),
+        "known_function": ("regression", 1, (10,), 2_000, 1_000),
         "mnist": ("classification", 10, (1, 28, 28), 60_000, 10_000),
     }
 
@@ -37,7 +38,9 @@ def test_unknown_name_is_refused_with_the_allowed_ones(name: object) -> None:
         data.get(name)  # type: ignore[arg-type]
     assert isinstance(caught.value, ValueError)
     assert repr(name) in str(caught.value)
-    assert "california_housing, cifar10, digits, fashion_mnist, mnist" in str(caught.value)
+    assert "california_housing, cifar10, digits, fashion_mnist, known_function, mnist" in str(
+        caught.value
+    )
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "Toy", "", "-a", "a.b", "a" * 65, "a\n", 7])
@@ -66,6 +69,10 @@ def test_bad_names_are_refused(toy: DatasetEntry, name: object) -> None:
         ("source", "/etc"),
         ("source", "../x"),
         ("pixel_max", 256),
+        ("class_rows", ((4, 4, 4),)),
+        ("class_rows", ((4, 4), (2, 2))),
+        ("class_rows", ((4, 4, 4), (2, 2, -1))),
+        ("class_rows", ((4, 4, 4.0), (2, 2, 2))),
     ],
 )
 def test_bad_fields_are_refused_by_key_and_value(

@@ -8,6 +8,8 @@ def test_planning_needs_no_heavy_library() -> None:
     code = (
         "import sys, data\n"
         "data.DataSpec('cifar10', validation=0.1).rows()\n"
+        "data.DataSpec('cifar10', classes=(0, 1), corruption='noise', corruption_strength=0.1)\n"
+        "data.Augment(flip=True, pad=4, rotation=15)\n"
         "data.describe()\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])"
     )

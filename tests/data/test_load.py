@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import data
 from data import DatasetEntry, DataSpec
-from data.load import LoadedData, choose_rows, load
+from data.load import LoadedData, load
+from data.rows import choose_rows
 from tests.data.conftest import toy_arrays
 
 

@@ -381,6 +381,7 @@ def test_describe_lists_all_without_opening_a_file(
         "cifar10": True,
         "digits": True,
         "fashion_mnist": False,
+        "known_function": True,
         "mnist": False,
         "toy": False,
     }
@@ -390,4 +391,4 @@ def test_describe_lists_all_without_opening_a_file(
         "mnist", "classification", (60_000, 10_000), False, tmp_path / "mnist.npz", None
     )
     data.register(replace(toy, name="made-up", prepare=toy_prepare))
-    assert data.describe(tmp_path)[4].present
+    assert {status.name: status.present for status in data.describe(tmp_path)}["made-up"]

@@ -16,7 +16,7 @@ def weights(init: str, seed: int = 3, name: str = "large") -> dict[str, Tensor]:
 
 
 def test_schemes_of_the_design() -> None:
-    assert list(SCHEMES) == ["default", "he", "xavier", "lecun", "normal"]
+    assert list(SCHEMES) == ["default", "he", "xavier", "lecun", "normal", "uniform"]
 
 
 # fc1 of the large network: 32 * 16 * 16 = 8192 inputs, 128 outputs, a million weights.
@@ -28,6 +28,7 @@ def test_schemes_of_the_design() -> None:
         ("xavier", math.sqrt(2 / (8192 + 128))),
         ("lecun", math.sqrt(1 / 8192)),
         ("normal", 1.0),
+        ("uniform", math.sqrt(1 / (3 * 8192))),
     ],
 )
 def test_deviation_of_a_dense_layer(init: str, deviation: float) -> None:
@@ -57,6 +58,19 @@ def test_xavier_is_uniform_and_he_is_normal() -> None:
     assert weights("xavier")["fc1.weight"].abs().max().item() == pytest.approx(bound, rel=1e-3)
     he = weights("he")["fc1.weight"].double() / math.sqrt(2 / 8192)
     assert (he.abs() < 1).double().mean().item() == pytest.approx(0.6827, abs=0.003)
+
+
+def test_uniform_sets_weights_and_biases_within_the_root_of_fan_in() -> None:
+    state = weights("uniform")
+    for layer, fan_in in (("conv2", 144), ("fc1", 8192), ("fc2", 128)):
+        bound = 1 / math.sqrt(fan_in)
+        for part in ("weight", "bias"):
+            values = state[f"{layer}.{part}"].double()
+            assert values.abs().max().item() <= bound * (1 + 1e-6)
+            # The largest of n uniform numbers is 1 / (n + 1) below the bound on average.
+            assert values.abs().max().item() > bound * (1 - 12 / values.numel())
+            sigma = bound / math.sqrt(3 * values.numel())
+            assert abs(values.mean().item()) < 5 * sigma
 
 
 def test_default_is_what_torch_does_after_seeding() -> None:

@@ -13,6 +13,7 @@ from sweep.records import cell_row
 from sweep.results import Results
 from sweep.run import run
 from sweep.store import Store
+from sweep.study import Study
 from tests.sweep.test_cli import Sweep, _refused
 from tests.sweep.tiny import FakeTraining, tiny_study
 
@@ -181,3 +182,62 @@ def test_results_are_a_table_and_a_figure_in_one_line_each(results: Path) -> Non
     assert len(analysis.summarise(Results(results).cells("tiny"))) == 8
     drawn = analysis.metric_over_switch_epoch(Results(results).cells("tiny"))
     assert "Digits" in drawn.layout.title.text
+
+
+OWN = {"title": "Accuracy over alpha", "x": "alpha", "y": ["accuracy"], "lines": ["switch_epoch"],
+       "baseline": True}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def stating(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same study with a figure, a table and a published value of its own."""
+    folder = tmp_path_factory.mktemp("stating")
+    store = Store(folder)
+    study = Study.model_validate(
+        tiny_study().model_dump()
+        | {
+            "figures": [OWN, {**OWN, "title": "Nothing", "where": {"epochs": 77}}],
+            "tables": [{"title": "By alpha", "rows": ["alpha"], "measures": ["accuracy", "f1"]}],
+            "published": [{"where": {"role": "baseline"}, "measure": "accuracy", "value": 12.5}],
+        }
+    )
+    executor = LocalExecutor(WorkerSetup(runner=FakeTraining()))
+    with store.writing():
+        wanted = demand(study, store)
+        store.write_cells("tiny", [cell_row(cell) for cell in wanted.chosen], study.to_json())
+        run(wanted, store, executor)
+    executor.stop()
+    return folder
+
+
+def test_a_study_has_figures_of_its_own(sweep: Sweep, stating: Path, tmp_path: Path) -> None:
+    rows = {row["name"]: row for row in sweep.json("figures", "tiny", "--results", stating)}
+    assert rows["accuracy-over-alpha"]["description"] == "the study's own: Accuracy over alpha"
+    assert "summary-lines" in rows
+    file = tmp_path / "own.json"
+    sweep("figure", "tiny", "accuracy-over-alpha", "-o", file, "--results", stating)
+    drawn = json.loads(file.read_text())
+    assert drawn["layout"]["title"]["text"] == "Accuracy over alpha"
+    assert drawn["layout"]["xaxis"]["title"]["text"] == "alpha"
+    done = sweep.json(
+        "figure", "tiny", "all", "-o", tmp_path / "all", "--format", "json", "--results", stating
+    )
+    assert "accuracy-over-alpha" in {Path(row["file"]).stem for row in done["written"]}
+    assert {
+        "figure": "nothing",
+        "reason": "figure 'Nothing': no cell that it is about has a result",
+    } in (done["left_out"])
+    said = _refused(sweep, "figure", "tiny", "nosuch", "-o", file, "--results", stating)
+    assert "this study's own: accuracy-over-alpha, nothing" in said
+    said = _refused(
+        sweep, "figure", "tiny", "accuracy-over-alpha", "-o", file, "--results", stating, "--alpha", "0.1"
+    )  # fmt: skip
+    assert "alpha: 0.1 is of no use to accuracy-over-alpha" in said
+
+
+def test_the_report_shows_what_the_study_states(sweep: Sweep, stating: Path) -> None:
+    sweep("report", "tiny", "--results", stating)
+    text = (stating / "reports" / "tiny.html").read_text()
+    for said in ("Accuracy over alpha", "By alpha (mean ± sample deviation", "Published and found",
+                 "12.50", "Nothing to show yet: Nothing."):  # fmt: skip
+        assert said in text, said

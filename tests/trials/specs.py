@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from data import DataSpec
+from data.augment import Augment
 from trials.spec import (
     EarlyStop,
     Guide,
@@ -11,7 +13,9 @@ from trials.spec import (
     Objective,
     Recipe,
     SoftLoss,
+    Start,
     TeacherRule,
+    Terms,
     TrialSpec,
     switched,
 )
@@ -50,9 +54,21 @@ def mixture(*weights: float) -> Objective:
     )
 
 
+def _data(**options: Any) -> TrialSpec:
+    return replace(STUDENT, data=DataSpec("digits", **options))
+
+
 def _chosen(pool: tuple[str, ...] = RULE.pool, **changes: str) -> TrialSpec:
     rule = TeacherRule(pool, **{"select_on": "test", **changes})  # type: ignore[arg-type]
     return at(guided(0.6, rule), 5)
+
+
+def _recipe(**options: Any) -> TrialSpec:
+    return replace(STUDENT, recipe=Recipe("student", 64, **options))
+
+
+def _terms(**terms: Any) -> TrialSpec:
+    return at(replace(guided(0.6), terms=Terms(**terms)), 5)
 
 
 DIFFERENT: dict[str, Callable[[], TrialSpec]] = {
@@ -62,6 +78,22 @@ DIFFERENT: dict[str, Callable[[], TrialSpec]] = {
     "train_size": lambda: replace(STUDENT, data=DataSpec("digits", 200)),
     "validation": lambda: replace(STUDENT, data=DataSpec("digits", validation=0.1)),
     "split_seed": lambda: replace(STUDENT, data=DataSpec("digits", 200, split_seed=1)),
+    "train_fraction": lambda: _data(train_fraction=0.5),
+    "classes": lambda: _data(classes=(0, 1)),
+    "other classes": lambda: _data(classes=(0, 2)),
+    "scaling": lambda: _data(scaling="standard"),
+    "image_size": lambda: _data(image_size=16),
+    "label_noise": lambda: _data(label_noise=0.2),
+    "label_noise_part": lambda: _data(label_noise=0.2, label_noise_part=0.5),
+    "regression": lambda: replace(STUDENT, data=DataSpec("california_housing")),
+    "target_noise": lambda: replace(STUDENT, data=DataSpec("california_housing", target_noise=0.1)),
+    "corruption": lambda: _data(corruption="blur", corruption_strength=0.5),
+    "another corruption": lambda: _data(corruption="center-black", corruption_strength=0.5),
+    "corruption_strength": lambda: _data(corruption="blur", corruption_strength=1),
+    "corruption_fraction": lambda: _data(
+        corruption="blur", corruption_strength=0.5, corruption_fraction=0.5
+    ),
+    "corruption_on": lambda: _data(corruption="blur", corruption_strength=0.5, corruption_on="all"),
     "model": lambda: replace(STUDENT, recipe=Recipe("large", 64)),
     "batch_size": lambda: replace(STUDENT, recipe=Recipe("student", 32)),
     "whole batch": lambda: replace(STUDENT, recipe=Recipe("student", None)),
@@ -73,6 +105,26 @@ DIFFERENT: dict[str, Callable[[], TrialSpec]] = {
     "precision": lambda: replace(STUDENT, recipe=Recipe("student", 64, precision="bfloat16")),
     "lr_schedule": lambda: scheduled(LrSchedule("step", 0.1, (10,))),
     "early_stop": lambda: scheduled(early_stop=EarlyStop(5, monitor="train_loss")),
+    "shuffle": lambda: _recipe(shuffle=False),
+    "augment": lambda: _recipe(augment=Augment(flip=True)),
+    "flip": lambda: _recipe(augment=Augment(flip=True, pad=1)),
+    "pad": lambda: _recipe(augment=Augment(pad=2)),
+    "rotation": lambda: _recipe(augment=Augment(rotation=15)),
+    "terms": lambda: _terms(noisy=0.5, amplitude=0.1),
+    "noisy": lambda: _terms(noisy=0.4, amplitude=0.1),
+    "amplitude": lambda: _terms(noisy=0.5, amplitude=0.2),
+    "anchor": lambda: _terms(anchor=0.5, anchor_to=RULE),
+    "anchor_to": lambda: _terms(anchor=0.5, anchor_to=OTHER_RULE),
+    "anchor_distance": lambda: _terms(anchor=0.5, anchor_to=RULE, anchor_distance="norm"),
+    "weaker anchor": lambda: _terms(anchor=0.25, anchor_to=RULE),
+    "curvature": lambda: _terms(curvature=0.5),
+    "curvature_gradient": lambda: _terms(curvature=0.5, curvature_gradient=False),
+    "trains": lambda: at(replace(guided(0.6), trains="head"), 5),
+    "start": lambda: replace(STUDENT, start=Start(RULE)),
+    "source": lambda: replace(STUDENT, start=Start(OTHER_RULE)),
+    "growth": lambda: replace(STUDENT, start=Start(RULE, "zero-pad")),
+    "head": lambda: replace(STUDENT, start=Start(RULE, "zero-pad", "new")),
+    "pretrained": lambda: replace(STUDENT, start=Start(pretrained="sha256:1")),
     "switch_epoch": lambda: at(guided(0.6), 6),
     "epochs": lambda: replace(STUDENT, schedule=switched(guided(0.6), 5, 16)),
     "baseline": lambda: at(guided(0.6), 0),

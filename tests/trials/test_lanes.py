@@ -290,7 +290,7 @@ def test_an_eager_snapshot_has_the_form_of_one_from_a_lane() -> None:
 def test_row_blocks_and_their_dropout_are_those_of_eager_steps(
     monkeypatch: pytest.MonkeyPatch, student: TrialSpec
 ) -> None:
-    monkeypatch.setattr("trials.train.BLOCK_ROWS", 90)
+    monkeypatch.setattr("trials.steps.BLOCK_ROWS", 90)
     monkeypatch.setattr("trials.lanes.BLOCK_ROWS", 90)  # 225 rows: two blocks and a half
     loaded = load(student.data)
     eager = train(student, loaded, teachers_for(loaded), engine="eager").snapshot

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import data
 import models
 from data import DataSpec
+from data.augment import Augment
 from tests.trials.specs import (
     DIFFERENT,
     OTHER_RULE,
@@ -38,7 +39,9 @@ from trials.spec import (
     Recipe,
     Schedule,
     Segment,
+    Start,
     TeacherRule,
+    Terms,
     TrialSpec,
     cut,
     epoch_count,
@@ -207,9 +210,10 @@ def test_everything_that_can_change_the_training_changes_the_id() -> None:
 
 
 def test_every_field_is_covered_above() -> None:
-    for kind in (DataSpec, Recipe, Objective, TeacherRule):
+    for kind in (DataSpec, Recipe, Objective, Terms, TeacherRule, Start, Augment):
         fields = {field.name for field in dataclasses.fields(kind)}
-        assert fields - set(DIFFERENT) - {"name", "guides"} == set(), kind  # dataset, teachers
+        named = {"name", "guides", "location"}  # dataset, teachers, and where weights lie
+        assert fields - set(DIFFERENT) - named == set(), kind
 
 
 PLATEAU = LrSchedule("plateau", 0.2, patience=5)

@@ -151,7 +151,7 @@ def test_robustness_is_measured_on_the_validation_rows_where_that_is_asked_for(
     )
     found = result_of(outcome)
     assert outcome.weights is not None
-    model = restore("digits", "small", outcome.weights, "weights")
+    model = restore(DataSpec("digits"), "small", outcome.weights, "weights")
     loaded = workshop.dataset(DIGITS)
     assert loaded.validation is not None
     expected = evaluate(

@@ -71,7 +71,7 @@ def told(chosen: ChosenTeacher, where: Workshop) -> Tensor:
 
 
 def network_of(chosen: ChosenTeacher) -> nn.Module:
-    return restore(chosen.data.name, chosen.model, chosen.weights).eval()
+    return restore(chosen.data, chosen.model, chosen.weights).eval()
 
 
 @pytest.mark.parametrize(("dataset", "size"), TEACHERS)

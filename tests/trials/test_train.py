@@ -21,7 +21,7 @@ from data import DataSpec
 from data.load import LoadedData, load
 from tests.trials import toys
 from tests.trials.specs import CONSTANT, NEVER, OTHER_RULE, RULE, guided
-from trials import train as train_module
+from trials.course import BLOCK_ROWS, build_model
 from trials.early_stop import StopState
 from trials.learning_rate import PlateauState
 from trials.snapshot import Snapshot
@@ -37,7 +37,7 @@ from trials.spec import (
     switched,
 )
 from trials.streams import stream_key
-from trials.train import BLOCK_ROWS, build_model, steps_per_epoch, train
+from trials.train import steps_per_epoch, train
 
 
 @cache
@@ -385,7 +385,7 @@ def test_a_full_batch_is_blocks_of_a_fixed_size(monkeypatch: pytest.MonkeyPatch)
     assert BLOCK_ROWS == 4128  # part of the numerics: another size gives other bits
     spec = TrialSpec(3, DataSpec("table"), Recipe("recording", None), (Segment(1),))
     assert recorded_rows(spec) == [250]
-    monkeypatch.setattr(train_module, "BLOCK_ROWS", 100)
+    monkeypatch.setattr("trials.steps.BLOCK_ROWS", 100)
     assert recorded_rows(spec) == [100, 100, 50]
     # Minibatches are never cut.
     assert recorded_rows(replace(spec, recipe=Recipe("recording", 200))) == [200, 50]
@@ -399,7 +399,7 @@ def test_blocks_give_the_gradient_of_the_whole_batch(
     spec = TrialSpec(3, DataSpec(where), Recipe("plain", None, "sgd", 1.0), ())
     spec = replace(spec, schedule=(Segment(1, soft(spec)),))
     whole = run(spec)
-    monkeypatch.setattr(train_module, "BLOCK_ROWS", 60)
+    monkeypatch.setattr("trials.steps.BLOCK_ROWS", 60)
     blocks = run(spec)
     before = build_model(spec, loaded(spec.data)).state_dict()
     for name, weights in whole.model.items():
@@ -411,7 +411,7 @@ def test_blocks_give_the_gradient_of_the_whole_batch(
 def test_batch_statistics_are_those_of_the_whole_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = TrialSpec(3, DataSpec("groups"), Recipe("batch_norm", None), (Segment(2),))
     whole = state(run(spec))
-    monkeypatch.setattr(train_module, "BLOCK_ROWS", 60)
+    monkeypatch.setattr("trials.steps.BLOCK_ROWS", 60)
     assert state(run(spec)) == whole
 
 

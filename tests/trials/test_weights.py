@@ -54,7 +54,7 @@ def test_a_restored_network_gives_the_bits_of_the_trained_one() -> None:
     spec = TrialSpec(3, DataSpec("digits", train_size=100), Recipe("student", 32), (Segment(1),))
     trained = train(spec, rows, {}).model
     content = weights.to_bytes(trained.state_dict())
-    restored = weights.restore("digits", "student", content)
+    restored = weights.restore(DataSpec("digits"), "student", content)
     assert weights.to_bytes(restored.state_dict()) == content
 
     def figures(model: nn.Module) -> Evaluation:
