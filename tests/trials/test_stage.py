@@ -140,6 +140,53 @@ def test_measuring_on_the_way_changes_no_weight(workshop: Workshop) -> None:
 # What is recorded
 
 
+def test_rows_whose_labels_were_perturbed_are_counted(workshop: Workshop) -> None:
+    # 80 of 200 rows. A network that fits all labels memorises them; one that hardly learns does not.
+    rows = replace(DIGITS, train_size=200, label_noise=0.4)
+    spec = TrialSpec(5, rows, Recipe("student", 32), (Segment(30),))
+    outcome = run_stage(task_of(spec), None, [], workshop)
+    found = result_of(outcome).perturbed
+    assert found is not None
+    assert outcome.weights is not None
+    loaded = workshop.dataset(rows)
+    model = restore(rows, "student", outcome.weights, "weights").eval()
+    with torch.no_grad():
+        said = model(loaded.inputs(loaded.train.x)).argmax(1)
+    assert loaded.perturbed is not None
+    at, true = loaded.perturbed.rows, loaded.perturbed.labels
+    memorised = int((said[at] == loaded.train.y[at]).sum())
+    corrected = int((said[at] == true).sum())
+    assert memorised > 8  # a guess among ten classes
+    assert found == {
+        "rows": 80, "corrected": corrected, "memorised": memorised,
+        "other": 80 - corrected - memorised,
+    }  # fmt: skip
+    clean = TrialSpec(5, DIGITS, Recipe("small", 32), (Segment(1),))
+    assert result_of(run_stage(task_of(clean), None, [], workshop)).perturbed is None
+
+
+def test_figures_of_some_classes_are_of_masked_outputs(workshop: Workshop) -> None:
+    rows = DataSpec("digits", train_size=120, validation=0.1, classes=(3, 8))
+    spec = TrialSpec(5, rows, Recipe("small", 32), (Segment(2),))
+    outcome = run_stage(task_of(spec), None, [], workshop)
+    found = result_of(outcome)
+    loaded = workshop.dataset(rows)
+    assert outcome.weights is not None
+    model = restore(rows, "small", outcome.weights, "weights").eval()
+    kept = torch.zeros(10)
+    kept[[3, 8]] = 1
+    with torch.no_grad():
+        said = model(loaded.inputs(loaded.test.x)) * kept
+    right = (said.argmax(1) == loaded.test.y).double().mean().item()
+    assert found.test_metric == pytest.approx(100 * right)
+    loss = nn.functional.cross_entropy(said.double(), loaded.test.y).item()
+    assert found.test_loss == pytest.approx(loss, rel=1e-5)
+    bare = evaluate(
+        model, loaded.test, task="classification", inputs=loaded.inputs, low=-1, high=1
+    ).metrics.loss
+    assert abs(bare - loss) > 0.01  # without the mask it is another
+
+
 def test_robustness_is_measured_on_the_validation_rows_where_that_is_asked_for(
     workshop: Workshop,
 ) -> None:

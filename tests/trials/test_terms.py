@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own convention)
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -69,6 +69,7 @@ def test_at_the_anchor_the_gradient_is_zero(kind: terms.AnchorKind) -> None:
     ] * 3
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-100, 100), min_size=1, max_size=8))
 def test_a_norm_is_the_root_of_the_squared_distance(values: list[float]) -> None:
     at = {"w": torch.tensor(values, dtype=torch.float64)}
@@ -127,6 +128,7 @@ def test_an_amplitude_that_is_none_is_refused(amplitude: float) -> None:
 # Trace of the Hessian
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**31), st.lists(st.floats(-10, 10), min_size=2, max_size=6))
 def test_a_diagonal_hessian_is_exact_whatever_the_draw(seed: int, curvatures: list[float]) -> None:
     a = torch.tensor(curvatures, dtype=torch.float64)
