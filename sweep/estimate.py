@@ -102,6 +102,9 @@ def overview(
         planned_by_dataset[owners[stage.key].dataset] += stage.epochs
     todo = _epochs_to_do(whole, demand.todo)
     roles = Counter(cell.role for cell in distinct.values())
+    if not roles[Role.START]:  # few studies have such trainings
+        for counts in (naive_by_role, planned_by_role):
+            del counts[Role.START]
     return Overview(
         study=demand.study.name,
         trials=len(distinct),
