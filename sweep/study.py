@@ -810,8 +810,15 @@ def count_cells(study: Study) -> int:
         first = _students(dataset, grid) * len(study.seeds)
         alone = _times(grid, (*RECIPE_AXES, *SPLIT_AXES)) * len(dataset.students)
         total += first + alone * len(study.seeds) * dataset.baseline
-        teachers = len(grid.teacher) * _times(grid, (*SPLIT_AXES, "teacher_epochs"))
+        networks = {name for teacher in grid.teacher for name, _ in members(teacher)}
+        splits = [axis for axis in SPLIT_AXES if axis not in dataset.teacher.split]
+        teachers = len(networks) * _times(grid, (*splits, "teacher_epochs"))
         total += teachers * len(dataset.teacher.seeds or study.seeds)
+        total += sum(
+            _trainings(study.starts[name], dataset) * len(study.seeds)
+            for name in grid.start
+            if name in study.starts and study.starts[name].training is not None
+        )
         for then in study.then:
             # At most: how many there are depends on the answers, but for the axes that are fixed.
             total += _students(dataset, dataset.changed_grid(then.grid)) * len(study.seeds)
@@ -825,6 +832,16 @@ def _students(dataset: DatasetStudy, grid: Grid) -> int:
     guided = len(grid.teacher) * len(grid.alpha) * len(grid.switch_epoch) * len(grid.temperature)
     further = (*RECIPE_AXES, *SPLIT_AXES, "teacher_epochs", "start", "ramp", "begin_epoch")
     return guided * _times(grid, further) * len(dataset.students)
+
+
+def _trainings(start: Start, dataset: DatasetStudy) -> int:
+    """How many trainings of a seed there are for a way to begin."""
+    fixed = {*(start.training or {}), *start.split, *(("init",) if start.init else ())}
+    axes = [axis for axis in (*RECIPE_AXES, *SPLIT_AXES) if axis not in fixed]
+    count = _times(dataset.grid, axes) * (1 if start.student else len(dataset.students))
+    if start.needs_teacher:
+        count *= len(dataset.grid.teacher) * _times(dataset.grid, ("teacher_epochs",))
+    return count
 
 
 def _times(grid: Grid, axes: Iterable[str]) -> int:
@@ -1006,8 +1023,10 @@ def _known_keys(raw: Mapping[str, Any]) -> None:
     def check_section(table: object, path: str, model: type[Section]) -> None:
         check(table, path, set(model.model_fields))
         for key, value in table.items() if isinstance(table, Mapping) else ():
-            inner = _CHANGES.get((model, key)) or model.model_fields[key].annotation
-            if isinstance(inner, type) and issubclass(inner, Section):
+            field = model.model_fields[key]
+            inner = _CHANGES.get((model, key)) or field.annotation
+            absent = value is None and field.default is None
+            if isinstance(inner, type) and issubclass(inner, Section) and not absent:
                 check_section(value, f"{path}.{key}", inner)
 
     def check_sections(table: Mapping[str, Any], path: str) -> None:
