@@ -213,7 +213,12 @@ class _Dataset:
         for values in combinations:
             yield _Point(*values)
 
-    def _students(self, grid: Grid, starts: Mapping[str, Start] | None = None) -> Iterator[Cell]:
+    def _students(
+        self,
+        grid: Grid,
+        starts: Mapping[str, Start] | None = None,
+        seeds: tuple[int, ...] | None = None,
+    ) -> Iterator[Cell]:
         for point in self._points(grid):
             start = self._start(point.start, starts)
             student = point.student if start is None or start.student is None else start.student
@@ -230,7 +235,7 @@ class _Dataset:
             }
             rows, made = self._rows(point.split), _recipe(recipe, student)
             shared: Schedule | None = None
-            for seed in self._study.seeds:
+            for seed in seeds or self._study.seeds:
                 if shared is None or self._dataset.teacher.match == "seed":
                     guides = self._guides(point, seed)
                     shared = self._schedule(point, recipe, start, guides)
@@ -413,11 +418,7 @@ class _Dataset:
                 objective = template.objective.model_copy(update=dict(weights))
                 asked[number] = template.model_copy(update={"objective": objective})
                 one = self._dataset.changed_grid({**own, "start": (start,), "epochs": (epochs,)})
-                seeds = search.seeds or self._study.seeds
-                cells = [
-                    cell for cell in self._students(one, {start: asked[number]})
-                    if cell.seed in seeds
-                ]  # fmt: skip
+                cells = list(self._students(one, {start: asked[number]}, search.seeds))
                 tried[number] = cells
                 ids = [cell.trial_id for cell in cells]
                 return follow.mean_score(ids, self._known, search.select_on, search.figure)
@@ -672,6 +673,4 @@ def _short_axes(grid: Grid, longest: int, length: int) -> dict[str, tuple[int, .
 
 def _short_then(then: Then) -> Then:
     """A later grid without axes that count epochs or rows: they are those of the first."""
-    return then.model_copy(
-        update={"grid": _without(then.grid, (*_COUNT_EPOCHS, "train_fraction"))}
-    )
+    return then.model_copy(update={"grid": _without(then.grid, (*_COUNT_EPOCHS, "train_fraction"))})

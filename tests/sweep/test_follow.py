@@ -274,6 +274,7 @@ def test_a_search_has_students_of_its_own_length_and_seeds() -> None:
         found = expand(study, known)
         tried = [c for c in students(found) if str(c.parameters["start"]).startswith("found-")]
         assert {(c.seed, c.spec.epochs) for c in tried} == {(2, 1)}
+        assert {c.seed for c in found.cells if c.role is Role.START} == {2}
         known |= {c.trial_id: accuracy(50.0) for c in tried if c.trial_id not in known}
     final = [c for c in students(expand(study, known)) if c.parameters["start"] == "found"]
     assert [(c.spec.epochs, c.seed) for c in final] == [(2, 1), (2, 2), (3, 1), (3, 2)]
@@ -398,7 +399,11 @@ def test_later_grids_are_evaluated_too(tmp_path: Path) -> None:
     run_study(study, tmp_path, HERE)
     trials = Store(tmp_path).trials.read(["trial_id"])[0].num_rows
     more = study_of(
-        **{"evaluation.keep": "weights", "grid.teacher": ["mlp-4"], "evaluation.fgsm_epsilons": [0.1]}
+        **{
+            "evaluation.keep": "weights",
+            "grid.teacher": ["mlp-4"],
+            "evaluation.fgsm_epsilons": [0.1],
+        }
     )
     assert evaluate_study(more, tmp_path, HERE).evaluated == trials
 

@@ -207,7 +207,10 @@ def test_weights_become_terms() -> None:
         ({"split": {"validation": 0.1}}, "split is of the training"),
         ({"head": "new"}, "head = 'new': of growth"),
         ({"training": {}, "objective": {"hard": 0}}, "nothing is minimised"),
-        ({"training": {}, "objective": {"noisy": 1, "amplitude": 0}}, "must be above 0 where noisy"),
+        (
+            {"training": {}, "objective": {"noisy": 1, "amplitude": 0}},
+            "must be above 0 where noisy",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(table: dict[str, Any], words: str) -> None:
