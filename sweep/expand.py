@@ -173,7 +173,8 @@ class _Dataset:
         for name, search in self._study.search.items():
             students += self._searched(name, search, grid)
         teachers, starts = (self._supporting[role].values() for role in (Role.TEACHER, Role.START))
-        return [*teachers, *starts, *baselines, *_once(students)]
+        later = self._study.then or self._study.search
+        return [*teachers, *starts, *baselines, *(_once(students) if later else students)]
 
     # The grid
 
