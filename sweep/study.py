@@ -1103,6 +1103,10 @@ def _check_growth(rows: data.DataSpec, teacher: str, student: str, start: Start,
     if start.growth != "none":
         growth = functools.partial(alignment.check, small, large, start.growth, start.head)
         _ask_catalog(growth, key)
+    if start.training is not None and start.objective.anchor > 0:
+        # Both weights are compared where they overlap, as padding has them, or name by name.
+        method = "copy" if small.chain() is None or large.chain() is None else "zero-pad"
+        _ask_catalog(functools.partial(alignment.check, small, large, method), key)
 
 
 def _check_splits(name: str, dataset: DatasetStudy) -> None:
