@@ -296,20 +296,19 @@ def _teachers(own: pd.DataFrame, figure: Mapping[str, Any], name: str) -> pd.Dat
     rows: list[dict[str, Any]] = []
     for teacher, guided in students.groupby("teacher", sort=True):
         chosen = set(guided["teacher_trial_id"].dropna()) & set(pool["trial_id"].dropna())
-        mine = pool[pool["model"] == teacher]
+        # A teacher of several networks has the name of none, so trials count before names.
+        mine = pool[pool["trial_id"].isin(chosen)] if chosen else pool[pool["model"] == teacher]
         if attack is not None:
-            mine = mine[mine["trial_id"].isin(chosen)] if chosen else mine
             means = _values(mine, x, name, attack).groupby("x")["y"].mean().dropna()
             rows += [{"line": teacher, "x": at, "mean": mean} for at, mean in means.items()]
             continue
-        value = dict(zip(mine["trial_id"], measure(mine, name), strict=True))
+        value = measure(mine, name)
         if not chosen:
-            rows.append({"line": teacher, "x": np.nan, "mean": measure(mine, name).mean()})
+            rows.append({"line": teacher, "x": np.nan, "mean": value.mean()})
             continue
         at_x = {
-            at: float(np.mean([value[t] for t in set(part["teacher_trial_id"].dropna()) & chosen]))
+            at: float(value[mine["trial_id"].isin(part["teacher_trial_id"])].mean())
             for at, part in guided.groupby(x)
-            if set(part["teacher_trial_id"].dropna()) & chosen
         }
         alike = len(set(at_x.values())) == 1
         points = [(np.nan, next(iter(at_x.values())))] if alike else list(at_x.items())

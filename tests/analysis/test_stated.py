@@ -297,3 +297,35 @@ def test_intervals_of_two_seeds_do_not_flatten_a_figure():
     whole = stated_numbers(study(), FIGURE)
     assert whole is not None
     assert draw(whole).layout.yaxis.range is None
+
+
+def test_teachers_may_differ_along_the_axis_and_have_names_of_their_own():
+    rows = [cell("teacher", seed, 60.0 + seed, trial_id=f"t{seed}") for seed in SEEDS]
+    rows += [
+        cell(
+            "student",
+            seed,
+            80.0,
+            epochs=epochs,
+            teacher="small+large",
+            teacher_trial_id=f"t{chosen}",
+        )
+        for epochs, chosen in ((10, 1), (30, 3))
+        for seed in SEEDS
+    ]
+    frame = table([{"epochs": 10, **row} for row in rows])
+    figure = {"title": "T", "x": "epochs", "y": "accuracy", "teacher": True}
+    numbers = stated_numbers(frame, figure)
+    assert numbers is not None
+    assert numbers.panels[0].teachers.to_numpy().tolist() == [
+        ["small+large", 10, 61.0], ["small+large", 30, 63.0]
+    ]  # fmt: skip
+    bare = stated_numbers(frame.assign(teacher_trial_id=None), figure)
+    assert bare is not None
+    assert bare.panels[0].teachers.empty  # nobody knows who taught
+    named = frame.assign(
+        teacher_trial_id=None, teacher=frame["teacher"].replace("small+large", "small")
+    )
+    known = stated_numbers(named, figure)
+    assert known is not None
+    assert known.panels[0].teachers["mean"].tolist() == [62.0]
