@@ -223,10 +223,14 @@ class Results:
     def model(self, id_or_prefix: str) -> "nn.Module":
         """The trained network of a trial, in eval mode on the CPU.
 
+        Of one that was trained on some classes, the outputs for the others are 0.
+
         Raises:
             StoreError: where there is no such trial, or its weights were not kept.
         """
+        from data.load import class_mask
         from trials import weights
+        from trials.masked import masked
 
         extensions.load()
         record = self.trial(id_or_prefix)
@@ -236,9 +240,14 @@ class Results:
                 "set evaluation.keep = 'weights' before training"
             )
         content = self.store.read_weights(record["trial_id"]) or b""
-        rows = data.DataSpec(record["dataset"], image_size=record["image_size"])
+        classes = record["classes"]
+        rows = data.DataSpec(
+            record["dataset"],
+            classes=None if classes is None else tuple(map(int, classes.split(","))),
+            image_size=record["image_size"],
+        )
         network = weights.restore(rows, record["model"], content, record["weights"])
-        return network.eval()
+        return masked(network, class_mask(rows)).eval()
 
     def trial_table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The same as `trials`, as an Arrow table; warns of damaged files.
