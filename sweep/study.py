@@ -378,7 +378,8 @@ class Split(Section):
     )  # fmt: skip
     scaling: Scaling = Field(
         "symmetric", description="of images: symmetric to -1..1, unit to 0..1, standard to mean 0 and "
-        "deviation 1 of each channel over the training rows"
+        "deviation 1 of each channel over the training rows, imagenet with the mean and deviation that "
+        "torchvision's weights were trained with"
     )  # fmt: skip
     image_size: Annotated[Count, Field(ge=1, le=4096)] | None = Field(
         None, description="side to which images are resized; absent: as they are"
