@@ -608,6 +608,15 @@ class DatasetStudy(Section):
         """The grid with other values on some axes."""
         return Grid.model_validate(_merge(self.grid.model_dump(), changes))
 
+    def a_split(self, **chosen: Any) -> Split:
+        """Rows that the study asks for: the first value of every axis that sweeps them.
+
+        Args:
+            chosen: other values of some axes.
+        """
+        first = {axis: values[0] for axis in SPLIT_AXES if (values := getattr(self.grid, axis))}
+        return self.split.model_copy(update=first | chosen)
+
     @property
     def students(self) -> tuple[str, ...]:
         """The networks that are guided."""
@@ -1033,7 +1042,7 @@ def _check_dataset(name: str, dataset: DatasetStudy) -> None:
     key = f"datasets.{name}"
     grid, recipe = dataset.grid, dataset.recipe
     _check_splits(name, dataset)
-    rows = dataset.split.rows_of(name)
+    rows = dataset.a_split().rows_of(name)
     for student in dataset.students:
         where = f"{key}.grid.student" if grid.student else f"{key}.student"
         _check_network(rows, student, where, recipe.pretrained, f"{key}.recipe.pretrained")
@@ -1115,8 +1124,11 @@ def _check_splits(name: str, dataset: DatasetStudy) -> None:
     grid, key = dataset.grid, f"datasets.{name}"
     for axis in ("", *SPLIT_AXES):
         for value in getattr(grid, axis, ()) if axis else (None,):
-            swept = dataset.split.model_copy(update={axis: value} if axis else {})
+            chosen = {axis: value} if axis else {}
+            swept = dataset.split.model_copy(update=chosen)
             where = f"{key}.grid.{axis}" if axis else f"{key}.split"
+            if not _is_allowed(swept, name):  # by itself; another axis may give what it lacks
+                swept = dataset.a_split(**chosen)
             rows = _ask_catalog(functools.partial(swept.rows_of, name), where)
             if not grid.teacher:
                 continue
@@ -1134,6 +1146,14 @@ def _check_splits(name: str, dataset: DatasetStudy) -> None:
                     f"{key}.teacher.split.classes: must be those of the students where "
                     "recipe.augment changes the images that teachers are asked about"
                 )
+
+
+def _is_allowed(split: Split, name: str) -> bool:
+    try:
+        split.rows_of(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _changed(change: Callable[[], T], key: str) -> T:
@@ -1154,7 +1174,7 @@ def _check_starts(study: Study, name: str, dataset: DatasetStudy) -> None:
         if asked not in known:
             raise StudyError(f"{key}.grid.start = {asked!r}; {_allowed(asked, known)}")
         start = known[asked]
-        rows = dataset.split.rows_of(name)
+        rows = dataset.a_split().rows_of(name)
         own = () if start.student is None else (start.student,)
         for student in own or dataset.students:
             _check_network(rows, student, f"starts.{asked}.student", None, "")
