@@ -673,6 +673,4 @@ def _short_axes(grid: Grid, longest: int, length: int) -> dict[str, tuple[int, .
 
 def _short_then(then: Then) -> Then:
     """A later grid without axes that count epochs or rows: they are those of the first."""
-    return then.model_copy(
-        update={"grid": _without(then.grid, (*_COUNT_EPOCHS, "train_fraction"))}
-    )
+    return then.model_copy(update={"grid": _without(then.grid, (*_COUNT_EPOCHS, "train_fraction"))})

@@ -77,9 +77,7 @@ def _about(origin: Origin) -> str:
     return " ".join([*([origin.note] if origin.note else []), said[:1].upper() + said[1:] + "."])
 
 
-def _epochs(
-    results: Results, described: dict[str, Any], distinct: pd.DataFrame
-) -> tuple[int, int]:
+def _epochs(results: Results, described: dict[str, Any], distinct: pd.DataFrame) -> tuple[int, int]:
     """Epochs of the trials that were asked for, each alone and after sharing."""
     from sweep.expand import cells
     from sweep.findings import known_to

@@ -147,9 +147,7 @@ def test_with_early_stops_that_restore_the_best_epoch(tmp_path: Path) -> None:
     }  # fmt: skip
     study = study_of(changes)
     stores = [Store(tmp_path / name) for name in ("forked", "alone", "paused")]
-    for store, where, share in zip(
-        stores, (HERE, HERE, PAUSING), (True, False, True), strict=True
-    ):
+    for store, where, share in zip(stores, (HERE, HERE, PAUSING), (True, False, True), strict=True):
         assert run_study(study, store.layout.root, where, share=share).exit_status == 0
     rows = science(stores[0])
     stopped = [n for n in rows["stopped_epoch"].to_pylist() if n is not None]
@@ -162,7 +160,9 @@ def test_with_early_stops_that_restore_the_best_epoch(tmp_path: Path) -> None:
 def test_what_students_begin_with_has_a_role_and_words_of_its_own() -> None:
     found = cells(study_of(CASES["a training before"][0]))
     starts = [c for c in found if c.role is Role.START]
-    assert [(c.model, c.teacher, c.parameters["start"], c.parameters["epochs"]) for c in starts] == [
+    assert [
+        (c.model, c.teacher, c.parameters["start"], c.parameters["epochs"]) for c in starts
+    ] == [
         ("mlp-6-5", "mlp-4", "near", 2),
         ("mlp-6-5", "mlp-4", "grown", 2),
     ]

@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from collections import Counter
 import subprocess
 import sys
+from collections import Counter
 from typing import Any
 
 import pytest

@@ -181,9 +181,7 @@ CASES = {
     "anchor, norm": Objective(terms=Terms(anchor=0.25, anchor_to=SMALL, anchor_distance="norm")),
     "anchor alone": Objective(0.0, terms=Terms(anchor=3.0, anchor_to=TWIN)),
     "curvature": Objective(terms=Terms(curvature=0.125)),
-    "curvature without gradient": Objective(
-        terms=Terms(curvature=0.125, curvature_gradient=False)
-    ),
+    "curvature without gradient": Objective(terms=Terms(curvature=0.125, curvature_gradient=False)),
     "all": Objective(
         0.4,
         terms=Terms(noisy=0.3, amplitude=0.25, anchor=0.2, anchor_to=SMALL, curvature=0.1),
@@ -234,7 +232,9 @@ def test_an_anchor_pulls_towards_itself() -> None:
     after, before = dict(run(spec).model.named_parameters()), begun(spec)
     for name, fixed in networks()[TWIN.key].named_parameters():
         left = (after[name] - fixed).detach()
-        torch.testing.assert_close(left, 0.7 * (before[name] - fixed).detach(), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(
+            left, 0.7 * (before[name] - fixed).detach(), rtol=1e-4, atol=1e-6
+        )
 
 
 # A part of the network
