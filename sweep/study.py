@@ -1360,7 +1360,7 @@ def _check_searched(
             f"starts.{search.start}.objective.amplitude = 0.0: must be above 0 where {key} seeks "
             "the weight of noisy"
         )
-    weights = dict.fromkeys(search.weights, search.high)
+    weights: dict[str, float] = dict.fromkeys(search.weights, search.high)
     objective = start.objective.model_copy(update=weights)
     all_on = start.model_copy(update={"objective": objective})
     _check_start(search.start, all_on, name, dataset, f"{key}.start = {search.start!r}")
