@@ -1,6 +1,5 @@
 """Students that grow from teachers of their own seed, from study to answers."""
 
-
 import pytest
 import torch
 
