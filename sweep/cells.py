@@ -7,7 +7,7 @@ from sweep.errors import StudyError
 from sweep.expand import Cell, expand
 from sweep.failures import last_failures
 from sweep.filters import Condition, check, matches
-from sweep.findings import findings
+from sweep.findings import known_to
 from sweep.records import TRIALS, tuples
 from sweep.selection import SELECTION_COLUMNS, Candidate
 from sweep.store import Store
@@ -183,9 +183,7 @@ def demand(
         seeds: see `choose`.
         retry: for a trial that failed earlier, whether to try it again, by the kind of failure.
     """
-    depends = bool(study.then or study.search)
-    known = findings(store) if depends and store is not None else {}
-    expansion = expand(study, known)
+    expansion = expand(study, {} if store is None else known_to(study, store))
     everything = expansion.cells
     chosen = choose(everything, only, seeds)
     by_id: dict[str, Cell] = {}

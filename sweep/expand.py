@@ -345,9 +345,10 @@ class _Dataset:
         split = self._dataset.changed_split(point.split, start.split)
         objective = Objective(hard=start.objective.hard, terms=start.objective.terms(source))
         segments = schedule([Segment(section.epochs, objective)])
+        begins = _begins(section, self._name, student) if grown is None else grown
         trial = TrialSpec(
             seed, self._rows(split), _recipe(section, student),
-            frozen_at_first(segments, section.frozen_epochs), grown,
+            frozen_at_first(segments, section.frozen_epochs), begins,
         )  # fmt: skip
         known = self._supporting[Role.START]
         if trial.trial_id not in known:
@@ -378,7 +379,9 @@ class _Dataset:
             if chosen is None:
                 pending = True
                 continue
-            fixed = {axis: (v,) for axis, v in zip(then.best, chosen[0], strict=True)}
+            pairs = zip(then.best, chosen[0], strict=True)
+            # Nothing stands for an axis that the best, of an earlier grid, does not have.
+            fixed = {axis: (v,) for axis, v in pairs if v is not None or axis == "batch_size"}
             around = self._dataset.changed_grid(
                 {"student": (student,), "teacher": (teacher,), **fixed, **then.grid}
             )
@@ -571,37 +574,103 @@ FURTHER = (
 """Columns that are keys of a split, and null where they are off."""
 
 
+SMOKE_EPOCHS = 2
+
+
 def smoke_study(study: Study, rows: int = 512) -> Study:
     """The same configurations with one seed, two epochs and few rows: finds mistakes in minutes.
 
-    Every switch epoch becomes 1 (it switches) or 2 (it never does).
+    Every switch epoch becomes 1 (it switches) or 2 (it never does). Where guidance begins later than
+    with the first epoch, there are three epochs: it begins with the second, and switches after it.
+    Trainings that come before have one epoch, and searches make two suggestions.
     """
     datasets = {}
     for name, dataset in study.datasets.items():
         grid, recipe = dataset.grid, dataset.recipe
-        epochs = max(grid.epochs, default=recipe.epochs)
-        switches = dict.fromkeys(1 if epoch < epochs else 2 for epoch in grid.switch_epoch)
-        split = dataset.split
-        there = split.model_copy(update={"train_size": None, "train_fraction": None})
-        counts = there.rows_of(name).rows()
-        largest = split.train_size or (counts[0] if counts else rows)
+        length = SMOKE_EPOCHS + (max(grid.begin_epoch, default=0) > 0)
+        split, teacher = dataset.split, dataset.teacher
+        longest = max(grid.epochs, default=recipe.epochs)
         datasets[name] = dataset.model_copy(
             update={
-                "grid": grid.model_copy(update={"switch_epoch": tuple(switches), "epochs": ()}),
-                "recipe": recipe.model_copy(update={"epochs": 2}),
+                "grid": grid.model_copy(update=_short_axes(grid, longest, length)),
+                "recipe": recipe.model_copy(update={"epochs": length}),
                 "split": split.model_copy(
-                    update={"train_size": min(rows, largest), "train_fraction": None}
-                ),
-                "teacher": dataset.teacher.model_copy(
                     update={
-                        "seeds": (dataset.teacher.seeds or study.seeds)[:1],
-                        "recipe": {
-                            key: value
-                            for key, value in dataset.teacher.recipe.items()
-                            if key != "epochs"
-                        },
+                        "train_size": min([rows, *_row_counts(study, name, dataset)]),
+                        "train_fraction": None,
+                    }
+                ),
+                "teacher": teacher.model_copy(
+                    update={
+                        "seeds": (teacher.seeds or study.seeds)[:1],
+                        "recipe": _without(teacher.recipe, ("epochs",)),
+                        "split": _without(teacher.split, _COUNT_ROWS),
                     }
                 ),
             }
         )
-    return study.model_copy(update={"seeds": study.seeds[:1], "datasets": datasets})
+    starts = {
+        name: start
+        if start.training is None
+        else start.model_copy(
+            update={
+                "training": {**start.training, "epochs": 1},
+                "split": _without(start.split, _COUNT_ROWS),
+            }
+        )
+        for name, start in study.starts.items()
+    }
+    searches = {
+        name: search.model_copy(
+            update={"trials": min(search.trials, 2), "epochs": None, "seeds": None}
+        )
+        for name, search in study.search.items()
+    }
+    return study.model_copy(
+        update={
+            "seeds": study.seeds[:1],
+            "datasets": datasets,
+            "starts": starts,
+            "search": searches,
+            "then": tuple(_short_then(then) for then in study.then),
+        }
+    )
+
+
+_COUNT_EPOCHS = ("switch_epoch", "begin_epoch", "epochs", "teacher_epochs")
+_COUNT_ROWS = ("train_size", "train_fraction")
+
+
+def _without(table: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if key not in keys}
+
+
+def _row_counts(study: Study, name: str, dataset: DatasetStudy) -> Iterator[int]:
+    """Of the training rows there are for each kind of network, as far as that is known."""
+    split = dataset.split
+    if split.train_size is not None:
+        yield split.train_size
+    whole = split.model_copy(update=dict.fromkeys(_COUNT_ROWS))
+    changes = [dataset.teacher.split, *(start.split for start in study.starts.values())]
+    for own in ({}, *(_without(change, _COUNT_ROWS) for change in changes)):
+        counts = dataset.changed_split(whole, own).rows_of(name).rows()
+        if counts is not None:
+            yield counts[0]
+
+
+def _short_axes(grid: Grid, longest: int, length: int) -> dict[str, tuple[int, ...]]:
+    """The axes that count epochs, where the longest training has another length."""
+    switches = dict.fromkeys(
+        length - 1 if epoch < longest else length for epoch in grid.switch_epoch
+    )
+    begins = dict.fromkeys(min(epoch, 1) for epoch in grid.begin_epoch)
+    return {
+        **dict.fromkeys((*_COUNT_EPOCHS, "train_fraction"), ()),
+        "switch_epoch": tuple(switches),
+        "begin_epoch": tuple(begins),
+    }
+
+
+def _short_then(then: Then) -> Then:
+    """A later grid without axes that count epochs or rows: they are those of the first."""
+    return then.model_copy(update={"grid": _without(then.grid, (*_COUNT_EPOCHS, "train_fraction"))})

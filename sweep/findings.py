@@ -1,19 +1,32 @@
 """What is known of the trials that have ended, for the grids and searches that depend on it."""
 
-from sweep.follow import Finding
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sweep.follow import Finding, Findings
 from sweep.records import tuples
 from sweep.store import Store
+from sweep.study import Study
 
 _COLUMNS = (
     "trial_id", "status", "metric_name", "test_metric", "test_loss", "validation_metric",
     "validation_loss", "robustness", "validation_robustness",
 )  # fmt: skip
+_LATER = ("trial_id", "split", "attack", "epsilon", "value")
+
+
+def known_to(study: Study, store: Store) -> Findings:
+    """What a study depends on of the trials that a store holds; nothing where it has one grid."""
+    return findings(store) if study.then or study.search else {}
 
 
 def findings(store: Store) -> dict[str, Finding]:
-    """The figures of every trial that a store holds, by its id."""
+    """The figures of every trial that a store holds, by its id.
+
+    A point that was measured after the training counts where the training did not measure it.
+    """
     rows, _ = store.trials.read(list(_COLUMNS))
-    found = {}
+    found: dict[str, Finding] = {}
     for trial_id, status, metric, *figures in tuples(rows.select(list(_COLUMNS))):
         known: dict[tuple[str, str], float | None] = {}
         if status == "done":
@@ -22,8 +35,18 @@ def findings(store: Store) -> dict[str, Finding]:
                 known["validation", "metric"], known["validation", "loss"],
             ) = figures[:4]  # fmt: skip
             for split, points in zip(("test", "validation"), figures[4:], strict=True):
-                for point in points or ():
-                    known[split, f"{point['attack']} {point['epsilon']:g}"] = point["value"]
+                known |= _points(split, points or ())
         there = {key: value for key, value in known.items() if value is not None}
-        found[trial_id] = Finding(metric == "accuracy", there)
+        found[trial_id] = Finding(metric == "accuracy", status == "diverged", there)
+    later, _ = store.evaluations.read(list(_LATER))
+    for trial_id, split, attack, epsilon, value in tuples(later.select(list(_LATER))):
+        if trial_id in found and value is not None:
+            point = {"attack": attack, "epsilon": epsilon, "value": value}
+            more = _points(split or "test", (point,))
+            own = found[trial_id]
+            found[trial_id] = Finding(own.higher_is_better, own.diverged, more | own.figures)
     return found
+
+
+def _points(split: str, points: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], float]:
+    return {(split, f"{p['attack']} {p['epsilon']:g}"): p["value"] for p in points}

@@ -98,17 +98,26 @@ class Finding:
 
     Attributes:
         higher_is_better: whether its metric is to grow.
-        figures: by split and name: `metric`, `loss`, and under an attack `fgsm 0.01`; none where it
-            diverged.
+        diverged: whether its loss stopped being finite; it has no figures then.
+        figures: by split and name: `metric`, `loss`, and under an attack `fgsm 0.01`.
     """
 
     higher_is_better: bool
+    diverged: bool
     figures: Mapping[tuple[str, str], float]
 
-    def score(self, split: str, figure: str) -> float:
-        """A figure as something that is to be high; minus infinity where there is none."""
+    def score(self, split: str, figure: str) -> float | None:
+        """A figure as something that is to be high.
+
+        Returns:
+            Minus infinity where it diverged; None where the figure was not measured.
+        """
+        if self.diverged:
+            return -math.inf
         value = self.figures.get((split, figure))
-        if value is None or not math.isfinite(value):
+        if value is None:
+            return None
+        if not math.isfinite(value):
             return -math.inf
         higher = figure != "loss" and self.higher_is_better
         return value if higher else -value
@@ -119,13 +128,14 @@ Findings = Mapping[str, Finding]
 
 
 def mean_score(trials: Iterable[str], known: Findings, split: str, figure: str) -> float | None:
-    """The mean over seeds of what is to be high; None while a trial is not done."""
-    scores = []
+    """The mean over seeds of what is to be high; None while a trial is not done, or not measured."""
+    scores: list[float] = []
     for trial_id in trials:
         finding = known.get(trial_id)
-        if finding is None:
+        score = None if finding is None else finding.score(split, figure)
+        if score is None:
             return None
-        scores.append(finding.score(split, figure))
+        scores.append(score)
     return math.fsum(scores) / len(scores) if all(map(math.isfinite, scores)) else -math.inf
 
 

@@ -264,7 +264,10 @@ def trial_words(cell: "Cell") -> dict[str, Any]:
         words |= {"begin_epoch": None, "ramp": None}
     else:
         words |= {"switch_epoch": end, "temperature": temperature}  # 1 where it has no effect
-        words["begin_epoch"] = begin if cell.parameters["begin_epoch"] is not None else None
+        words["begin_epoch"] = begin or None
+        words["ramp"] = None if words["ramp"] == "none" else words["ramp"]
+    if words["start"] == "scratch":
+        words["start"] = None
     if not spec.rules:
         words["teacher"] = words["teacher_epochs"] = None
         if cell.role == "student":

@@ -60,7 +60,7 @@ def write(results: Results, study: str, path: Path | None = None) -> tuple[str, 
         published=tuple(described.get("published", ())),
         figures=tuple(described.get("figures", ())),
         tables=tuple(described.get("tables", ())),
-        saved_epochs=None if origin or counted else _epochs(described, distinct),
+        saved_epochs=None if origin or counted else _epochs(results, described, distinct),
     )
     attempts = results.attempts()
     own = attempts[attempts["trial_id"].isin(set(distinct["trial_id"]))]
@@ -77,15 +77,17 @@ def _about(origin: Origin) -> str:
     return " ".join([*([origin.note] if origin.note else []), said[:1].upper() + said[1:] + "."])
 
 
-def _epochs(described: dict[str, Any], distinct: pd.DataFrame) -> tuple[int, int]:
+def _epochs(results: Results, described: dict[str, Any], distinct: pd.DataFrame) -> tuple[int, int]:
     """Epochs of the trials that were asked for, each alone and after sharing."""
     from sweep.expand import cells
+    from sweep.findings import known_to
     from sweep.plan import plan
     from sweep.study import Study
 
     extensions.load()
     study, asked = Study.model_validate(described), set(distinct["trial_id"])
-    planned = plan(cell.spec for cell in cells(study) if cell.trial_id in asked).epochs
+    found = cells(study, known_to(study, results.store))
+    planned = plan(cell.spec for cell in found if cell.trial_id in asked).epochs
     return int(distinct["epochs"].sum()), planned
 
 

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from sweep.cells import Demand, Wanted
 from sweep.errors import LockLostError, StoreError
 from sweep.execution.base import Executor, Failure, Finished, ProductLostError
-from sweep.expand import Cell
+from sweep.expand import Cell, Role
 from sweep.interrupts import Interrupt
 from sweep.pace import Pace, Settled, work_of
 from sweep.plan import Plan, Stage, plan
@@ -211,9 +211,10 @@ class _Run:
 
     def _open_rules(self) -> None:
         """Finds out which teacher rules wait for which trials."""
+        unavailable: dict[str, list[str]] = {}
         for rule in self._rules.values():
             missing = {trial_id for trial_id in rule.pool if trial_id in self._cells}
-            unavailable = [
+            lost = [
                 trial_id
                 for trial_id in rule.pool
                 if trial_id not in self._cells and trial_id not in self._candidates
@@ -221,17 +222,26 @@ class _Run:
             self._unresolved[rule.key] = missing
             for trial_id in missing:
                 self._rules_of[trial_id].append(rule.key)
-            if unavailable:
-                self._block(rule.key, f"its teachers failed ({', '.join(unavailable[:3])})")
+            if lost:
+                unavailable[rule.key] = lost
+        # Only now: what is blocked blocks what waits for it.
+        for rule_key, lost in unavailable.items():
+            self._block(rule_key, f"{self._what(rule_key)} failed ({', '.join(lost[:3])})")
         for rule in self._rules.values():
             if not self._unresolved[rule.key] and rule.key not in self._chosen:
                 self._resolve(rule)
+
+    def _what(self, rule_key: str) -> str:
+        """What a rule chooses from, in words."""
+        pool = self._rules[rule_key].pool
+        roles = {self._demand.cell(t).role for t in pool if t in self._demand.by_id}
+        return "what it begins with" if roles == {Role.START} else "its teachers"
 
     def _resolve(self, rule: TeacherRule) -> None:
         """Chooses a teacher and releases the stages that wait for it."""
         chosen = choose_teacher(rule, self._candidates)
         if chosen is None:
-            self._block(rule.key, "every teacher of the pool diverged")
+            self._block(rule.key, self._all_diverged(rule))
             return
         if chosen.trial_id not in self._preparing.teachers:
             cell = self._demand.cell(chosen.trial_id)
@@ -244,6 +254,11 @@ class _Run:
         self._chosen[rule.key] = chosen.trial_id
         self._release_all(rule.key)
 
+    def _all_diverged(self, rule: TeacherRule) -> str:
+        if len(rule.pool) > 1:
+            return "every teacher of the pool diverged"
+        return f"{_named(self._demand.cell(rule.pool[0]))} diverged"
+
     def _weights(self, trial_id: str) -> bytes:
         content = self._store.read_weights(trial_id)
         if content is None:
@@ -253,17 +268,19 @@ class _Run:
     def _block(self, rule_key: str, why: str) -> None:
         """Gives up the stages that need a teacher which cannot be had."""
         self._chosen[rule_key] = ""
-        count = 0
+        lost: list[str] = []
         for stage in list(self._plan.stages.values()):
             on_path = rule_key in (rule.key for rule in stage.spec.rules)
             if on_path and stage.key not in self._settled:
                 blocked = [s for s in self._plan.below(stage.key) if s.key not in self._settled]
                 self._settled.update(s.key for s in blocked)
                 self._snapshots.settle(stage.key, succeeded=False)
-                count += sum(s.key in self._cells for s in blocked)
-        self._counts["blocked"] += count
-        if count:
-            self._failures.append(f"{count} trials blocked: {why}")
+                lost += [s.key for s in blocked if s.key in self._cells]
+        self._counts["blocked"] += len(lost)
+        if lost:
+            self._failures.append(f"{len(lost)} trials blocked: {why}")
+        for trial_id in lost:  # others may begin with its weights
+            self._teacher_is_gone(trial_id, "was blocked")
 
     # Stages
 
@@ -572,7 +589,7 @@ class _Run:
         """Gives up what needs a trial as a teacher, if anything does."""
         for rule_key in self._rules_of.get(trial_id, ()):
             if rule_key not in self._chosen:
-                self._block(rule_key, f"teacher {describe(self._cells[trial_id])} {how}")
+                self._block(rule_key, f"{_named(self._cells[trial_id])} {how}")
 
     def _hold_back(self, kind: WorkKind, failure: Failure) -> None:
         """Leaves the rest of a kind to the next run: it would fail in the same way."""
@@ -709,6 +726,13 @@ class _Run:
 def _gone(error: ProductLostError) -> Failure:
     """What ended well, and what it made is gone: as if its worker had been lost."""
     return Failure(FailureKind.WORKER_LOST, f"what it made is gone: {error}", "")
+
+
+def _named(cell: Cell) -> str:
+    """A trial that others need, in a few words."""
+    if cell.role is Role.START:
+        return f"what students begin with ({describe(cell)})"
+    return f"teacher {describe(cell)}"
 
 
 def describe(cell: Cell) -> str:

@@ -18,6 +18,7 @@ from sweep.execution.base import Executor, Finished, Inputs, Runner, WorkerSetup
 from sweep.expand import cells as cells_of
 from sweep.expand import smoke_study
 from sweep.filters import Condition
+from sweep.findings import known_to
 from sweep.imported import refuse_to_run
 from sweep.interrupts import Interrupt, end_on_signals, stop_on_signals
 from sweep.policy import Policy
@@ -133,12 +134,13 @@ def run_study(
             summary = train()
             while wanted.waiting and not summary.interrupted and summary.stopped is None:
                 before, wanted = wanted, look()
+                _write_cells(study, wanted, store)
                 if wanted.todo.keys() <= before.todo.keys():
                     for line in wanted.waiting:
-                        progress.say(f"not asked for yet: {line}; earlier trials did not end well")
+                        progress.say(f"not asked for yet: {line}; earlier trials are not all done")
                     break
                 progress.say(f"{len(wanted.todo)} trials follow from what was found")
-                _write_cells(study, wanted, store)
+                _fetch_data(wanted, where, progress)
                 summary = summary.then(train())
         progress.close()
         return summary
@@ -220,10 +222,11 @@ def evaluate_study(
         StudyError: where no cell is chosen.
     """
     progress = progress or Silent()
-    specs = {cell.trial_id: cell.spec for cell in matching(cells_of(study), only, seeds)}
+    store = Store(results)
+    asked = cells_of(study, known_to(study, store))
+    specs = {cell.trial_id: cell.spec for cell in matching(asked, only, seeds)}
     if not specs:
         raise StudyError("nothing is left to evaluate: no cell matches --only and --seeds")
-    store = Store(results)
     refuse_to_run(store, study.name)
     found = Results(results)
     columns = ["trial_id", "status", *ROBUSTNESS_OF.values()]

@@ -84,8 +84,12 @@ class Start(Section):
     @model_validator(mode="after")
     def _together(self) -> "Start":
         if self.training is None:
-            for key in ("split", "objective"):
-                if key in self.model_fields_set:
+            # Not by what was written: a study's own record writes everything.
+            for key, given in (
+                ("split", bool(self.split)),
+                ("objective", self.objective != StartObjective()),
+            ):
+                if given:
                     raise ValueError(
                         f"{key} is of the training that comes before: give training too"
                     )

@@ -8,6 +8,7 @@ What is written is merged per dataset and validated as a whole before anything i
 import dataclasses
 import difflib
 import functools
+import itertools
 import json
 import math
 import re
@@ -819,8 +820,15 @@ def count_cells(study: Study) -> int:
         first = _students(dataset, grid) * len(study.seeds)
         alone = _times(grid, (*RECIPE_AXES, *SPLIT_AXES)) * len(dataset.students)
         total += first + alone * len(study.seeds) * dataset.baseline
-        teachers = len(grid.teacher) * _times(grid, (*SPLIT_AXES, "teacher_epochs"))
+        networks = {name for teacher in grid.teacher for name, _ in members(teacher)}
+        splits = [axis for axis in SPLIT_AXES if axis not in dataset.teacher.split]
+        teachers = len(networks) * _times(grid, (*splits, "teacher_epochs"))
         total += teachers * len(dataset.teacher.seeds or study.seeds)
+        total += sum(
+            _trainings(study.starts[name], dataset) * len(study.seeds)
+            for name in grid.start
+            if name in study.starts and study.starts[name].training is not None
+        )
         for then in study.then:
             # At most: how many there are depends on the answers, but for the axes that are fixed.
             total += _students(dataset, dataset.changed_grid(then.grid)) * len(study.seeds)
@@ -834,6 +842,16 @@ def _students(dataset: DatasetStudy, grid: Grid) -> int:
     guided = len(grid.teacher) * len(grid.alpha) * len(grid.switch_epoch) * len(grid.temperature)
     further = (*RECIPE_AXES, *SPLIT_AXES, "teacher_epochs", "start", "ramp", "begin_epoch")
     return guided * _times(grid, further) * len(dataset.students)
+
+
+def _trainings(start: Start, dataset: DatasetStudy) -> int:
+    """How many trainings of a seed there are for a way to begin."""
+    fixed = {*(start.training or {}), *start.split, *(("init",) if start.init else ())}
+    axes = [axis for axis in (*RECIPE_AXES, *SPLIT_AXES) if axis not in fixed]
+    count = _times(dataset.grid, axes) * (1 if start.student else len(dataset.students))
+    if start.needs_teacher:
+        count *= len(dataset.grid.teacher) * _times(dataset.grid, ("teacher_epochs",))
+    return count
 
 
 def _times(grid: Grid, axes: Iterable[str]) -> int:
@@ -990,6 +1008,15 @@ def _allowed(value: str, names: Iterable[str]) -> str:
     return f"allowed: {', '.join(names)}{hint}"
 
 
+_CHANGES: Mapping[tuple[type[Section], str], type[Section]] = {
+    (Teacher, "recipe"): Recipe,
+    (Teacher, "split"): Split,
+    (Start, "training"): Recipe,
+    (Start, "split"): Split,
+}
+"""Tables of changes to a section, by the section that has them."""
+
+
 def _known_keys(raw: Mapping[str, Any]) -> None:
     """Refuses unknown keys with the nearest known one; pydantic would name them less well."""
     top = {*Study.model_fields, *SECTIONS}
@@ -1006,9 +1033,10 @@ def _known_keys(raw: Mapping[str, Any]) -> None:
     def check_section(table: object, path: str, model: type[Section]) -> None:
         check(table, path, set(model.model_fields))
         for key, value in table.items() if isinstance(table, Mapping) else ():
-            kind = Recipe if model is Teacher and key == "recipe" else None
-            inner = kind or model.model_fields[key].annotation
-            if isinstance(inner, type) and issubclass(inner, Section):
+            field = model.model_fields[key]
+            inner = _CHANGES.get((model, key)) or field.annotation
+            absent = value is None and field.default is None
+            if isinstance(inner, type) and issubclass(inner, Section) and not absent:
                 check_section(value, f"{path}.{key}", inner)
 
     def check_sections(table: Mapping[str, Any], path: str) -> None:
@@ -1028,6 +1056,15 @@ def _known_keys(raw: Mapping[str, Any]) -> None:
     for name, table in raw["datasets"].items():
         check(table, f"datasets.{name}", own)
         check_sections(table, f"datasets.{name}.")
+    named: tuple[tuple[str, type[Section]], ...] = (("starts", Start), ("search", Search))
+    for key, model in named:
+        tables = raw.get(key, {})
+        check(tables, key, set(tables) if isinstance(tables, Mapping) else set())
+        for name, table in tables.items():
+            check_section(table, f"{key}.{name}", model)
+    later = raw.get("then", ())
+    for number, table in enumerate(later if isinstance(later, list) else ()):
+        check_section(table, f"then[{number}]", Then)
 
 
 def _ask_catalog(ask: Any, key: str) -> Any:
@@ -1113,10 +1150,10 @@ def _check_growth(rows: data.DataSpec, teacher: str, student: str, start: Start,
     if start.growth != "none":
         growth = functools.partial(alignment.check, small, large, start.growth, start.head)
         _ask_catalog(growth, key)
-    if start.training is not None and start.objective.anchor > 0:
-        # Both weights are compared where they overlap, as padding has them, or name by name.
-        method = "copy" if small.chain() is None or large.chain() is None else "zero-pad"
-        _ask_catalog(functools.partial(alignment.check, small, large, method), key)
+    chains = small.chain(), large.chain()
+    if start.training is not None and start.objective.anchor and None not in chains:
+        padded = functools.partial(alignment.check, small, large, "uniform-pad")
+        _ask_catalog(padded, f"{key}: objective.anchor: as where networks are padded")
 
 
 def _check_splits(name: str, dataset: DatasetStudy) -> None:
@@ -1135,12 +1172,9 @@ def _check_splits(name: str, dataset: DatasetStudy) -> None:
             teachers = functools.partial(dataset.teacher_split, swept)
             own = _changed(teachers, f"{key}.teacher.split")
             other = _ask_catalog(functools.partial(own.rows_of, name), f"{key}.teacher.split")
-            for same in ("scaling", "image_size"):
-                if getattr(rows, same) != getattr(other, same):
-                    raise StudyError(
-                        f"{key}.teacher.split.{same} = {getattr(other, same)!r}: must be that of the "
-                        f"students, {getattr(rows, same)!r}; they are shown the same inputs"
-                    )
+            _require_same_inputs(
+                rows, other, f"{key}.teacher.split", "they are shown the same inputs"
+            )
             if own.classes != swept.classes and dataset.recipe.augment.how().is_on:
                 raise StudyError(
                     f"{key}.teacher.split.classes: must be those of the students where "
@@ -1173,34 +1207,7 @@ def _check_starts(study: Study, name: str, dataset: DatasetStudy) -> None:
     for asked in grid.start:
         if asked not in known:
             raise StudyError(f"{key}.grid.start = {asked!r}; {_allowed(asked, known)}")
-        start = known[asked]
-        rows = dataset.a_split().rows_of(name)
-        own = () if start.student is None else (start.student,)
-        for student in own or dataset.students:
-            _check_network(rows, student, f"starts.{asked}.student", None, "")
-            for teacher in grid.teacher if start.needs_teacher else ():
-                where = f"{key}.grid.start = {asked!r}"
-                _check_growth(rows, members(teacher)[0][0], student, start, where)
-        if start.training is not None:
-            where = f"starts.{asked}.training"
-            changes = functools.partial(dataset.changed_recipe, dataset.recipe, start.training)
-            recipe = _changed(changes, where)
-            _check_recipe(where, recipe, (recipe.learning_rate,), dataset)
-            where = f"starts.{asked}.split"
-            split = _changed(
-                functools.partial(dataset.changed_split, dataset.split, start.split), where
-            )
-            _ask_catalog(functools.partial(split.rows_of, name), where)
-        several = [teacher for teacher in grid.teacher if len(members(teacher)) > 1]
-        if start.needs_teacher and several:
-            raise StudyError(
-                f"{key}.grid.start = {asked!r}: needs one teacher, and {several[0]!r} are several"
-            )
-        if start.needs_teacher and dataset.recipe.pretrained:
-            raise StudyError(
-                f"{key}.grid.start = {asked!r}: the teacher's weights and recipe.pretrained cannot both "
-                "be what a network begins with"
-            )
+        _check_start(asked, known[asked], name, dataset, f"{key}.grid.start = {asked!r}")
     for asked in grid.ramp:
         if asked not in guidance.RAMPS and asked not in study.ramps:
             allowed = _allowed(asked, {**guidance.RAMPS, **study.ramps})
@@ -1214,14 +1221,87 @@ def _check_starts(study: Study, name: str, dataset: DatasetStudy) -> None:
             )
 
 
+def _check_start(asked: str, start: Start, name: str, dataset: DatasetStudy, where: str) -> None:
+    """Checks that the students of a dataset can begin so.
+
+    Args:
+        asked: its name.
+        start: what it is.
+        name: of the dataset.
+        dataset: the section.
+        where: what asks for it, and the value.
+    """
+    grid, recipe = dataset.grid, dataset.recipe
+    rows = dataset.a_split().rows_of(name)
+    own = () if start.student is None else (start.student,)
+    for student in own:
+        weights = None if start.needs_teacher else recipe.pretrained
+        weights_key = f"datasets.{name}.recipe.pretrained"
+        _check_network(rows, student, f"starts.{asked}.student", weights, weights_key)
+    if start.needs_teacher:
+        several = [teacher for teacher in grid.teacher if len(members(teacher)) > 1]
+        if several:
+            raise StudyError(f"{where}: needs one teacher, and {several[0]!r} are several")
+        for student, teacher in itertools.product(own or dataset.students, grid.teacher):
+            _check_growth(rows, teacher, student, start, where)
+    pretrained = recipe.pretrained
+    if start.training is not None:
+        key = f"starts.{asked}.training"
+        changed = _changed(functools.partial(dataset.changed_recipe, recipe, start.training), key)
+        _check_recipe(key, changed, (changed.learning_rate,), dataset)
+        pretrained = changed.pretrained
+        for student in own or dataset.students:
+            _check_network(
+                rows, student, f"starts.{asked}.student", pretrained, f"{key}.pretrained"
+            )
+        key = f"starts.{asked}.split"
+        split = _changed(functools.partial(dataset.changed_split, dataset.split, start.split), key)
+        other = _ask_catalog(functools.partial(split.rows_of, name), key)
+        _require_same_inputs(rows, other, key, "they go on with its weights")
+    if start.needs_teacher and pretrained:
+        raise StudyError(
+            f"{where}: the teacher's weights and recipe.pretrained cannot both be what a network "
+            "begins with"
+        )
+
+
+def _require_same_inputs(rows: data.DataSpec, other: data.DataSpec, key: str, since: str) -> None:
+    """Refuses other networks' inputs that students would not know.
+
+    Args:
+        rows: of the students.
+        other: of the others.
+        key: the section that says so.
+        since: why they must be the same.
+    """
+    for same in ("scaling", "image_size"):
+        if getattr(rows, same) != getattr(other, same):
+            raise StudyError(
+                f"{key}.{same} = {getattr(other, same)!r}: must be that of the students, "
+                f"{getattr(rows, same)!r}; {since}"
+            )
+
+
 def _check_later(study: Study, name: str, dataset: DatasetStudy) -> None:
     """Checks the grids and searches that depend on answers."""
     for number, then in enumerate(study.then):
         key = f"then[{number}]"
+        axes = sorted(set(Grid.model_fields) - {"past_end"})
         for axis in (*then.best, *then.grid):
-            if axis not in Grid.model_fields or axis == "past_end":
+            if axis not in axes:
+                raise StudyError(f"{key}: unknown axis {axis!r}; {_allowed(axis, axes)}")
+        swept = {axis for axis in axes if getattr(dataset.grid, axis)}
+        swept |= {axis for earlier in study.then[:number] for axis in earlier.grid}
+        for axis in then.best:
+            if axis in ("student", "teacher"):
                 raise StudyError(
-                    f"{key}: unknown axis {axis!r}; {_allowed(axis, Grid.model_fields)}"
+                    f"{key}.best = {axis!r}: must be another axis; the best is found for each "
+                    "student and teacher"
+                )
+            if axis not in swept and dataset.grid.teacher:
+                allowed = _allowed(axis, swept - {"student", "teacher"})
+                raise StudyError(
+                    f"{key}.best = {axis!r}: must be an axis of the grid before; {allowed}"
                 )
         later = _changed(functools.partial(dataset.changed_grid, then.grid), f"{key}.grid")
         changed = dataset.model_copy(update={"grid": later})
@@ -1242,6 +1322,12 @@ def _check_later(study: Study, name: str, dataset: DatasetStudy) -> None:
             raise StudyError(f"{key}.start = {search.start!r}: must be a start with a training")
         if asked in {**KNOWN, **study.starts}:
             raise StudyError(f"{key}: a start has this name; the search's own start needs another")
+        tried = [start for start in study.starts if re.fullmatch(re.escape(asked) + r"-\d+", start)]
+        if tried:
+            raise StudyError(
+                f"starts.{tried[0]}: must have another name; the suggestions of {key} are called so"
+            )
+        _check_searched(asked, search, study.starts[search.start], name, dataset)
         evaluation = dataset.evaluation
         points = [(attack, epsilon) for attack, epsilon in evaluation.attacks.points]
         if search.attack is not None and (search.attack, search.epsilon) not in points:
@@ -1262,6 +1348,26 @@ def _check_later(study: Study, name: str, dataset: DatasetStudy) -> None:
         unknown = sorted(set(search.seeds or ()) - set(study.seeds))
         if unknown:
             raise StudyError(f"{key}.seeds = {unknown[0]}: must be seeds of the study")
+
+
+def _check_searched(
+    asked: str, search: Search, start: Start, name: str, dataset: DatasetStudy
+) -> None:
+    """Checks a start with all the weights that a search may give it."""
+    key = f"search.{asked}"
+    if "noisy" in search.weights and not start.objective.amplitude:
+        raise StudyError(
+            f"starts.{search.start}.objective.amplitude = 0.0: must be above 0 where {key} seeks "
+            "the weight of noisy"
+        )
+    weights = dict.fromkeys(search.weights, search.high)
+    objective = start.objective.model_copy(update=weights)
+    all_on = start.model_copy(update={"objective": objective})
+    _check_start(search.start, all_on, name, dataset, f"{key}.start = {search.start!r}")
+    epochs = search.epochs or max(dataset.grid.epochs or (dataset.recipe.epochs,))
+    begin = max(dataset.grid.begin_epoch, default=0)
+    if begin >= epochs:
+        raise StudyError(f"{key}.epochs = {epochs}: must be above grid.begin_epoch, {begin}")
 
 
 def _check_recipe(
