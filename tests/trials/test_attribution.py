@@ -136,8 +136,8 @@ def test_other_data_and_masks_are_refused() -> None:
     model = Weighed(torch.zeros(4, 4), torch.zeros(4, 4))
     with pytest.raises(ValueError, match="must be images with classes"):
         attribute(model, replace(pictures(), pixel_max=None), AttributionSettings(), seed=1)
+    masks = np.ones((3, 4, 4), bool)
     with pytest.raises(ValueError, match=r"\(3, 4, 4\): must be \(4, 4, 4\)"):
-        masks = np.ones((3, 4, 4), bool)
         attribute(model, pictures(), AttributionSettings(), seed=1, masks=masks)
 
 
