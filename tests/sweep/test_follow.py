@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from sweep.cells import demand
 from sweep.expand import Cell, Expansion, Role, expand
 from sweep.findings import findings
@@ -398,7 +396,11 @@ def test_later_grids_are_evaluated_too(tmp_path: Path) -> None:
     run_study(study, tmp_path, HERE)
     trials = Store(tmp_path).trials.read(["trial_id"])[0].num_rows
     more = study_of(
-        **{"evaluation.keep": "weights", "grid.teacher": ["mlp-4"], "evaluation.fgsm_epsilons": [0.1]}
+        **{
+            "evaluation.keep": "weights",
+            "grid.teacher": ["mlp-4"],
+            "evaluation.fgsm_epsilons": [0.1],
+        }
     )
     assert evaluate_study(more, tmp_path, HERE).evaluated == trials
 
