@@ -35,7 +35,7 @@ def stated_table(
         One row per entry, row by row of the table: `dataset` and the columns of `rows`, `heading`,
         `measure`, `metric_name`, `n` (seeds with a result), `n_asked`, `configurations` (of which
         a seed's value is the mean), `mean`, `deviation` and `published` (null without one). Rows come in
-        the order of a list in `where`, else in that of their values. Combinations that the study
+        the order of a list in `where`, then in that in which the study asks for them. Combinations that the study
         does not ask for under a measure's own `where` have no entry.
 
     Raises:
@@ -73,15 +73,18 @@ def stated_table(
     if not parts:
         return pd.DataFrame(columns=columns)
     every = pd.concat(parts, ignore_index=True)
-    ranks = {f"rank {column}": _ranked(every[column], where.get(column, ())) for column in by}
+    ranks = {
+        f"rank {column}": _ranked(every[column], where.get(column, ()), frame[column])
+        for column in by
+    }
     every = every.assign(**ranks).sort_values([*ranks, "position"], kind="stable")
     return every[columns].reset_index(drop=True)
 
 
-def _ranked(column: "pd.Series[Any]", wanted: Any) -> list[int]:
-    """Places of values: in the order they are asked for, then networks by size and others by value, null first."""
+def _ranked(column: "pd.Series[Any]", wanted: Any, there: "pd.Series[Any]") -> list[int]:
+    """Places of values: in the order they are asked for, then that of all there are; null first."""
     listed = list(several(wanted))
-    others = words.in_order(str(column.name), set(column.dropna().unique()) - set(listed))
+    others = [value for value in words.in_order(there.dropna()) if value not in listed]
     place = {value: number for number, value in enumerate([*listed, *others], 1)}
     return [0 if pd.isna(value) else place[value] for value in column]
 

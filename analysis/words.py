@@ -145,9 +145,15 @@ def by_size(models: Iterable[str]) -> list[str]:
     return sorted(set(models), key=lambda name: (_SIZES.get(name, len(_SIZES)), name))
 
 
-def in_order(column: str, values: Iterable[Any]) -> list[Any]:
-    """Values of a parameter without repeats: networks by size, all others by value."""
-    return by_size(values) if column in ("teacher", "model") else sorted(set(values))
+def in_order(values: Iterable[Any]) -> list[Any]:
+    """Values of a parameter without repeats: numbers by size, and names as they first come.
+
+    A study asks for names in the order that it means; small, medium and large have their own.
+    """
+    found = list(dict.fromkeys(values))
+    if not all(isinstance(value, str) for value in found):
+        return sorted(found)
+    return by_size(found) if set(found) <= set(_SIZES) else found
 
 
 def _signs(text: str) -> str:

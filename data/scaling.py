@@ -1,7 +1,8 @@
 """From pixels to what a network sees: ``(x / pixel_max - mean) / deviation``, maybe resized.
 
-One formula serves all scalings: mean and deviation are 0.5 for [-1, 1], 0 and 1 for [0, 1], and
-figures of the training images, channel by channel, for standardised inputs.
+One formula serves all scalings: mean and deviation are 0.5 for [-1, 1], 0 and 1 for [0, 1],
+figures of the training images, channel by channel, for standardised inputs, and ImageNet's for
+networks that begin with torchvision's weights.
 """
 
 from __future__ import annotations
@@ -12,6 +13,11 @@ import torch
 from torch import Tensor
 
 from data.spec import Scaling
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+"""Of red, green and blue from 0 to 1, as torchvision's published networks were trained with
+(https://pytorch.org/vision/stable/models.html)."""
 
 
 def scaling_figures(
@@ -34,6 +40,9 @@ def scaling_figures(
         return 0.5, 0.5
     if scaling == "unit":
         return 0.0, 1.0
+    if scaling == "imagenet":
+        mean, deviation = torch.tensor([IMAGENET_MEAN, IMAGENET_DEVIATION], dtype=torch.float32)
+        return mean[:, None, None].clone(), deviation[:, None, None].clone()
     means, deviations = [], []
     for channel in range(images.shape[1]):
         counts = torch.bincount(images[:, channel].reshape(-1), minlength=pixel_max + 1).tolist()

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 from data import catalog
 
-Scaling = Literal["symmetric", "unit", "standard"]
+Scaling = Literal["symmetric", "unit", "standard", "imagenet"]
 Corruption = Literal["blur", "noise", "center-black", "quarter-black"]
 CorruptedSplits = Literal["train", "all"]
 
@@ -57,7 +57,8 @@ class DataSpec:
         classes: Only rows of these classes are in any split: at least two, ascending. None for all.
         scaling: How images reach a network: `"symmetric"` from -1 to 1; `"unit"` from 0 to 1;
             `"standard"` with each channel's mean and population deviation over the training rows
-            that are used, as they are used. Tables are always standardised.
+            that are used, as they are used; `"imagenet"` with the figures of ImageNet's colour
+            channels, which published networks were trained with. Tables are always standardised.
         image_size: Side in pixels of the square that images are resized to when a network is
             shown them; None for their own size.
         label_noise: Part of the training rows, from 0 to below 1, that gets the label of another
@@ -251,6 +252,12 @@ class DataSpec:
             self._refuse("scaling", f"one of {', '.join(get_args(Scaling))}")
         if self.scaling != "symmetric" and not entry.is_image:
             self._refuse("scaling", f"left out, for dataset {self.name!r} is a table")
+        if self.scaling == "imagenet" and entry.input_shape[0] != 3:
+            self._refuse(
+                "scaling",
+                f"another, for it is of 3 channels and images of dataset {self.name!r} have "
+                f"{entry.input_shape[0]}",
+            )
         if self.image_size is None:
             return
         if not entry.is_image:

@@ -180,7 +180,7 @@ def demand(
         seeds: see `choose`.
         retry: for a trial that failed earlier, whether to try it again, by the kind of failure.
     """
-    expansion = expand(study, {} if store is None else known_to(study, store))
+    expansion = expand(study, {} if store is None else known_to(study, store), seeds)
     everything = expansion.cells
     chosen = choose(everything, only, seeds)
     by_id: dict[str, Cell] = {}

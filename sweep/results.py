@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 
 import data
 from sweep import extensions
+from sweep.attributions import COLUMN as ATTRIBUTED
+from sweep.attributions import with_attributions
 from sweep.errors import DamagedError, StoreError
 from sweep.failures import last_failures
 from sweep.imported import PREFIX, Origin, origin_of
@@ -78,16 +80,18 @@ class Results:
 
         The parameters are those that were asked for. `status` is `done`, `failed`, `blocked`
         (its teachers failed, or all of them diverged) or `missing`; what was measured is null unless it is `done`.
+        Where networks were asked where they look, there is a column `attributions`; see `sweep.attributions`.
 
         Args:
             study: its name.
-            without: columns of `MEASURED` to leave out; of many trials `confusion` and `per_class`
-                take longer to read than all others together.
+            without: columns of `MEASURED`, or `attributions`, to leave out; of many trials `confusion`
+                and `per_class` take longer to read than all others together.
 
         Raises:
             StoreError: where the study was never run here.
         """
-        return _frame(self.cell_table(study, without))
+        frame = _frame(self.cell_table(study, without))
+        return frame if ATTRIBUTED in without else with_attributions(frame, self.store)
 
     def cell_table(self, study: str, without: Collection[str] = ()) -> pa.Table:
         """The same as `cells`, as an Arrow table.
@@ -223,10 +227,14 @@ class Results:
     def model(self, id_or_prefix: str) -> "nn.Module":
         """The trained network of a trial, in eval mode on the CPU.
 
+        Of one that was trained on some classes, the outputs for the others are 0.
+
         Raises:
             StoreError: where there is no such trial, or its weights were not kept.
         """
+        from data.load import class_mask
         from trials import weights
+        from trials.masked import masked
 
         extensions.load()
         record = self.trial(id_or_prefix)
@@ -236,9 +244,14 @@ class Results:
                 "set evaluation.keep = 'weights' before training"
             )
         content = self.store.read_weights(record["trial_id"]) or b""
-        rows = data.DataSpec(record["dataset"], image_size=record["image_size"])
+        classes = record["classes"]
+        rows = data.DataSpec(
+            record["dataset"],
+            classes=None if classes is None else tuple(map(int, classes.split(","))),
+            image_size=record["image_size"],
+        )
         network = weights.restore(rows, record["model"], content, record["weights"])
-        return network.eval()
+        return masked(network, class_mask(rows)).eval()
 
     def trial_table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The same as `trials`, as an Arrow table; warns of damaged files.

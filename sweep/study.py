@@ -379,7 +379,8 @@ class Split(Section):
     )  # fmt: skip
     scaling: Scaling = Field(
         "symmetric", description="of images: symmetric to -1..1, unit to 0..1, standard to mean 0 and "
-        "deviation 1 of each channel over the training rows"
+        "deviation 1 of each channel over the training rows, imagenet with the mean and deviation that "
+        "torchvision's weights were trained with"
     )  # fmt: skip
     image_size: Annotated[Count, Field(ge=1, le=4096)] | None = Field(
         None, description="side to which images are resized; absent: as they are"
@@ -607,6 +608,15 @@ class DatasetStudy(Section):
     def changed_grid(self, changes: Mapping[str, Any]) -> Grid:
         """The grid with other values on some axes."""
         return Grid.model_validate(_merge(self.grid.model_dump(), changes))
+
+    def a_split(self, **chosen: Any) -> Split:
+        """Rows that the study asks for: the first value of every axis that sweeps them.
+
+        Args:
+            chosen: other values of some axes.
+        """
+        first = {axis: values[0] for axis in SPLIT_AXES if (values := getattr(self.grid, axis))}
+        return self.split.model_copy(update=first | chosen)
 
     @property
     def students(self) -> tuple[str, ...]:
@@ -1082,7 +1092,7 @@ def _check_dataset(name: str, dataset: DatasetStudy) -> None:
     key = f"datasets.{name}"
     grid, recipe = dataset.grid, dataset.recipe
     _check_splits(name, dataset)
-    rows = dataset.split.rows_of(name)
+    rows = dataset.a_split().rows_of(name)
     for student in dataset.students:
         where = f"{key}.grid.student" if grid.student else f"{key}.student"
         _check_network(rows, student, where, recipe.pretrained, f"{key}.recipe.pretrained")
@@ -1164,8 +1174,11 @@ def _check_splits(name: str, dataset: DatasetStudy) -> None:
     grid, key = dataset.grid, f"datasets.{name}"
     for axis in ("", *SPLIT_AXES):
         for value in getattr(grid, axis, ()) if axis else (None,):
-            swept = dataset.split.model_copy(update={axis: value} if axis else {})
+            chosen = {axis: value} if axis else {}
+            swept = dataset.split.model_copy(update=chosen)
             where = f"{key}.grid.{axis}" if axis else f"{key}.split"
+            if not _is_allowed(swept, name):  # by itself; another axis may give what it lacks
+                swept = dataset.a_split(**chosen)
             rows = _ask_catalog(functools.partial(swept.rows_of, name), where)
             if not grid.teacher:
                 continue
@@ -1180,6 +1193,14 @@ def _check_splits(name: str, dataset: DatasetStudy) -> None:
                     f"{key}.teacher.split.classes: must be those of the students where "
                     "recipe.augment changes the images that teachers are asked about"
                 )
+
+
+def _is_allowed(split: Split, name: str) -> bool:
+    try:
+        split.rows_of(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _changed(change: Callable[[], T], key: str) -> T:
@@ -1224,7 +1245,7 @@ def _check_start(asked: str, start: Start, name: str, dataset: DatasetStudy, whe
         where: what asks for it, and the value.
     """
     grid, recipe = dataset.grid, dataset.recipe
-    rows = dataset.split.rows_of(name)
+    rows = dataset.a_split().rows_of(name)
     own = () if start.student is None else (start.student,)
     for student in own:
         weights = None if start.needs_teacher else recipe.pretrained

@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ def _blocks(language: str) -> list[str]:
 def test_every_command_has_options_that_exist(command: str) -> None:
     import typer
 
-    from sweep.cli import ask, datasets, figures, plan, run, upkeep  # noqa: F401 (they register their commands)
+    from sweep.cli import ask, attribute, datasets, figures, plan, run, upkeep  # noqa: F401 (they register their commands)
 
     words = shlex.split(command)[1:]
     group = typer.main.get_command(app)
@@ -108,7 +109,7 @@ def test_the_python_code_runs(workplace: Path) -> None:
 
 
 def test_the_example_study_is_valid(tmp_path: Path) -> None:
-    text, schedules, expected = _blocks("toml")
+    text, schedules, expected, *_ = _blocks("toml")
     path = tmp_path / "mine.toml"
     path.write_text(text)
     study = load_study(path)
@@ -121,6 +122,29 @@ def test_the_example_study_is_valid(tmp_path: Path) -> None:
     assert (
         other.datasets["digits"].recipe.lr_schedule == study.datasets["digits"].recipe.lr_schedule
     )
+
+
+def _merged(*blocks: str) -> dict[str, object]:
+    """The example study with the sections of others in place of its own."""
+    study: dict[str, object] = {}
+    for block in blocks:
+        study |= tomllib.loads(block)
+    return study
+
+
+def test_the_examples_of_schedules_starts_and_later_grids_are_valid() -> None:
+    text, _, _, windows, starts, later = _blocks("toml")
+    longer = {"recipe": {"epochs": 45, "batch_size": 64}}
+    study = load_study(_merged(text, windows) | longer)
+    assert study.datasets["digits"].grid.begin_epoch == (0, 9)
+    first = _merged(text, starts)
+    guided = {"alpha": [0.5], "switch_epoch": [5], "temperature": [1.0, 4.0]}
+    first["grid"] |= guided  # type: ignore[operator]
+    study = load_study(first)
+    assert study.starts["near"].objective.anchor == 0.5
+    study = load_study(first | tomllib.loads(later))
+    assert study.then[0].best == ("temperature",)
+    assert study.search["weights"].trials == 10
 
 
 def test_every_study_key_is_in_the_table() -> None:

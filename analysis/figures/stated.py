@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 EPSILON = "epsilon"
+SURE = 3
+"""Seeds from which an interval counts for the range of an axis."""
 
 
 @dataclass(frozen=True)
@@ -138,9 +140,9 @@ def stated_numbers(
         return None
     categories = None
     if not attack and not pd.api.types.is_numeric_dtype(frame[x]):
-        there = pd.concat(shown)["x"].unique()
+        there = pd.concat(shown).sort_index()["x"].unique()
         named = [value for value in several(where.get(x, ())) if value in there]
-        categories = tuple(dict.fromkeys([*named, *words.in_order(x, there)]))
+        categories = tuple(dict.fromkeys([*named, *words.in_order(there)]))
     every = _lines(pd.concat(shown), by, where)
     lines = evenly(every, LINES_AT_MOST)
     panels = []
@@ -184,7 +186,7 @@ def _lines(rows: pd.DataFrame, by: Sequence[str], where: Mapping[str, Any]) -> l
     known = rows[rows["y"].notna()]
     groups = known.groupby(list(by), dropna=False, sort=True, observed=True)
     keys: list[tuple[Any, ...]] = [tuple(key) for key, _ in groups]
-    places = {c: words.in_order(c, known[c].dropna()) for c in by}
+    places = {c: words.in_order(rows.sort_index()[c].dropna()) for c in by}
     keys.sort(
         key=lambda key: [
             -1 if pd.isna(v) else places[c].index(v) for c, v in zip(by, key, strict=True)
@@ -294,20 +296,19 @@ def _teachers(own: pd.DataFrame, figure: Mapping[str, Any], name: str) -> pd.Dat
     rows: list[dict[str, Any]] = []
     for teacher, guided in students.groupby("teacher", sort=True):
         chosen = set(guided["teacher_trial_id"].dropna()) & set(pool["trial_id"].dropna())
-        mine = pool[pool["model"] == teacher]
+        # A teacher of several networks has the name of none, so trials count before names.
+        mine = pool[pool["trial_id"].isin(chosen)] if chosen else pool[pool["model"] == teacher]
         if attack is not None:
-            mine = mine[mine["trial_id"].isin(chosen)] if chosen else mine
             means = _values(mine, x, name, attack).groupby("x")["y"].mean().dropna()
             rows += [{"line": teacher, "x": at, "mean": mean} for at, mean in means.items()]
             continue
-        value = dict(zip(mine["trial_id"], measure(mine, name), strict=True))
+        value = measure(mine, name)
         if not chosen:
-            rows.append({"line": teacher, "x": np.nan, "mean": measure(mine, name).mean()})
+            rows.append({"line": teacher, "x": np.nan, "mean": value.mean()})
             continue
         at_x = {
-            at: float(np.mean([value[t] for t in set(part["teacher_trial_id"].dropna()) & chosen]))
+            at: float(value[mine["trial_id"].isin(part["teacher_trial_id"])].mean())
             for at, part in guided.groupby(x)
-            if set(part["teacher_trial_id"].dropna()) & chosen
         }
         alike = len(set(at_x.values())) == 1
         points = [(np.nan, next(iter(at_x.values())))] if alike else list(at_x.items())
@@ -383,7 +384,23 @@ def draw(numbers: StatedNumbers, narrow: bool = False) -> "go.Figure":
             type="category", categoryorder="array", categoryarray=list(numbers.categories)
         )
         panels.layout(barmode="group")
-    return panels.figure(numbers.title)
+    drawn = panels.figure(numbers.title)
+    for index, panel in enumerate(numbers.panels):
+        if (panel.points["n"] < SURE).any():
+            drawn.layout[f"yaxis{index + 1 if index else ''}"].range = _shown(panel, numbers)
+    return drawn
+
+
+def _shown(panel: StatedPanel, numbers: StatedNumbers) -> list[float]:
+    """The range of all that is drawn but the intervals of few seeds, which are wide past all sense."""
+    sure = pd.concat([part[part["n"] >= SURE] for part in (panel.points, panel.baselines)])
+    ends = [*panel.points["mean"], *panel.baselines["mean"], *panel.teachers["mean"]]
+    ends += [*panel.published["value"], *sure["ci_low"].dropna(), *sure["ci_high"].dropna()]
+    if numbers.categories is not None:
+        ends.append(0.0)
+    low, high = float(min(ends)), float(max(ends))
+    room = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+    return [low if low == 0 else low - room, high + room]
 
 
 def stated_figure(

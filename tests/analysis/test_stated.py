@@ -53,7 +53,7 @@ def _points(panel, label):
 def test_a_figure_by_hand():
     numbers = stated_numbers(study(), FIGURE)
     assert numbers is not None
-    assert [line.label for line in numbers.lines] == ["uniform-pad", "zero-pad"]
+    assert [line.label for line in numbers.lines] == ["zero-pad", "uniform-pad"]
     (panel,) = numbers.panels
     assert _points(panel, "zero-pad") == pytest.approx({0.1: 81, 0.9: 89})
     assert _points(panel, "uniform-pad") == pytest.approx({0.1: 83, 0.9: 91})
@@ -108,10 +108,10 @@ def test_under_attack_a_trial_is_a_line_from_the_clean_figure_on():
 
 def test_text_makes_bars_in_the_order_that_is_asked_for():
     figure = {"title": "T", "x": "start", "y": "accuracy", "lines": ["epochs"],
-              "where": {"start": ["zero-pad", "uniform-pad"], "alpha": 0.9}, "baseline": True}  # fmt: skip
+              "where": {"start": ["uniform-pad", "zero-pad"], "alpha": 0.9}, "baseline": True}  # fmt: skip
     numbers = stated_numbers(study(), figure)
     assert numbers is not None
-    assert numbers.categories == ("zero-pad", "uniform-pad")
+    assert numbers.categories == ("uniform-pad", "zero-pad")
     assert _points(numbers.panels[0], "epochs 30") == pytest.approx(
         {"zero-pad": 94, "uniform-pad": 96}
     )
@@ -120,7 +120,7 @@ def test_text_makes_bars_in_the_order_that_is_asked_for():
     ) == {"baseline, epochs 10": 70, "baseline, epochs 30": 75}
     drawn = draw(numbers)
     assert [trace.type for trace in drawn.data].count("bar") == 2
-    assert drawn.layout.xaxis.categoryarray == ("zero-pad", "uniform-pad")
+    assert drawn.layout.xaxis.categoryarray == ("uniform-pad", "zero-pad")
 
 
 def test_a_published_value_stands_where_its_cells_are_a_whole_point():
@@ -189,9 +189,9 @@ def test_a_table_by_hand():
     given = [{"where": {"start": "zero-pad", "alpha": 0.9, "epochs": 10}, "measure": "accuracy",
               "value": 88.8}]  # fmt: skip
     found = stated_table(frame, TABLE, given)
-    assert found["mean"].tolist() == pytest.approx([91, 96, 61, 89, 93.5, 59])
-    assert found["n"].tolist() == [3, 3, 3, 3, 2, 3]
-    assert found["deviation"].tolist() == pytest.approx([1, 1, 1, 1, np.sqrt(0.5), 1])
+    assert found["mean"].tolist() == pytest.approx([89, 93.5, 59, 91, 96, 61])
+    assert found["n"].tolist() == [3, 2, 3, 3, 3, 3]
+    assert found["deviation"].tolist() == pytest.approx([1, np.sqrt(0.5), 1, 1, 1, 1])
     shown = tables.stated(found, TABLE["title"])
     assert shown is not None
     assert shown.columns == (
@@ -199,16 +199,16 @@ def test_a_table_by_hand():
         "Test accuracy (%) under FGSM (all) 0.05",
     )  # fmt: skip
     assert [[entry.text for entry in row] for row in shown.rows] == [
-        ["uniform-pad", "91.00 ± 1.00", "–", "96.00 ± 1.00", "61.00 ± 1.00"],
         ["zero-pad", "89.00 ± 1.00", "88.80", "93.50 ± 0.71 (n = 2 of 3)", "59.00 ± 1.00"],
+        ["uniform-pad", "91.00 ± 1.00", "–", "96.00 ± 1.00", "61.00 ± 1.00"],
     ]
-    assert shown.rows[1][3].sort == pytest.approx(93.5)
+    assert shown.rows[0][3].sort == pytest.approx(93.5)
 
 
 def test_rows_come_as_asked_for_and_deviation_may_be_the_populations():
-    where = {"alpha": 0.9, "start": ["zero-pad", "uniform-pad"]}
+    where = {"alpha": 0.9, "start": ["uniform-pad", "zero-pad"]}
     found = stated_table(study(), {**TABLE, "where": where, "deviation": "population"})
-    assert found["start"].drop_duplicates().tolist() == ["zero-pad", "uniform-pad"]
+    assert found["start"].drop_duplicates().tolist() == ["uniform-pad", "zero-pad"]
     assert found["deviation"].tolist() == pytest.approx([np.sqrt(2 / 3)] * 6)
     with pytest.raises(ValueError, match="deviation: 'half' is not one of sample, population"):
         stated_table(study(), {**TABLE, "deviation": "half"})
@@ -281,3 +281,51 @@ def test_a_level_that_some_never_reach_says_how_many_did():
     numbers = stated_numbers(table(rows), {"title": "T", "x": "alpha", "y": "epoch_at 90"})
     assert numbers is not None
     assert "of the seeds that reached it" in numbers.note
+
+
+def test_intervals_of_two_seeds_do_not_flatten_a_figure():
+    rows = [
+        cell("student", seed, value + seed / 10, alpha=alpha)
+        for alpha, value in ((0.1, 80.0), (0.9, 84.0))
+        for seed in (1, 2)
+    ]
+    figure = {"title": "T", "x": "alpha", "y": "accuracy"}
+    numbers = stated_numbers(table(rows), figure)
+    assert numbers is not None
+    # means 80.15 and 84.15, room of a twentieth on either side; the intervals are 1.3 wide
+    assert draw(numbers).layout.yaxis.range == pytest.approx((79.95, 84.35))
+    whole = stated_numbers(study(), FIGURE)
+    assert whole is not None
+    assert draw(whole).layout.yaxis.range is None
+
+
+def test_teachers_may_differ_along_the_axis_and_have_names_of_their_own():
+    rows = [cell("teacher", seed, 60.0 + seed, trial_id=f"t{seed}") for seed in SEEDS]
+    rows += [
+        cell(
+            "student",
+            seed,
+            80.0,
+            epochs=epochs,
+            teacher="small+large",
+            teacher_trial_id=f"t{chosen}",
+        )
+        for epochs, chosen in ((10, 1), (30, 3))
+        for seed in SEEDS
+    ]
+    frame = table([{"epochs": 10, **row} for row in rows])
+    figure = {"title": "T", "x": "epochs", "y": "accuracy", "teacher": True}
+    numbers = stated_numbers(frame, figure)
+    assert numbers is not None
+    assert numbers.panels[0].teachers.to_numpy().tolist() == [
+        ["small+large", 10, 61.0], ["small+large", 30, 63.0]
+    ]  # fmt: skip
+    bare = stated_numbers(frame.assign(teacher_trial_id=None), figure)
+    assert bare is not None
+    assert bare.panels[0].teachers.empty  # nobody knows who taught
+    named = frame.assign(
+        teacher_trial_id=None, teacher=frame["teacher"].replace("small+large", "small")
+    )
+    known = stated_numbers(named, figure)
+    assert known is not None
+    assert known.panels[0].teachers["mean"].tolist() == [62.0]

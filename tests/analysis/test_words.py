@@ -38,3 +38,10 @@ def test_what_is_measured_beside_the_test_split_is_a_result():
     assert is_result("validation_robustness")
     assert is_result("perturbed")
     assert not is_result("validation")
+
+
+def test_values_come_in_the_order_that_is_meant():
+    assert words.in_order(["zero-pad", "copy", "zero-pad"]) == ["zero-pad", "copy"]
+    assert words.in_order(["large", "small"]) == ["small", "large"]
+    assert words.in_order(["large", "small", "mlp-8"]) == ["large", "small", "mlp-8"]
+    assert words.in_order([0.9, 0.1, 0.9]) == [0.1, 0.9]

@@ -66,6 +66,19 @@ def test_the_standard_scaling_by_hand(colours: Path) -> None:
     assert torch.equal(loaded.inputs(white), loaded.input_high.expand(1, 3, 2, 2))
 
 
+def test_the_imagenet_scaling_by_hand(colours: Path) -> None:
+    loaded = load(DataSpec("toy", scaling="imagenet"), colours)
+    assert isinstance(loaded.input_low, Tensor)
+    assert isinstance(loaded.input_high, Tensor)
+    # -0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225; 0.515 / 0.229, 0.544 / 0.224, 0.594 / 0.225.
+    assert loaded.input_low.shape == loaded.input_high.shape == (3, 1, 1)
+    assert loaded.input_low.flatten().tolist() == pytest.approx([-2.117904, -2.035714, -1.804444])
+    assert loaded.input_high.flatten().tolist() == pytest.approx([2.248908, 2.428571, 2.64])
+    # Black, 51 / 255 = 0.2 and 102 / 255 = 0.4: whatever the rows are, nothing is fitted to them.
+    expected = [-2.117904, (0.2 - 0.456) / 0.224, (0.4 - 0.406) / 0.225]
+    assert loaded.inputs(loaded.train.x)[0, :, 0, 0].tolist() == pytest.approx(expected, abs=1e-6)
+
+
 def test_the_limits_travel(colours: Path) -> None:
     spec = DataSpec("toy", scaling="standard", classes=(0, 2), label_noise=0.5, validation=0.25)
     loaded = load(spec, colours)

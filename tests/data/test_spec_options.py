@@ -32,6 +32,8 @@ BLUR: dict[str, Any] = {"corruption": "blur", "corruption_strength": 1.0}
         ("california_housing", "classes", (0, 1)),
         ("digits", "scaling", "zscore"),
         ("california_housing", "scaling", "unit"),
+        ("california_housing", "scaling", "imagenet"),
+        ("digits", "scaling", "imagenet"),  # of one channel
         ("digits", "image_size", 0),
         ("digits", "image_size", 4097),
         ("digits", "image_size", 16.0),

@@ -1,7 +1,7 @@
-"""The built-in studies in miniature: a few made-up rows of the real shapes, a few epochs, one seed.
+"""The home study in miniature: a few made-up rows of the real shapes, a few epochs, one seed.
 
-What a study is about stays as it is: its datasets, networks, teachers and alphas. Made for any
-built-in study, so one that is added later is covered as well.
+What a study is about stays as it is: its datasets, networks, teachers and alphas. The other built-in
+studies have tiny variants of their own.
 """
 
 import math
@@ -10,15 +10,16 @@ from fractions import Fraction
 from typing import Any
 
 from data.catalog import DatasetEntry
-from sweep.study import Recipe, Study, builtin_names, load_study
+from sweep.study import Recipe, Study, load_study
 from tests.data.miniature import unpinned
 
+HOME = ("quickstart", "thesis", "thesis-california", "thesis-cifar10", "thesis-fashion-mnist")
 BATCH_ROWS = 8
 
 
 def datasets() -> tuple[DatasetEntry, ...]:
-    """The unpinned entries of all datasets of built-in studies."""
-    names = sorted({dataset for name in builtin_names() for dataset in load_study(name).datasets})
+    """The unpinned entries of all datasets of the home study."""
+    names = sorted({dataset for name in HOME for dataset in load_study(name).datasets})
     return tuple(map(unpinned, names))
 
 

@@ -10,14 +10,39 @@ import data
 from analysis.cells import tidy
 from analysis.conditions import subjects
 from analysis.publications import NOT_ASKED, published
-from sweep.expand import cells
+from sweep.expand import Cell, Role, cells
+from sweep.follow import Finding
 from sweep.records import cell_row
 from sweep.study import Study, builtin_names, load_study
 
 
+def _possible(study: Study) -> list[Cell]:
+    """The cells of a study, whatever turns out to be best where another grid follows."""
+    found = cells(study)
+    if not study.then:
+        return found
+    students = [cell for cell in found if cell.role is Role.STUDENT]
+    asked = {cell_row(cell)["trial_id"]: cell for cell in students}
+    later: dict[tuple[object, ...], Cell] = {}
+    for axis in study.then[0].best:
+        for best in {cell.column(axis) for cell in students}:
+            score = {name: float(cell.column(axis) == best) for name, cell in asked.items()}
+            known = {
+                name: Finding(
+                    higher_is_better=True,
+                    figures={(study.then[0].select_on, study.then[0].select_by): value},
+                )
+                for name, value in score.items()
+            }
+            for cell in cells(study, known):
+                key = (cell.trial_id, cell.role, cell.alpha, cell.temperature, cell.model)
+                later.setdefault(key, cell)
+    return list(later.values())
+
+
 def _asked(study: Study) -> pd.DataFrame:
     """The cells of a study as a table of results would have them, none of them run."""
-    frame = pd.DataFrame([cell_row(cell) for cell in cells(study)])
+    frame = pd.DataFrame([cell_row(cell) for cell in _possible(study)])
     regression = {name: data.get(name).task == "regression" for name in study.datasets}
     names = frame["dataset"].map(lambda name: "mse" if regression[name] else "accuracy")
     return tidy(frame.assign(metric_name=names, test_metric=None, status="missing"))

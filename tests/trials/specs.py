@@ -82,6 +82,7 @@ DIFFERENT: dict[str, Callable[[], TrialSpec]] = {
     "classes": lambda: _data(classes=(0, 1)),
     "other classes": lambda: _data(classes=(0, 2)),
     "scaling": lambda: _data(scaling="standard"),
+    "imagenet's scaling": lambda: replace(STUDENT, data=DataSpec("cifar10", scaling="imagenet")),
     "image_size": lambda: _data(image_size=16),
     "label_noise": lambda: _data(label_noise=0.2),
     "label_noise_part": lambda: _data(label_noise=0.2, label_noise_part=0.5),
