@@ -6,6 +6,7 @@ from typing import Any
 
 from sweep.cells import demand
 from sweep.expand import Cell, Expansion, Role, expand
+from sweep.filters import parse
 from sweep.findings import findings
 from sweep.follow import Finding, Search, best, mean_score, suggestions
 from sweep.interrupts import Interrupt
@@ -58,6 +59,7 @@ def test_the_best_is_the_first_of_equals_and_none_where_all_diverged() -> None:
     assert best({"x": ["b", "bad"], "y": ["a"]}, known, "validation", "metric") == "y"
     assert best({"x": ["bad"]}, known, "validation", "metric") is None
     assert best({"x": ["a"], "y": ["missing"]}, known, "validation", "metric") is None
+    assert best({}, known, "validation", "metric") is None
 
 
 # A second grid
@@ -415,7 +417,30 @@ def test_a_point_measured_later_counts(tmp_path: Path) -> None:
 
 
 def test_where_the_first_grid_is_not_done_the_second_is_told_of(tmp_path: Path) -> None:
-    told = Told()
-    summary = run_study(study_of(), tmp_path, HERE, seeds=1, progress=told)
+    told, only = Told(), parse(["switch_epoch=2"])
+    summary = run_study(study_of(), tmp_path, HERE, only=only, progress=told)
     assert summary.exit_status == 0
     assert any("not asked for yet: digits: another grid of ramp" in line for line in told.lines)
+
+
+def test_what_is_best_goes_by_the_seeds_that_are_run(tmp_path: Path) -> None:
+    study = study_of(**{"grid.teacher": ["mlp-4"]})
+    # 2 teachers, of which one is chosen; a baseline, 4 students, and the best of these with a ramp.
+    assert run_study(study, tmp_path, HERE, seeds=1).done == 2 + 1 + 4 + 1
+    rows = science(Store(tmp_path)).to_pylist()
+    assert {row["seed"] for row in rows if row["ramp"] == "linear"} == {1}
+
+
+def test_students_of_another_size_are_compared_with_those_they_stand_for() -> None:
+    """A start puts another network in the student's place."""
+    changes: dict[str, Any] = {
+        "starts": {"same": {"growth": "copy", "student": "mlp-4"}},
+        "grid": {"teacher": ["mlp-4"], "start": ["same"], "batch_size": [16, 32]},
+        "then": [{"best": ["batch_size"], "grid": {"init": ["he"]}}],
+    }
+    first = students(expand(study_of(**changes)))
+    known = {c.trial_id: accuracy(float(c.parameters["batch_size"] or 0)) for c in first}
+    more = students(expand(study_of(**changes), known))[len(first) :]
+    assert {(c.model, c.parameters["batch_size"], c.parameters["init"]) for c in more} == {
+        ("mlp-4", 32, "he")
+    }
