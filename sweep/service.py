@@ -107,10 +107,10 @@ def run_study(
     store = Store(results)
     only = list(only)
 
-    def look() -> Demand:
+    def look(again: bool = True) -> Demand:
         return demand(
             study, store, only, seeds,
-            retry=lambda kind: kinds is not None and (not kinds or kind in kinds),
+            retry=lambda kind: again and kinds is not None and (not kinds or kind in kinds),
         )  # fmt: skip
 
     refuse_to_run(store, study.name)
@@ -134,7 +134,7 @@ def run_study(
 
             summary = train()
             while wanted.waiting and not summary.interrupted and summary.stopped is None:
-                before, wanted = wanted, look()
+                before, wanted = wanted, look(again=False)  # what failed was tried again once
                 _write_cells(study, wanted, store)
                 if wanted.todo.keys() <= before.todo.keys():
                     for line in wanted.waiting:

@@ -1,10 +1,15 @@
 """Grids that depend on answers: what is asked for first, what then, and that it is a pure function."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from sweep.cells import demand
+from sweep.execution.base import WorkerSetup
+from sweep.execution.local import LocalExecutor
 from sweep.expand import Cell, Expansion, Role, expand
 from sweep.filters import parse
 from sweep.findings import findings
@@ -16,7 +21,8 @@ from sweep.run import run
 from sweep.service import Where, evaluate_study, executor, run_study
 from sweep.store import Store
 from sweep.study import Study, load_study
-from tests.sweep.tiny import science
+from tests.sweep.tiny import FakeTraining, science
+from trials.task import StageTask
 
 HERE = Where(local=True, gpus_per_trial=0.0)
 
@@ -371,6 +377,32 @@ def test_an_interrupted_run_goes_on_with_the_second_grid(tmp_path: Path) -> None
     summary = run_study(study, parts.layout.root, HERE)
     assert (summary.done, summary.exit_status) == (4, 0)
     assert science(parts).equals(science(whole))
+
+
+def test_what_failed_is_tried_again_once_whatever_follows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(task: StageTask) -> BaseException | None:
+        alone = task.spec.recipe.model == "mlp-6" and not task.spec.rules and task.ends_trial
+        return ValueError("boom") if alone and task.spec.epochs == 3 else None
+
+    training = FakeTraining(fails)
+
+    @contextmanager
+    def fake(*_: Any, **__: Any) -> Iterator[LocalExecutor]:
+        yield LocalExecutor(WorkerSetup(runner=training))
+
+    monkeypatch.setattr("sweep.service.executor", fake)
+    monkeypatch.setattr("sweep.service._fetch_data", lambda *_: None)
+    first = run_study(study_of(), tmp_path, HERE, seeds=1, only=parse(["role=baseline"]))
+    assert (first.failed, first.exit_status) == (1, 1)
+    both = run_study(study_of(), tmp_path, HERE, retry=())
+    attempts, _ = Store(tmp_path).attempts.read()
+    failed = [row["trial_id"] for row in attempts.to_pylist() if row["status"] == "failed"]
+    # The one of seed 1 before and now, that of seed 2 now; not again with the second grid.
+    assert sorted(failed.count(trial_id) for trial_id in set(failed)) == [1, 2]
+    assert both.failed == 2
+    assert sum(row["ramp"] == "linear" for row in science(Store(tmp_path)).to_pylist()) == 4
 
 
 def test_a_search_runs_to_its_end_and_its_best_is_a_row(tmp_path: Path) -> None:
