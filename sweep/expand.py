@@ -334,7 +334,8 @@ class _Dataset:
         """What a student's weights begin with."""
         if start is None or (start.growth == "none" and start.training is None):
             return _begins(recipe, self._name, student)
-        source = self._rule(point.teacher, point, seed) if start.needs_teacher else None
+        (teacher, _), *_ = members(point.teacher)
+        source = self._rule(teacher, point, seed) if start.needs_teacher else None
         grown = None
         if start.growth != "none":
             grown = spec.Start(source, start.growth, start.head)

@@ -1256,7 +1256,7 @@ def _check_start(asked: str, start: Start, name: str, dataset: DatasetStudy, whe
         if several:
             raise StudyError(f"{where}: needs one teacher, and {several[0]!r} are several")
         for student, teacher in itertools.product(own or dataset.students, grid.teacher):
-            _check_growth(rows, teacher, student, start, where)
+            _check_growth(rows, members(teacher)[0][0], student, start, where)
     pretrained = recipe.pretrained
     if start.training is not None:
         key = f"starts.{asked}.training"

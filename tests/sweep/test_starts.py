@@ -152,6 +152,11 @@ def test_a_training_without_a_teachers_weights_is_one_for_all_teachers() -> None
     assert len({c.trial_id for c in of(Role.STUDENT, found, "near")}) == 2
 
 
+def test_a_teacher_with_a_weight_is_that_teacher() -> None:
+    found = cells(study_of(**{"grid.teacher": ["mlp-4:2"]}))
+    assert {c.trial_id for c in found} == {c.trial_id for c in cells(study_of())}
+
+
 def test_teachers_chosen_among_seeds_are_what_all_students_begin_with() -> None:
     found = cells(study_of(teacher={"select_on": "test"}))
     pool = tuple(sorted(c.trial_id for c in of(Role.TEACHER, found)))
