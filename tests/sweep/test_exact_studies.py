@@ -20,7 +20,7 @@ from sweep.plan import plan
 from sweep.run import run
 from sweep.service import Where, executor, run_study
 from sweep.store import Store
-from sweep.study import Study, builtin_names
+from sweep.study import Study
 from sweep.summary import RunSummary
 from tests.data.miniature import registered, write
 from tests.sweep import miniature
@@ -109,7 +109,7 @@ def assert_equal_bits(study: Study, stores: Stores) -> None:
     assert len(seen) == len(ids), "every trial is a training of its own"
 
 
-@pytest.mark.parametrize("name", builtin_names())
+@pytest.mark.parametrize("name", miniature.names())
 def test_forked_trials_are_those_run_alone_in_another_process(
     name: str, few: Stores, data_dir: Path
 ) -> None:
@@ -118,7 +118,7 @@ def test_forked_trials_are_those_run_alone_in_another_process(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", builtin_names())
+@pytest.mark.parametrize("name", miniature.names())
 def test_all_alphas_on_a_cluster_are_those_run_alone_in_another_process(
     name: str, all_alphas: Stores, data_dir: Path
 ) -> None:
