@@ -35,8 +35,9 @@ def with_attributions(cells: "pd.DataFrame", store: Store) -> "pd.DataFrame":
     if rows.num_rows == 0:
         return cells
     found = _by_trial(rows)
-    listed = [found.get(trial_id) for trial_id in cells["trial_id"]]
-    return cells.assign(**{COLUMN: listed})
+    joined = cells.copy()
+    joined[COLUMN] = cells["trial_id"].map(found.get).astype("object")
+    return joined
 
 
 def _by_trial(rows: pa.Table) -> dict[str, list[dict[str, Any]]]:

@@ -666,7 +666,7 @@ def _row_counts(study: Study, name: str, dataset: DatasetStudy) -> Iterator[int]
     split = dataset.split
     if split.train_size is not None:
         yield split.train_size
-    whole = split.model_copy(update=dict.fromkeys(_COUNT_ROWS))
+    whole = dataset.a_split(**dict.fromkeys(_COUNT_ROWS))
     changes = [dataset.teacher.split, *(start.split for start in study.starts.values())]
     for own in ({}, *(_without(change, _COUNT_ROWS) for change in changes)):
         counts = dataset.changed_split(whole, own).rows_of(name).rows()

@@ -63,7 +63,7 @@ def expected_gradients(
     for repeat in range(repeats):
         places = _places(len(background), seed, row, repeat).to(x)
         for start, place in zip(
-            background.split(batch_size), places.split(batch_size), strict=True
+            torch.split(background, batch_size), torch.split(places, batch_size), strict=True
         ):
             way = x - start
             here = torch.addcmul(start, way, place.view(-1, *(1,) * x.ndim))
@@ -87,7 +87,7 @@ def completeness_error(
         `sum of values - difference` and `difference = f(x) - mean f(x')`, in the output's unit.
     """
     with torch.inference_mode():
-        parts = [model(part)[:, output].double() for part in background.split(BATCH_SIZE)]
+        parts = [model(part)[:, output].double() for part in torch.split(background, BATCH_SIZE)]
         difference = float(model(x.unsqueeze(0))[0, output]) - float(torch.cat(parts).mean())
     return float(values.sum()) - difference, difference
 

@@ -12,7 +12,7 @@ import pytest
 
 import data
 import models
-from analysis.figures.stated import stated_figure
+from analysis.figures.stated import stated_numbers
 from analysis.stated_tables import stated_table
 from sweep.cells import demand
 from sweep.estimate import overview
@@ -170,9 +170,10 @@ def test_a_tiny_study_runs_from_start_to_report(name: str, tmp_path: Path) -> No
     for one in (*study.figures, *study.tables):
         assert one.title in text
     for figure in study.figures:
-        panels = stated_figure(asked, figure.model_dump())
-        assert panels
-        for panel in panels:
+        drawn = stated_numbers(asked, figure.model_dump())
+        assert drawn is not None
+        assert len(drawn.panels) == max(1, len(figure.y)) * len(study.datasets)
+        for panel in drawn.panels:
             assert (panel.points["n"] == panel.points["n_asked"]).all(), panel.y_title
             assert np.isfinite(panel.points["mean"].to_numpy(float)).all(), panel.y_title
     for table in study.tables:

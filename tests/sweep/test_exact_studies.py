@@ -27,7 +27,8 @@ from tests.sweep.executors import InNewProcess
 from tests.sweep.tiny import science
 
 TINY = [name for name in builtin_names() if name.endswith("-tiny")]
-HOME = [name for name in builtin_names() if name in miniature.HOME]
+FULL = [name for name in miniature.names() if name not in TINY]
+HOME = [name for name in FULL if name in miniature.HOME]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -135,7 +136,7 @@ def test_tiny_studies_are_those_run_alone_in_another_process(name: str, tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", HOME)
+@pytest.mark.parametrize("name", FULL)
 def test_all_alphas_on_a_cluster_are_those_run_alone_in_another_process(
     name: str, all_alphas: Stores, data_dir: Path
 ) -> None:

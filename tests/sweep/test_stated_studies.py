@@ -30,6 +30,7 @@ def _possible(study: Study) -> list[Cell]:
             known = {
                 name: Finding(
                     higher_is_better=True,
+                    diverged=False,
                     figures={(study.then[0].select_on, study.then[0].select_by): value},
                 )
                 for name, value in score.items()
