@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from analysis import reference
     from analysis.attack_checks import attack_warnings
     from analysis.attacks import robustness, robustness_averages
+    from analysis.attribution import attribution_table, attribution_ways
     from analysis.best import best_configurations, win_shares
     from analysis.cells import summarise, variants
     from analysis.classes import class_scores, error_reduction
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from analysis.export import ExportError, export_figure, export_figures, format_of
     from analysis.figures.attack_boxplots import attack_boxplots
     from analysis.figures.attack_lines import attack_lines
+    from analysis.figures.attribution import attribution_violins
     from analysis.figures.catalogue import FIGURES, draw_figure, figure_kind
     from analysis.figures.choice import attacks_of
     from analysis.figures.comparison import comparison_figure
@@ -66,6 +68,9 @@ __all__ = [
     "attack_lines",
     "attack_warnings",
     "attacks_of",
+    "attribution_table",
+    "attribution_violins",
+    "attribution_ways",
     "best_configurations",
     "class_scores",
     "compare",
@@ -122,6 +127,9 @@ _MODULE_OF = {
     "attack_lines": "figures.attack_lines",
     "attack_warnings": "attack_checks",
     "attacks_of": "figures.choice",
+    "attribution_table": "attribution",
+    "attribution_violins": "figures.attribution",
+    "attribution_ways": "attribution",
     "best_configurations": "best",
     "class_scores": "classes",
     "compare": "comparison",

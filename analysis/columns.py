@@ -39,6 +39,7 @@ RESULTS = frozenset(
         "per_class",
         "confusion",
         "perturbed",
+        "attributions",
         "epochs_run",
         "selected_on",
         "wall_s",

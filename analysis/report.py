@@ -17,6 +17,7 @@ import pandas as pd
 from analysis import report_figures as drawn
 from analysis import tables, words
 from analysis.attack_checks import attack_warnings
+from analysis.attribution import attribution_table, attribution_ways
 from analysis.best import win_shares
 from analysis.best_student import best_student
 from analysis.cells import Variant, tidy, variants
@@ -132,6 +133,8 @@ class Section:
     class_errors: tables.Table | None
     label_figure: FigureBlock | None
     label_numbers: tables.Table | None
+    looks_figure: FigureBlock | None
+    looks: tuple[tuple[str, tables.Table], ...]
 
 
 @dataclass(frozen=True)
@@ -329,7 +332,19 @@ def _section(
         class_errors=_class_errors(own),
         label_figure=labels[0] if labels else None,
         label_numbers=tables.stated_points(labels[1]) if labels else None,
+        looks_figure=drawn.looks(own, f"f{position}"),
+        looks=tuple(_looks(own)),
     )
+
+
+def _looks(own: pd.DataFrame) -> Iterator[tuple[str, tables.Table]]:
+    """For each way in which the networks of a dataset were asked where they look, words and numbers."""
+    ways = attribution_ways(own)
+    table = attribution_table(own) if ways else None
+    for way in ways:
+        made = None if table is None else tables.attribution(table, own, way)
+        if made is not None:
+            yield way.sentences(), made
 
 
 def _class_errors(own: pd.DataFrame) -> tables.Table | None:
@@ -347,7 +362,7 @@ def _figures(section: Section) -> Iterator[FigureBlock]:
     if section.effects_figure is not None:
         yield section.effects_figure
     yield from section.teacher_figures
-    yield from filter(None, (section.class_figure, section.label_figure))
+    yield from filter(None, (section.class_figure, section.label_figure, section.looks_figure))
 
 
 def _script_json(value: object) -> str:

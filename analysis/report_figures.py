@@ -11,6 +11,7 @@ from analysis import words
 from analysis.cells import Variant
 from analysis.figures import (
     attack_lines,
+    attribution,
     confusion,
     convergence,
     fgsm,
@@ -182,6 +183,14 @@ def labels(own: pd.DataFrame, prefix: str) -> tuple[FigureBlock, stated.StatedNu
     note = f"{seen.note} The test rows' labels are clean."
     block = _block(f"{prefix}-labels", note, lambda narrow: label_correction.draw(seen, narrow))
     return block, seen
+
+
+def looks(own: pd.DataFrame, prefix: str) -> FigureBlock | None:
+    """Where the networks of one dataset look; None where none was asked."""
+    seen = attribution.attribution_numbers(own)
+    if seen is None:
+        return None
+    return _block(f"{prefix}-looks", seen.note, lambda narrow: attribution.draw(seen, narrow))
 
 
 def teachers(own: pd.DataFrame, prefix: str) -> tuple[FigureBlock, ...]:

@@ -1,4 +1,4 @@
-"""Prepared datasets on disk: one uncompressed ``.npz`` of four arrays.
+"""Prepared datasets on disk: one uncompressed ``.npz`` of four arrays; and other arrays in such files.
 
 Files are read without pickle and written aside, synced and renamed, so a reader sees a whole file
 or none.
@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 import os
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data.atomic import replacing
 from data.catalog import RawArrays
@@ -35,20 +37,37 @@ def read_npz(path: Path) -> RawArrays:
             array.
         OSError: The file cannot be opened.
     """
+    return RawArrays(*read_arrays(path, ARRAYS))
+
+
+def read_arrays(path: Path, names: Sequence[str]) -> list[NDArray[Any]]:
+    """Reads arrays of a file by name; others in it are left alone.
+
+    Args:
+        path: An ``.npz`` file.
+        names: The arrays.
+
+    Returns:
+        Them, in this order, as they are in the file.
+
+    Raises:
+        DatasetFileError: The file is truncated or damaged, holds pickled objects, or lacks one.
+        OSError: The file cannot be opened.
+    """
     with path.open("rb") as stream:
         # A damaged archive fails in many ways (zip, zlib, header, size); all mean the same here.
         try:
-            _require_sizes(stream, path)
+            _require_sizes(stream, path, names)
             content = np.load(stream, allow_pickle=False)
             if not isinstance(content, np.lib.npyio.NpzFile):
                 raise DatasetFileError(f"{path} is not an .npz archive")
             with content:
-                missing = [key for key in ARRAYS if key not in content]
+                missing = [key for key in names if key not in content]
                 if missing:
                     raise DatasetFileError(
-                        f"{path} lacks {', '.join(missing)}: expected are {', '.join(ARRAYS)}"
+                        f"{path} lacks {', '.join(missing)}: expected are {', '.join(names)}"
                     )
-                arrays = RawArrays(*(content[key] for key in ARRAYS))
+                return [content[key] for key in names]
         except DatasetFileError:
             raise
         except Exception as error:
@@ -56,10 +75,9 @@ def read_npz(path: Path) -> RawArrays:
                 f"{path} cannot be read, it is truncated, damaged or not a plain .npz archive: "
                 f"{type(error).__name__}: {error}"
             ) from error
-    return arrays
 
 
-def _require_sizes(stream: IO[bytes], path: Path) -> None:
+def _require_sizes(stream: IO[bytes], path: Path, names: Sequence[str]) -> None:
     """Refuses an archive that would unpack to more than it should, before anything is unpacked.
 
     An array is allocated as its header says, and a few kilobytes can unpack to terabytes.
@@ -74,7 +92,7 @@ def _require_sizes(stream: IO[bytes], path: Path) -> None:
     with zipfile.ZipFile(stream) as archive:
         for member in archive.infolist():
             total += member.file_size
-            if member.filename.removesuffix(".npy") not in ARRAYS:
+            if member.filename.removesuffix(".npy") not in names:
                 continue
             with archive.open(member) as content:
                 version = np.lib.format.read_magic(content)

@@ -107,18 +107,15 @@ def choose(
     """
     all_cells, only = list(all_cells), list(only)
     learners = [c for c in matching(all_cells, only, seeds) if not c.role.supports]
-    needed = supporting(learners, all_cells)
-    asked_for = any(condition.key == "role" for condition in only)
-    teachers = [
+    everything = not only and seeds is None
+    by_role = any(condition.key == "role" for condition in only)
+    asked_for = [
         cell
         for cell in all_cells
-        if cell.role.supports
-        and (
-            cell.trial_id in needed
-            or (not only and seeds is None)
-            or (asked_for and matches(cell, only))
-        )
+        if cell.role.supports and (everything or (by_role and matches(cell, only)))
     ]
+    needed = supporting([*learners, *asked_for], all_cells) | {c.trial_id for c in asked_for}
+    teachers = [cell for cell in all_cells if cell.role.supports and cell.trial_id in needed]
     if not learners and not teachers:
         raise StudyError("nothing is left to run: no cell matches --only and --seeds")
     return tuple(teachers + learners)
@@ -183,7 +180,7 @@ def demand(
         seeds: see `choose`.
         retry: for a trial that failed earlier, whether to try it again, by the kind of failure.
     """
-    expansion = expand(study, {} if store is None else known_to(study, store))
+    expansion = expand(study, {} if store is None else known_to(study, store), seeds)
     everything = expansion.cells
     chosen = choose(everything, only, seeds)
     by_id: dict[str, Cell] = {}

@@ -112,17 +112,18 @@ def cells(study: Study, known: Findings | None = None) -> list[Cell]:
     return list(expand(study, known).cells)
 
 
-def expand(study: Study, known: Findings | None = None) -> Expansion:
+def expand(study: Study, known: Findings | None = None, seeds: int | None = None) -> Expansion:
     """The cells of a study.
 
     Args:
         study: what is asked.
         known: trials that are done, on which later grids and searches depend.
+        seeds: these depend on the first so many seeds; None for all.
     """
     found: list[Cell] = []
     waiting: list[str] = []
     for name, dataset in study.datasets.items():
-        parts = _Dataset(study, name, dataset, known or {})
+        parts = _Dataset(study, name, dataset, known or {}, frozenset(study.seeds[:seeds]))
         found += parts.cells()
         waiting += parts.waiting
     return Expansion(tuple(found), tuple(waiting))
@@ -148,8 +149,16 @@ class _Point:
 class _Dataset:
     """The cells of one dataset; those of teachers and of what comes before as they are needed."""
 
-    def __init__(self, study: Study, name: str, dataset: DatasetStudy, known: Findings) -> None:
+    def __init__(
+        self,
+        study: Study,
+        name: str,
+        dataset: DatasetStudy,
+        known: Findings,
+        judged: frozenset[int],
+    ) -> None:
         self._study, self._name, self._dataset, self._known = study, name, dataset, known
+        self._judged = judged
         self._pools: dict[tuple[str, Split, int | None], dict[int, str]] = {}
         self._rules: dict[tuple[str, Split, int | None], TeacherRule] = {}
         self._supporting: dict[Role, dict[str, Cell]] = {Role.TEACHER: {}, Role.START: {}}
@@ -166,10 +175,9 @@ class _Dataset:
         baselines = list(self._baselines(grid))
         students = list(self._students(grid))
         for number, then in enumerate(self._study.then, start=1):
-            more = self._after(then, number, grid, students)
-            if more is None:
+            students += self._after(then, number, grid, students)
+            if self.waiting:
                 break
-            students += more
         for name, search in self._study.search.items():
             students += self._searched(name, search, grid)
         teachers, starts = (self._supporting[role].values() for role in (Role.TEACHER, Role.START))
@@ -214,7 +222,12 @@ class _Dataset:
         for values in combinations:
             yield _Point(*values)
 
-    def _students(self, grid: Grid, starts: Mapping[str, Start] | None = None) -> Iterator[Cell]:
+    def _students(
+        self,
+        grid: Grid,
+        starts: Mapping[str, Start] | None = None,
+        seeds: tuple[int, ...] | None = None,
+    ) -> Iterator[Cell]:
         for point in self._points(grid):
             start = self._start(point.start, starts)
             student = point.student if start is None or start.student is None else start.student
@@ -231,7 +244,7 @@ class _Dataset:
             }
             rows, made = self._rows(point.split), _recipe(recipe, student)
             shared: Schedule | None = None
-            for seed in self._study.seeds:
+            for seed in seeds or self._study.seeds:
                 if shared is None or self._dataset.teacher.match == "seed":
                     guides = self._guides(point, seed)
                     shared = self._schedule(point, recipe, start, guides)
@@ -362,14 +375,19 @@ class _Dataset:
 
     # What depends on answers
 
-    def _after(self, then: Then, number: int, grid: Grid, before: list[Cell]) -> list[Cell] | None:
-        """A later grid around the best of the cells before; None where some of these are not done."""
+    def _after(self, then: Then, number: int, grid: Grid, before: list[Cell]) -> list[Cell]:
+        """A later grid around the best of the cells before, as far as these are done."""
         found: list[Cell] = []
         pending = False
-        for student, teacher in itertools.product(
-            grid.student or (self._dataset.student,), grid.teacher
-        ):
-            mine = [c for c in before if (c.model, c.teacher) == (student, teacher)]
+        students = grid.student or (self._dataset.student,)
+        for student, teacher in itertools.product(students, grid.teacher):
+            # A start may put another network in the student's place.
+            mine = [
+                cell
+                for cell in before
+                if (cell.model == student or cell.model not in students)
+                and (cell.teacher, cell.seed in self._judged) == (teacher, True)
+            ]
             configurations: dict[tuple[object, ...], list[str]] = {}
             for cell in mine:
                 values = tuple(cell.column(axis) for axis in then.best)
@@ -391,7 +409,6 @@ class _Dataset:
                 f"{self._name}: another grid of {', '.join(sorted(then.grid))} around the best "
                 f"{', '.join(then.best)} (step {number + 1} of the study)"
             )
-            return None
         return found
 
     def _searched(self, name: str, search: Search, grid: Grid) -> list[Cell]:
@@ -414,11 +431,9 @@ class _Dataset:
                 objective = template.objective.model_copy(update=dict(weights))
                 asked[number] = template.model_copy(update={"objective": objective})
                 one = self._dataset.changed_grid({**own, "start": (start,), "epochs": (epochs,)})
-                seeds = search.seeds or self._study.seeds
-                cells = [
-                    cell for cell in self._students(one, {start: asked[number]})
-                    if cell.seed in seeds
-                ]  # fmt: skip
+                asked_for = search.seeds or self._study.seeds
+                seeds = tuple(seed for seed in asked_for if seed in self._judged) or asked_for
+                cells = list(self._students(one, {start: asked[number]}, seeds))
                 tried[number] = cells
                 ids = [cell.trial_id for cell in cells]
                 return follow.mean_score(ids, self._known, search.select_on, search.figure)

@@ -44,7 +44,7 @@ def findings(store: Store) -> dict[str, Finding]:
             point = {"attack": attack, "epsilon": epsilon, "value": value}
             more = _points(split or "test", (point,))
             own = found[trial_id]
-            found[trial_id] = Finding(own.higher_is_better, own.diverged, more | own.figures)
+            found[trial_id] = Finding(own.higher_is_better, own.diverged, {**more, **own.figures})
     return found
 
 

@@ -151,7 +151,7 @@ def best(
         figure: by what.
 
     Returns:
-        None while a trial of any is not done, or where all have diverged.
+        None while a trial of any is not done, where all have diverged, or where there are none.
     """
     scores = {}
     for configuration, trials in configurations.items():
@@ -159,8 +159,8 @@ def best(
         if score is None:
             return None
         scores[configuration] = score
-    found = max(scores, key=lambda one: scores[one])
-    return None if scores[found] == -math.inf else found
+    found = max(scores, key=lambda one: scores[one], default=None)
+    return None if found is None or scores[found] == -math.inf else found
 
 
 def suggestions(

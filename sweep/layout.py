@@ -50,6 +50,11 @@ class Layout:
         return self.root / "evaluations"
 
     @property
+    def attributions(self) -> PurePath:
+        """Where networks look, found after the training."""
+        return self.root / "attributions"
+
+    @property
     def runs(self) -> PurePath:
         """One row per run."""
         return self.root / "runs"
@@ -85,8 +90,8 @@ class Layout:
         """Every folder in which files are written, and the whole."""
         named = (self.cells, *(place("x").parent for place in (self.weights, self.snapshot)))
         return (
-            self.root, self.incoming, self.trials, self.attempts, self.evaluations, self.runs,
-            self.checkpoints, self.damaged, *named, self.report("x").parent,
+            self.root, self.incoming, self.trials, self.attempts, self.evaluations,
+            self.attributions, self.runs, self.checkpoints, self.damaged, *named, self.report("x").parent,
         )  # fmt: skip
 
     @property

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from sweep.errors import DamagedError, StoreError
 from sweep.files import Entry
 from sweep.imported import Origin
-from sweep.records import CELLS, EVALUATIONS, ROBUSTNESS_OF, evaluation_id, tuples
+from sweep.records import ATTRIBUTIONS, CELLS, EVALUATIONS, ROBUSTNESS_OF, evaluation_id, tuples
 from sweep.results import ZERO
 from sweep.store import Shelf, Store
 
@@ -129,6 +129,7 @@ class _Merge:
         self._states("weights", Store.kept_weights, Store.read_weights, Store.write_weights)
         self._states("snapshots", Store.kept_snapshots, Store.read_state, Store.write_snapshot)
         self._evaluations()
+        self._attributions()
         for name in ("attempts", "runs"):
             self._history(name)
         self._trials()
@@ -243,35 +244,56 @@ class _Merge:
                 there.add(trial_id)
 
     def _evaluations(self) -> None:
-        seen: dict[str, tuple[int, Mapping[str, Any]]] = {}
-        new: dict[str, Mapping[str, Any]] = {}
-        for number, place in enumerate(self._places):
-            for row in self._read(place, "evaluations").to_pylist():
-                if number and number not in self._agree.get(row["trial_id"], ()):
-                    continue
-                key = row["evaluation_id"]
-                if key not in seen:
-                    seen[key] = (number, row)
-                    if number:
-                        new[key] = row
-                elif self._contradict(number, row, *seen[key]):
-                    new.pop(key, None)
+        def told(row: Mapping[str, Any]) -> str:
+            return f"{row['trial_id']} {row['attack']} {row['epsilon']:g}"
+
+        seen, new = self._measured_later("evaluations", "value", told)
         for points in self._points.values():
             for key, point in points.items():
                 if key not in seen:
                     new[key] = {"evaluation_id": key, **point}
         self._publish("evaluations", pa.Table.from_pylist(list(new.values()), EVALUATIONS))
 
-    def _contradict(
-        self, number: int, row: Mapping[str, Any], other: int, first: Mapping[str, Any]
-    ) -> bool:
-        same_class = row["numerics_class"] == first["numerics_class"]
-        if not same_class or _text(row["value"]) == _text(first["value"]):
-            return False
-        where = (str(self._places[other]), str(self._places[number]))
-        what = f"{row['trial_id']} {row['attack']} {row['epsilon']:g}"
-        self._summary.conflicts.append(Conflict(what, ("value",), where))
-        return True
+    def _attributions(self) -> None:
+        def told(row: Mapping[str, Any]) -> str:
+            return f"{row['trial_id']} {row['method']} {row['segmentation']}"
+
+        _, new = self._measured_later("attributions", "points", told)
+        self._publish("attributions", pa.Table.from_pylist(list(new.values()), ATTRIBUTIONS))
+
+    def _measured_later(
+        self, name: str, column: str, told: Callable[[Mapping[str, Any]], str]
+    ) -> tuple[set[str], dict[str, Mapping[str, Any]]]:
+        """What was measured of trials after their training.
+
+        Args:
+            name: of the table.
+            column: must be the same in one numerics class.
+            told: a row in words, for a conflict.
+
+        Returns:
+            The keys that any directory holds, and the rows that are missing where all goes.
+        """
+        shelf = _shelf(self._into, name)
+        seen: dict[str, tuple[int, Mapping[str, Any]]] = {}
+        new: dict[str, Mapping[str, Any]] = {}
+        for number, place in enumerate(self._places):
+            for row in self._read(place, name).to_pylist():
+                if number and number not in self._agree.get(row["trial_id"], ()):
+                    continue
+                key = row[shelf.key]
+                if key not in seen:
+                    seen[key] = (number, row)
+                    if number:
+                        new[key] = row
+                    continue
+                other, first = seen[key]
+                same_class = row["numerics_class"] == first["numerics_class"]
+                if same_class and _text(row[column]) != _text(first[column]):
+                    where = (str(self._places[other]), str(place))
+                    self._summary.conflicts.append(Conflict(told(row), (column,), where))
+                    new.pop(key, None)
+        return set(seen), new
 
     def _history(self, name: str) -> None:
         """Attempts and runs happened where they happened: all are kept."""

@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from sweep.words import CELL_COLUMNS
+from trials.attribution_settings import METHOD
 from trials.identity import NUMERICS_VERSION, digest
 
 if TYPE_CHECKING:
     from sweep.expand import Cell  # takes its time, and who only reads does without
+    from trials.attribution_settings import AttributionSettings
     from trials.spec import TrialSpec
+    from trials.task import AttributeOutcome
 
 SCHEMA_VERSION = 5
 
@@ -180,6 +183,43 @@ EVALUATIONS = _versioned(
 )
 """`evaluations/*.parquet`: one row per trial, attack and epsilon measured after the training."""
 
+_IMAGE = pa.struct(
+    [
+        ("row", pa.int64()),
+        ("label", pa.int64()),
+        ("predicted", pa.int64()),
+        ("foreground", pa.float64()),
+        ("background", pa.float64()),
+        ("share", pa.float64()),
+        ("area", pa.float64()),
+    ]
+)
+
+ATTRIBUTIONS = _versioned(
+    [
+        pa.field("attribution_id", pa.string(), nullable=False),
+        pa.field("trial_id", pa.string(), nullable=False),
+        pa.field("method", pa.string()),
+        pa.field("explains", pa.string()),
+        pa.field("segmentation", pa.string()),
+        pa.field("images", pa.int64()),
+        pa.field("background_images", pa.int64()),
+        pa.field("repeats", pa.int64()),
+        pa.field("background_used", pa.int64()),
+        pa.field("completeness_error", pa.float64()),
+        pa.field("points", pa.list_(_IMAGE)),
+        pa.field("numerics_class", pa.string()),
+        pa.field("code_version", pa.string()),
+        pa.field("finished_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+"""`attributions/*.parquet`: one row per trial and way of asking where its network looks.
+
+`images`, `background_images`, `repeats` and `explains` are what was asked for (see
+`trials.attribution_settings`), `segmentation` what says where the objects are; of fewer images there
+are fewer points, the fields of `trials.attribution.ImageAttribution`.
+"""
+
 RUNS = _versioned(
     [
         pa.field("run_id", pa.string(), nullable=False),
@@ -325,6 +365,53 @@ def evaluation_id(trial_id: str, point: Mapping[str, Any], split: str) -> str:
     return digest(about if split == "test" else [*about, split])
 
 
+def attribution_settings(settings: "AttributionSettings", segmentation: str) -> dict[str, Any]:
+    """The columns of `ATTRIBUTIONS` that say what was asked for.
+
+    Args:
+        settings: of how many images, how.
+        segmentation: the name of what says where the objects are.
+    """
+    return {
+        "method": METHOD,
+        "explains": settings.explains,
+        "segmentation": segmentation,
+        "images": settings.images,
+        "background_images": settings.background,
+        "repeats": settings.repeats,
+    }
+
+
+def attribution_id(trial_id: str, asked: Mapping[str, Any]) -> str:
+    """The key of a row of `ATTRIBUTIONS`: asked again, it is the same row.
+
+    Args:
+        trial_id: whose network.
+        asked: see `attribution_settings`.
+    """
+    return digest(["attribution", trial_id, *asked.values()])
+
+
+def attribution_row(outcome: "AttributeOutcome", asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Where a network looks, as a row of `ATTRIBUTIONS`.
+
+    Args:
+        outcome: what was found.
+        asked: see `attribution_settings`.
+    """
+    return {
+        "attribution_id": attribution_id(outcome.trial_id, asked),
+        "trial_id": outcome.trial_id,
+        **asked,
+        "background_used": outcome.background,
+        "completeness_error": outcome.completeness_error,
+        "points": list(outcome.points),
+        "numerics_class": outcome.numerics_class,
+        "code_version": code_version(),
+        "finished_at": outcome.finished_at,
+    }
+
+
 def cell_row(cell: "Cell") -> dict[str, Any]:
     """A cell as a row of `CELLS`."""
     return {
@@ -394,6 +481,6 @@ def code_version() -> str:
 
 
 __all__ = [
-    "ATTEMPTS", "CELLS", "EVALUATIONS", "ROBUSTNESS_OF", "RUNS", "TRIALS", "Attempt", "FailureKind",
-    "cell_row", "code_version", "evaluation_id", "schedule_text", "table", "trial_row", "trial_words", "tuples",
+    "ATTEMPTS", "ATTRIBUTIONS", "CELLS", "EVALUATIONS", "ROBUSTNESS_OF", "RUNS", "TRIALS", "Attempt",
+    "FailureKind", "attribution_id", "attribution_row", "attribution_settings", "cell_row", "code_version", "evaluation_id", "schedule_text", "table", "trial_row", "trial_words", "tuples",
 ]  # fmt: skip

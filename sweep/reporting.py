@@ -17,7 +17,7 @@ from sweep.records import code_version
 from sweep.results import Results
 
 NESTED = ("train_loss", "train_loss_step", "curve", "robustness", "per_class", "confusion",
-          "teacher_trial_ids", "validation_robustness", "perturbed")  # fmt: skip
+          "teacher_trial_ids", "validation_robustness", "perturbed", "attributions")  # fmt: skip
 
 
 BY_CLASS = ("per_class", "confusion")

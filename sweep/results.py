@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 
 import data
 from sweep import extensions
+from sweep.attributions import COLUMN as ATTRIBUTED
+from sweep.attributions import with_attributions
 from sweep.errors import DamagedError, StoreError
 from sweep.failures import last_failures
 from sweep.imported import PREFIX, Origin, origin_of
@@ -78,16 +80,18 @@ class Results:
 
         The parameters are those that were asked for. `status` is `done`, `failed`, `blocked`
         (its teachers failed, or all of them diverged) or `missing`; what was measured is null unless it is `done`.
+        Where networks were asked where they look, there is a column `attributions`; see `sweep.attributions`.
 
         Args:
             study: its name.
-            without: columns of `MEASURED` to leave out; of many trials `confusion` and `per_class`
-                take longer to read than all others together.
+            without: columns of `MEASURED`, or `attributions`, to leave out; of many trials `confusion`
+                and `per_class` take longer to read than all others together.
 
         Raises:
             StoreError: where the study was never run here.
         """
-        return _frame(self.cell_table(study, without))
+        frame = _frame(self.cell_table(study, without))
+        return frame if ATTRIBUTED in without else with_attributions(frame, self.store)
 
     def cell_table(self, study: str, without: Collection[str] = ()) -> pa.Table:
         """The same as `cells`, as an Arrow table.

@@ -13,14 +13,15 @@ import pyarrow as pa
 import data
 import models
 from sweep.cells import Demand, demand, matching
-from sweep.errors import DamagedError, StudyError, SweepError
-from sweep.execution.base import Executor, Finished, Inputs, Runner, WorkerSetup
+from sweep.errors import StudyError, SweepError
+from sweep.execution.base import Executor, Runner, WorkerSetup
 from sweep.expand import cells as cells_of
 from sweep.expand import smoke_study
 from sweep.filters import Condition
 from sweep.findings import known_to
 from sweep.imported import refuse_to_run
 from sweep.interrupts import Interrupt, end_on_signals, stop_on_signals
+from sweep.kept_networks import each
 from sweep.policy import Policy
 from sweep.progress import Lasting, Progress, Silent
 from sweep.records import CELLS, ROBUSTNESS_OF, cell_row, code_version, evaluation_id, tuples
@@ -259,7 +260,7 @@ def evaluate_study(
     if tasks:
         with store.writing(), executor(where or Where()) as workers:
             told = time.monotonic()
-            ended = _each(workers, tasks, store, failures)
+            ended = each(workers, tasks, store, failures)
             for position, finished in enumerate(ended, start=1):
                 outcome = finished.outcome
                 if isinstance(outcome, EvaluateOutcome):
@@ -271,31 +272,6 @@ def evaluate_study(
                     told = time.monotonic()
     progress.close()
     return EvaluationSummary(len(tasks) - len(failures), complete, without_weights, tuple(failures))
-
-
-def _each(
-    workers: Executor, tasks: list[EvaluateTask], store: Store, failures: list[str]
-) -> Iterator[Finished]:
-    """Keeps the workers busy and yields what ends; damaged weights are set aside and noted."""
-    queue = list(reversed(tasks))
-    running = 0
-    while queue or running:
-        while queue and workers.free > 0:
-            task = queue.pop()
-            try:
-                content = store.read_weights(task.trial_id)
-            except DamagedError as error:
-                store.set_aside(store.layout.weights(task.trial_id))
-                failures.append(str(error))
-                continue
-            if content is None:
-                failures.append(f"{task.trial_id}: its weights are gone")
-                continue
-            workers.submit(task.trial_id, task, Inputs(start=workers.put(content)))
-            running += 1
-        for finished in workers.wait(timeout_s=1.0):
-            running -= 1
-            yield finished
 
 
 def _evaluation_rows(outcome: EvaluateOutcome) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ from sweep import files, sealed
 from sweep.errors import DamagedError, StoreError
 from sweep.files import Entry, Files, Guarded
 from sweep.layout import Layout, is_study_name
-from sweep.records import ATTEMPTS, CELLS, EVALUATIONS, RUNS, TRIALS, table
+from sweep.records import ATTEMPTS, ATTRIBUTIONS, CELLS, EVALUATIONS, RUNS, TRIALS, table
 
 if TYPE_CHECKING:
     from pyarrow.dataset import Dataset
@@ -297,6 +297,9 @@ class Store:
         self.evaluations = Shelf(
             self.on, EVALUATIONS, "evaluation_id", place.evaluations, place.evaluations
         )
+        self.attributions = Shelf(
+            self.on, ATTRIBUTIONS, "attribution_id", place.attributions, place.attributions
+        )
         self.runs = Shelf(self.on, RUNS, "run_id", place.runs, place.runs)
 
     def __str__(self) -> str:
@@ -305,7 +308,7 @@ class Store:
     @property
     def shelves(self) -> tuple[Shelf, ...]:
         """All tables."""
-        return (self.trials, self.attempts, self.evaluations, self.runs)
+        return (self.trials, self.attempts, self.evaluations, self.attributions, self.runs)
 
     def is_there(self) -> bool:
         """Whether there is such a directory."""

@@ -813,28 +813,41 @@ def validate(raw: Mapping[str, Any]) -> Study:
 
 
 def count_cells(study: Study) -> int:
-    """The number of cells, without making them."""
+    """The number of cells, without making them; at most so many where some depend on answers."""
     total = 0
     for dataset in study.datasets.values():
         grid = dataset.grid
-        first = _students(dataset, grid) * len(study.seeds)
         alone = _times(grid, (*RECIPE_AXES, *SPLIT_AXES)) * len(dataset.students)
-        total += first + alone * len(study.seeds) * dataset.baseline
-        networks = {name for teacher in grid.teacher for name, _ in members(teacher)}
-        splits = [axis for axis in SPLIT_AXES if axis not in dataset.teacher.split]
-        teachers = len(networks) * _times(grid, (*splits, "teacher_epochs"))
-        total += teachers * len(dataset.teacher.seeds or study.seeds)
-        total += sum(
-            _trainings(study.starts[name], dataset) * len(study.seeds)
-            for name in grid.start
-            if name in study.starts and study.starts[name].training is not None
-        )
+        total += alone * len(study.seeds) * dataset.baseline
+        total += _grid_cells(study, dataset, study.starts)
         for then in study.then:
-            # At most: how many there are depends on the answers, but for the axes that are fixed.
-            total += _students(dataset, dataset.changed_grid(then.grid)) * len(study.seeds)
+            later = dataset.model_copy(update={"grid": dataset.changed_grid(then.grid)})
+            total += _grid_cells(study, later, study.starts)
         for search in study.search.values():
-            total += search.trials * first
+            start = _with_weights(search, study.starts[search.start], search.high)
+            one = {"": start}
+            tried = dataset.model_copy(
+                update={"grid": grid.model_copy(update={"start": ("",), "epochs": ()})}
+            )
+            last = dataset.model_copy(update={"grid": grid.model_copy(update={"start": ("",)})})
+            total += search.trials * _grid_cells(study, tried, one)
+            total += _grid_cells(study, last, one)
     return total
+
+
+def _grid_cells(study: Study, dataset: DatasetStudy, starts: Mapping[str, Start]) -> int:
+    """The cells of a grid, but for baselines: students, and what they need."""
+    grid, seeds = dataset.grid, len(study.seeds)
+    networks = {name for teacher in grid.teacher for name, _ in members(teacher)}
+    splits = [axis for axis in SPLIT_AXES if axis not in dataset.teacher.split]
+    teachers = len(networks) * _times(grid, (*splits, "teacher_epochs"))
+    trainings = sum(
+        _trainings(starts[name], dataset)
+        for name in grid.start
+        if name in starts and starts[name].training is not None and grid.teacher
+    )
+    students = _students(dataset, grid)
+    return teachers * len(dataset.teacher.seeds or study.seeds) + (trainings + students) * seeds
 
 
 def _students(dataset: DatasetStudy, grid: Grid) -> int:
@@ -1350,6 +1363,12 @@ def _check_later(study: Study, name: str, dataset: DatasetStudy) -> None:
             raise StudyError(f"{key}.seeds = {unknown[0]}: must be seeds of the study")
 
 
+def _with_weights(search: Search, start: Start, weight: float) -> Start:
+    """A start with one value for every weight that a search seeks."""
+    objective = start.objective.model_copy(update=dict.fromkeys(search.weights, weight))
+    return start.model_copy(update={"objective": objective})
+
+
 def _check_searched(
     asked: str, search: Search, start: Start, name: str, dataset: DatasetStudy
 ) -> None:
@@ -1360,9 +1379,7 @@ def _check_searched(
             f"starts.{search.start}.objective.amplitude = 0.0: must be above 0 where {key} seeks "
             "the weight of noisy"
         )
-    weights = dict.fromkeys(search.weights, search.high)
-    objective = start.objective.model_copy(update=weights)
-    all_on = start.model_copy(update={"objective": objective})
+    all_on = _with_weights(search, start, search.high)
     _check_start(search.start, all_on, name, dataset, f"{key}.start = {search.start!r}")
     epochs = search.epochs or max(dataset.grid.epochs or (dataset.recipe.epochs,))
     begin = max(dataset.grid.begin_epoch, default=0)

@@ -153,7 +153,7 @@ def _under_gradients(
     zero: list[Tensor] = []
     stepped: list[Tensor] = []
     walked: list[Tensor] = []
-    with _eval_mode(model):
+    with eval_mode(model):
         for first, x, y in samples:
             out, gradient = attacks.input_gradient(model, x, y, task)
             clean.append(out)
@@ -182,7 +182,7 @@ def _under_gradients(
 def _under_input_noise(model: nn.Module, samples: _Samples, under: Attacks, seed: int) -> Tensor:
     """The totals under noise on inputs, the mean of the repeats."""
     totals: list[Tensor] = []
-    with _eval_mode(model), torch.inference_mode():
+    with eval_mode(model), torch.inference_mode():
         for first, x, y in samples:
             for repeat in range(under.noise_repeats):
                 noise = row_noise(
@@ -201,7 +201,7 @@ def _under_weight_noise(model: nn.Module, samples: _Samples, under: Attacks, see
     """The totals under noise on weights, the mean of the repeats."""
     totals: list[Tensor] = []
     by_batch = under.weight_noise_redraw == "batch"
-    with _eval_mode(model), torch.inference_mode():
+    with eval_mode(model), torch.inference_mode():
         for repeat in range(under.noise_repeats):
             groups: Iterable[Iterable[_Batch]] = (
                 ([batch] for batch in samples) if by_batch else [samples]
@@ -253,7 +253,7 @@ def outputs(
     Returns:
         `(samples, outputs)`, without gradients, fit to take part in a loss.
     """
-    with _eval_mode(model), torch.inference_mode():
+    with eval_mode(model), torch.inference_mode():
         parts = [model(inputs(stored)) for stored, _ in _batches(split, batch_size)]
     return torch.cat(parts)  # outside inference mode: a tensor that autograd may save
 
@@ -291,7 +291,7 @@ def _scores(
 
 
 @contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
+def eval_mode(model: nn.Module) -> Iterator[None]:
     """Eval mode within; afterwards each module trains or not as before."""
     modes = {module: module.training for module in model.modules()}
     model.eval()

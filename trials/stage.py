@@ -1,4 +1,4 @@
-"""What a worker does with a task: train a stage, evaluate, load a dataset, ask a teacher.
+"""What a worker does with a task: train a stage, evaluate, attribute, load a dataset, ask a teacher.
 
 A stage goes from a snapshot to the end of a schedule, and is evaluated where a trial ends. A
 `Workshop` is what a warm worker keeps between tasks: the device, datasets, and the teachers'
@@ -18,8 +18,10 @@ from torch import Tensor, nn
 
 import data
 from data.load import LoadedData, class_mask, load
+from data.masks import require_fit
 from data.shared import SharedData, adopt, read_only_tensor, share
 from trials.attack_settings import NO_ATTACKS, Attacks
+from trials.attribution import attribute
 from trials.course import Trained
 from trials.device import NumericsClass, numerics_class, peak_memory_bytes, reset_peak_memory
 from trials.engine import Engine, engine_for
@@ -30,6 +32,8 @@ from trials.metrics import ClassificationMetrics, RegressionMetrics
 from trials.snapshot import Snapshot
 from trials.spec import TrialSpec
 from trials.task import (
+    AttributeOutcome,
+    AttributeTask,
     ChosenTeacher,
     EvaluateOutcome,
     EvaluateTask,
@@ -140,11 +144,11 @@ class Workshop:
 
 
 def run_task(
-    task: StageTask | EvaluateTask | LoadTask | TeachTask,
+    task: StageTask | EvaluateTask | AttributeTask | LoadTask | TeachTask,
     start: bytes | None,
     teachers: Sequence[Teaching],
     workshop: Workshop,
-) -> StageOutcome | EvaluateOutcome | Prepared:
+) -> StageOutcome | EvaluateOutcome | AttributeOutcome | Prepared:
     """Does what a task asks for.
 
     Args:
@@ -158,6 +162,8 @@ def run_task(
             return run_stage(task, start, teachers, workshop)
         case EvaluateTask():
             return evaluate_trained(task, start, workshop)
+        case AttributeTask():
+            return attribute_trained(task, start, workshop)
         case LoadTask():
             return Prepared(workshop.load(task.data))
         case TeachTask():
@@ -467,6 +473,42 @@ def evaluate_trained(
         points=points.get("test", ()),
         validation_points=points.get("validation", ()),
         zero_gradients_percent=found["test"].zero_gradients_percent if "test" in found else None,
+        numerics_class=str(workshop.numerics),
+        finished_at=datetime.now(UTC),
+    )
+
+
+def attribute_trained(
+    task: AttributeTask, weights: bytes | None, workshop: Workshop
+) -> AttributeOutcome:
+    """Finds where a trained network looks.
+
+    Args:
+        task: what to weigh.
+        weights: the content of its safetensors file.
+        workshop: what the worker keeps.
+
+    Raises:
+        ValueError: without weights, or where data or masks do not fit; see `attribute`.
+    """
+    if weights is None:
+        raise ValueError(f"trial {task.trial_id} has no weights to look into")
+    loaded = workshop.dataset(task.data)
+    if task.masks is not None:
+        require_fit(task.masks, task.data, len(loaded.test))
+    model = restore(task.data, task.model, weights, f"weights of trial {task.trial_id}")
+    found = attribute(
+        model.to(workshop.device),
+        loaded,
+        task.settings,
+        seed=task.seed,
+        masks=None if task.masks is None else task.masks.unpacked(),
+    )
+    return AttributeOutcome(
+        trial_id=task.trial_id,
+        points=tuple(asdict(image) for image in found.images),
+        background=found.background,
+        completeness_error=found.completeness_error,
         numerics_class=str(workshop.numerics),
         finished_at=datetime.now(UTC),
     )

@@ -11,7 +11,7 @@ from typing import Literal
 
 Purpose = Literal[
     "init", "order", "dropout", "torch", "augment", "noise", "curvature", "growth",
-    "pgd_start", "input_noise", "weight_noise", "weight_noise_batch",
+    "pgd_start", "input_noise", "weight_noise", "weight_noise_batch", "attribution",
 ]  # fmt: skip
 
 

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import data
 from trials.attack_settings import NO_ATTACKS, Attacks
+from trials.attribution_settings import AttributionSettings
 from trials.spec import TrialSpec
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from data.masks import Masks
 
 
 @dataclass(frozen=True)
@@ -262,4 +265,45 @@ class EvaluateOutcome:
     numerics_class: str
     finished_at: datetime
     validation_points: tuple[dict[str, float | str], ...] = ()
+    product: None = None
+
+
+@dataclass(frozen=True)
+class AttributeTask:
+    """Asks where a network that is trained already looks; its weights are handed in.
+
+    Attributes:
+        trial_id: the trial it belongs to.
+        data: its data, images with classes.
+        model: its network.
+        seed: of the trial.
+        settings: how the pixels of how many images are weighed.
+        masks: where the objects are, of all test rows; None finds them by `data.segment`.
+    """
+
+    trial_id: str
+    data: data.DataSpec
+    model: str
+    seed: int
+    settings: AttributionSettings
+    masks: "Masks | None" = None
+
+
+@dataclass(frozen=True)
+class AttributeOutcome:
+    """Where a network looks.
+
+    Attributes:
+        trial_id: whose network.
+        points: for each image the fields of `trials.attribution.ImageAttribution`.
+        background: training images they were compared with.
+        completeness_error: see `trials.attribution.Attribution`.
+    """
+
+    trial_id: str
+    points: tuple[dict[str, float | int | None], ...] = field(repr=False)
+    background: int
+    completeness_error: float
+    numerics_class: str
+    finished_at: datetime
     product: None = None

@@ -135,6 +135,12 @@ _KINDS = (
         _ONE,
         "label_correction",
     ),
+    FigureKind(
+        "attribution-violins",
+        "how much of what networks look at lies on the object, per image, beside the baseline",
+        (*_BOX, "switch_epoch"),
+        "attribution",
+    ),
 )
 
 FIGURES: dict[str, FigureKind] = {kind.name: kind for kind in _KINDS}

@@ -1,6 +1,7 @@
 """The report's tables as values: columns and rows of written cells that know how they sort."""
 
 from analysis.tables.attacks import attacks_full, attacks_summary
+from analysis.tables.attribution import attribution
 from analysis.tables.certainty import effects, spread, winners
 from analysis.tables.classes import class_scores, error_reduction
 from analysis.tables.configurations import configurations
@@ -17,6 +18,7 @@ __all__ = [
     "Table",
     "attacks_full",
     "attacks_summary",
+    "attribution",
     "checks",
     "class_scores",
     "configurations",

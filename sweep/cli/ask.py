@@ -121,7 +121,7 @@ def trials(
     from sweep.results import MEASURED, Results
 
     found = Results(results)
-    unseen = [column for column in MEASURED if column not in SHOWN]
+    unseen = [column for column in (*MEASURED, "attributions") if column not in SHOWN]
     frame = found.cells(_study_name(study), without=unseen) if study else found.trials()
     conditions = parse(only or ())
     columns = list(dict.fromkeys([*SHOWN, *(condition.key for condition in conditions)]))

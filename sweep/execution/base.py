@@ -11,6 +11,8 @@ from sweep.records import FailureKind
 from trials.engine import Engine, LaneGroup, engine_for, lane_group
 from trials.spec import TrialSpec
 from trials.task import (
+    AttributeOutcome,
+    AttributeTask,
     ChosenTeacher,
     EvaluateOutcome,
     EvaluateTask,
@@ -31,8 +33,8 @@ DEFAULT_GPU_SHARE = 0.25
 Handle = Any
 """Something an executor holds for the run: an object, or a reference to one elsewhere."""
 
-Task = StageTask | EvaluateTask | LoadTask | TeachTask
-Outcome = StageOutcome | EvaluateOutcome | Prepared
+Task = StageTask | EvaluateTask | AttributeTask | LoadTask | TeachTask
+Outcome = StageOutcome | EvaluateOutcome | AttributeOutcome | Prepared
 
 Runner = Callable[[Any, bytes | None, Sequence[Teaching], "Workshop"], Outcome]
 """What a worker does with a task: `trials.stage.run_task`, or a stand-in that measures what

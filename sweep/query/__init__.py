@@ -8,11 +8,12 @@ and a pipe for the answer. Who asks keeps the time and the size of the answer.
 Views: `trials` (one row per trial), `cells` (one row per study and configuration: its seeds in
 numbers, and the paired difference to the baseline), `requested` (one row per requested cell, with
 `study` and the measures of its trial), `curves` (one row per recorded training loss), `robustness`
-(one row per trial, attack and epsilon), `attempts`, `runs`. Examples: `sweep.query.examples`.
+(one row per trial, attack and epsilon), `attributions` (one row per trial, way of asking where its
+network looks, and image), `attempts`, `runs`. Examples: `sweep.query.examples`.
 """
 
 from sweep.query.asking import Asking, Limits, query
 
-VIEWS = ("trials", "cells", "requested", "curves", "robustness", "attempts", "runs")
+VIEWS = ("trials", "cells", "requested", "curves", "robustness", "attributions", "attempts", "runs")
 
 __all__ = ["VIEWS", "Asking", "Limits", "query"]

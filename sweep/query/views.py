@@ -67,6 +67,7 @@ class Held:
         trials: see `Results.trial_dataset`.
         robustness: see `Results.trial_dataset`.
         attempts: executions.
+        attributions: where networks look.
         runs: runs.
         asked: the requested cells of all studies, with their status and the number of their
             configuration.
@@ -77,6 +78,7 @@ class Held:
     trials: "Dataset"
     robustness: pa.Table | None
     attempts: "Dataset"
+    attributions: "Dataset"
     runs: pa.Table
     asked: pa.Table
     configurations: pa.Table
@@ -97,7 +99,8 @@ def held(results: Results, before: Held | None = None) -> Held:
     for warning in caught:
         warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     attempts, damaged = results.store.attempts.scan()
-    whole = not caught and not damaged
+    attributions, more = results.store.attributions.scan()
+    whole = not (caught or damaged or more)
     asked = _asked(results, trials.to_table(columns=["trial_id", "status"], use_threads=False))
     number, found = configurations.numbered(asked)
     return Held(
@@ -105,6 +108,7 @@ def held(results: Results, before: Held | None = None) -> Held:
         trials=trials,
         robustness=robustness,
         attempts=attempts,
+        attributions=attributions,
         runs=results.store.runs.read()[0],
         asked=asked.append_column("configuration", number),
         configurations=found,
@@ -207,6 +211,12 @@ def _views(database: "duckdb.DuckDBPyConnection", held: Held) -> None:
         "CREATE VIEW robustness AS SELECT trial_id, point.attack AS attack, "
         "point.epsilon AS epsilon, point.value AS value "
         "FROM (SELECT trial_id, unnest(robustness) AS point FROM trials)"
+    )
+    asked = "trial_id, method, explains, segmentation, images, background_images, repeats"
+    database.register("_attributions", held.attributions)
+    database.execute(
+        f"CREATE VIEW attributions AS SELECT {asked}, point.* "
+        f"FROM (SELECT {asked}, unnest(points) AS point FROM _attributions)"
     )
 
 

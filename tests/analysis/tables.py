@@ -76,7 +76,8 @@ def grid(
 ) -> pd.DataFrame:
     """A full study with random results: teachers, baselines and students, attacked twice.
 
-    With `by_class` each has the figures of two classes, and of ten training rows with wrong labels.
+    With `by_class` each has the figures of two classes, of ten training rows with wrong labels, and
+    of where its network looks in three images.
     """
     rng = np.random.default_rng(7)
     rows: list[dict[str, Any]] = []
@@ -98,6 +99,14 @@ def grid(
             more["perturbed"] = {
                 "rows": 10, "corrected": fixed, "memorised": 10 - fixed, "other": 0
             }  # fmt: skip
+            more["attributions"] = [
+                {
+                    "method": "expected-gradients", "explains": "label", "segmentation": "border-otsu",
+                    "images": 3, "background_images": 9, "repeats": 1,
+                    "row": np.arange(3), "share": rng.uniform(0, 1, 3),
+                    "foreground": rng.uniform(0, 1, 3), "background": rng.uniform(0, 1, 3),
+                }
+            ]  # fmt: skip
         rows.append(cell(role, seed, value, dataset=dataset, metric_name=metric, **more))
 
     for model in teachers:

@@ -14,6 +14,7 @@ from data.catalog import DatasetEntry
 from sweep.study import SPLIT_AXES, Recipe, Study, builtin_names, load_study
 from tests.data.miniature import unpinned
 
+HOME = ("quickstart", "thesis", "thesis-california", "thesis-cifar10", "thesis-fashion-mnist")
 BATCH_ROWS = 8
 NOISY_ROWS = 40
 """Of which 5 % are some."""

@@ -15,8 +15,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sweep.errors import StudyError
-from sweep.expand import cells
-from sweep.study import MAX_STUDY_BYTES, SECTIONS, Study, load_study
+from sweep.expand import cells, expand, smoke_study
+from sweep.follow import Finding
+from sweep.study import MAX_STUDY_BYTES, SECTIONS, Study, count_cells, load_study
 
 GOOD: dict[str, Any] = {
     "name": "good",
@@ -252,12 +253,204 @@ def test_the_good_study_is_good() -> None:
             "teacher.recipe", {"early_stop": {"patience": 3}},
             ["teacher.recipe.early_stop.monitor = 'validation_loss'", "split.validation"],
         ),
+        # Axes
+        ("grid.student", ["huge"], ["grid.student", "'huge'", "large"]),
+        ("grid.start", ["zeropad"], ["grid.start = 'zeropad'", "did you mean zero-pad"]),
+        ("grid.ramp", ["liner"], ["grid.ramp = 'liner'", "did you mean linear"]),
+        ("grid.begin_epoch", [1], ["grid.begin_epoch = 1", "below every switch_epoch", "one is 1"]),
+        ("grid.begin_epoch", [-1], ["grid.begin_epoch[0] = -1", "0"]),
+        ("grid.teacher", ["small+small"], ["grid.teacher", "'small' is given twice"]),
+        ("grid.teacher", ["small:0"], ["grid.teacher", "'small:0'", "weights above 0"]),
+        ("grid.teacher", ["small:x+large"], ["grid.teacher", "'small:x+large'", "above 0"]),
+        ("grid.teacher", ["small+huge"], ["grid.teacher", "'huge'", "large"]),
+        ("grid.train_fraction", [1.5], ["grid.train_fraction", "1.5", "at most 1"]),
+        ("grid.label_noise", [1.0], ["grid.label_noise", "1.0", "below 1"]),
+        ("grid.target_noise", [0.1], ["grid.target_noise", "0.1", "no regression"]),
+        ("grid.corruption", ["fog"], ["grid.corruption[0] = 'fog'", "'blur'"]),
+        ("grid.corruption", ["blur"], ["grid.corruption", "corruption_strength"]),
+        ("grid.teacher_epochs", [0], ["grid.teacher_epochs[0] = 0", "1"]),
+        # Rows and recipes
+        ("split.classes", [11], ["split", "classes", "11"]),
+        ("split.scaling", "log", ["split.scaling = 'log'", "'symmetric'"]),
+        ("split.image_size", 0, ["split.image_size = 0", "1"]),
+        ("split.label_noise", -0.1, ["split.label_noise = -0.1", "0"]),
+        ("split.corruption_on", "test", ["split.corruption_on = 'test'", "'train' or 'all'"]),
+        ("recipe.shuffle", "no", ["recipe.shuffle = 'no'", "true or false"]),
+        ("recipe.frozen_epochs", -1, ["recipe.frozen_epochs = -1", "0"]),
+        ("recipe.pretrained", "", ["recipe.pretrained = ''", "1 character"]),
+        ("recipe.pretrained", "nowhere.pt", ["recipe.pretrained", "nowhere.pt"]),
+        ("recipe.augment", {"pad": -1}, ["recipe.augment.pad = -1", "0"]),
+        ("recipe.augment", {"rotation": 181}, ["recipe.augment.rotation = 181", "180"]),
+        ("recipe.augment", {"flop": True}, ["'recipe.augment.flop'", "did you mean flip"]),
+        ("teacher.match", "all", ["teacher.match = 'all'", "'best' or 'seed'"]),
+        (
+            "teacher", {"match": "seed", "seeds": [1]},
+            ["teacher.match = 'seed'", "every seed", "teacher.seeds lacks 2"],
+        ),
+        ("teacher.split", {"clases": [1]}, ["'teacher.split.clases'", "did you mean classes"]),
+        ("teacher.split", {"scaling": "unit"}, ["teacher.split.scaling = 'unit'", "'symmetric'"]),
+        ("teacher.split", {"image_size": 4}, ["teacher.split.image_size = 4", "of the students"]),
+        ("teacher.split", {"label_noise": 2}, ["teacher.split.label_noise = 2", "less than 1"]),
+        ("ramps", {"mine": [1.5]}, ["ramps.mine[0] = 1.5", "1"]),
+        ("ramps", {"mine": 1}, ["ramps.mine = 1", "list"]),
+        # What students begin with
+        ("starts", {"x": {"grwth": "copy"}}, ["'starts.x.grwth'", "did you mean growth"]),
+        ("starts", {"x": {"growth": "glue"}}, ["starts.x.growth = 'glue'", "'zero-pad'"]),
+        ("starts", {"x": {"head": "new"}}, ["starts.x", "head = 'new'", "growth"]),
+        ("starts", {"x": {"split": {"validation": 0.1}}}, ["starts.x", "split", "training"]),
+        (
+            "starts", {"x": {"training": {}, "objective": {"hard": 0}}},
+            ["starts.x.objective", "nothing is minimised"],
+        ),
+        (
+            "starts", {"x": {"training": {}, "objective": {"anchr": 1}}},
+            ["'starts.x.objective.anchr'", "did you mean anchor"],
+        ),
+        (
+            "starts", {"x": {"training": {}, "objective": {"curvature": -1}}},
+            ["starts.x.objective.curvature = -1", "0"],
+        ),
+        (
+            "starts", {"x": {"training": {"epoch": 1}}},
+            ["'starts.x.training.epoch'", "did you mean epochs"],
+        ),
+        ("starts", {"x": {"frozen_epochs": -1}}, ["starts.x.frozen_epochs = -1", "0"]),
+        ("starts", 3, ["starts = 3", "section"]),
     ],
 )  # fmt: skip
 def test_refused_by_key_value_and_what_is_allowed(
     path: str, value: object, parts: list[str]
 ) -> None:
     message = refusal(changed(path, value))
+    for part in parts:
+        assert part in message
+
+
+BEGUN: dict[str, Any] = {
+    "name": "begun",
+    "seeds": [1, 2],
+    "grid": {"teacher": ["mlp-4"], "alpha": [0.5], "switch_epoch": [1, 3], "start": ["near"]},
+    "recipe": {"epochs": 3, "batch_size": 32},
+    "split": {"validation": 0.1},
+    "evaluation": {"fgsm_epsilons": [0.1]},
+    "datasets": {"digits": {"student": "mlp-6"}},
+    "starts": {"near": {"training": {"epochs": 1}, "objective": {"anchor": 0.5}}},
+    "search": {"found": {"start": "near", "weights": ["hard"], "trials": 2}},
+    "then": [{"best": ["alpha"], "grid": {"init": ["he"]}}],
+}
+"""A study with something of everything that comes before or after."""
+
+
+def test_the_study_that_begins_and_goes_on_is_good() -> None:
+    assert cells(load_study(BEGUN))
+
+
+THEN = {"best": ["alpha"], "grid": {"init": ["he"]}}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        # What students begin with, where it is asked for
+        ({"grid.teacher": ["mlp-4-3"]}, ["grid.start = 'near'", "objective.anchor", "dense layers"]),
+        (
+            {"grid.start": ["net2net"], "grid.teacher": ["mlp-8"]},
+            ["grid.start = 'net2net'", "cannot grow", "too narrow"],
+        ),
+        ({"grid.start": ["copy"]}, ["grid.start = 'copy'", "cannot grow", "same layers"]),
+        ({"grid.teacher": ["mlp-4+mlp-5"]}, ["grid.start = 'near'", "one teacher", "mlp-4+mlp-5"]),
+        ({"starts.near.student": "huge"}, ["starts.near.student", "'huge'"]),
+        ({"starts.near.training.epochs": 0}, ["starts.near.training.epochs = 0", "1"]),
+        (
+            {"starts.near.training.lr_schedule": {"kind": "step"}},
+            ["starts.near.training.lr_schedule.factor: missing"],
+        ),
+        (
+            {"starts.near.training.learning_rate": "x"},
+            ["starts.near.training.learning_rate = 'x'", "number"],
+        ),
+        ({"starts.near.split": {"classes": [12]}}, ["starts.near.split", "12"]),
+        ({"starts.near.split": {"image_size": 4}}, ["starts.near.split.image_size = 4", "None"]),
+        ({"starts.near.split": {"scaling": "unit"}}, ["starts.near.split.scaling = 'unit'"]),
+        (
+            {"starts.near.training.pretrained": "nowhere.pt"},
+            ["starts.near.training.pretrained", "nowhere.pt"],
+        ),
+        # Later grids
+        ({"then": 3}, ["then = 3", "list"]),
+        ({"then": [3]}, ["then[0] = 3", "section"]),
+        ({"then": [{**THEN, "bst": 1}]}, ["'then[0].bst'", "did you mean best"]),
+        ({"then": [{"best": ["alpha"]}]}, ["then[0].grid: missing"]),
+        ({"then": [{**THEN, "best": []}]}, ["then[0].best = []", "1"]),
+        ({"then": [{**THEN, "best": ["alpha", "alpha"]}]}, ["then[0].best", "given twice"]),
+        ({"then": [{**THEN, "best": ["alfa"]}]}, ["then[0]", "'alfa'", "did you mean alpha"]),
+        ({"then": [{**THEN, "best": ["past_end"]}]}, ["then[0]", "'past_end'", "alpha"]),
+        ({"then": [{**THEN, "best": ["teacher"]}]}, ["then[0].best = 'teacher'", "each student"]),
+        ({"then": [{**THEN, "best": ["student"]}]}, ["then[0].best = 'student'", "each student"]),
+        (
+            {"then": [{**THEN, "best": ["ramp"]}]},
+            ["then[0].best = 'ramp'", "axis of the grid before", "switch_epoch"],
+        ),
+        ({"then": [{**THEN, "best": ["init"]}]}, ["then[0]", "both name init"]),
+        ({"then": [{**THEN, "grid": {"init": ["hee"]}}]}, ["then[0].grid.init", "'hee'", "'he'"]),
+        ({"then": [{**THEN, "grid": {"switch_epoch": [9]}}]}, ["switch_epoch = 9", "0..3"]),
+        ({"then": [{**THEN, "grid": {"ramp": ["x"]}}]}, ["grid.ramp = 'x'", "linear"]),
+        ({"then": [{**THEN, "grid": {"start": ["x"]}}]}, ["grid.start = 'x'", "near"]),
+        ({"then": [{**THEN, "select_on": "train"}]}, ["then[0].select_on = 'train'", "'test'"]),
+        ({"then": [{**THEN, "select_by": "f1"}]}, ["then[0].select_by = 'f1'", "'metric'"]),
+        (
+            {"split.validation": 0, "teacher.select_on": "test", "search": {}},
+            ["then[0].select_on = 'validation'", "split.validation"],
+        ),
+        # Searches
+        ({"search.found.strt": 1}, ["'search.found.strt'", "did you mean start"]),
+        ({"search.found.start": "neer"}, ["search.found.start = 'neer'", "did you mean near"]),
+        (
+            {"starts.plain": {"init": "he"}, "search.found.start": "plain"},
+            ["search.found.start = 'plain'", "a training"],
+        ),
+        ({"search.found.weights": []}, ["search.found.weights = []", "1"]),
+        ({"search.found.weights": ["soft"]}, ["search.found.weights[0] = 'soft'", "'anchor'"]),
+        ({"search.found.weights": ["hard", "hard"]}, ["search.found", "'hard' is given twice"]),
+        ({"search.found.low": 1}, ["search.found", "high = 1.0", "above low"]),
+        ({"search.found.low": -1}, ["search.found.low = -1", "0"]),
+        ({"search.found.trials": 0}, ["search.found.trials = 0", "1"]),
+        ({"search.found.trials": 10_001}, ["search.found.trials = 10001", "10000"]),
+        ({"search.found.attack": "fgsm"}, ["search.found", "attack and epsilon"]),
+        (
+            {"search.found.attack": "pgd-20", "search.found.epsilon": 0.1},
+            ["search.found.attack = 'pgd-20 0.1'", "fgsm 0.1"],
+        ),
+        (
+            {"search.found.attack": "fgsm", "search.found.epsilon": 0.1},
+            ["search.found.select_on = 'validation'", "evaluation.validation"],
+        ),
+        ({"search.found.seeds": [3]}, ["search.found.seeds = 3", "seeds of the study"]),
+        ({"search.found.seeds": [1, 1]}, ["search.found.seeds", "seed 1 is given twice"]),
+        ({"search.found.epochs": 0}, ["search.found.epochs = 0", "1"]),
+        (
+            {"grid.begin_epoch": [2], "grid.switch_epoch": [3], "search.found.epochs": 2},
+            ["search.found.epochs = 2", "above grid.begin_epoch, 2"],
+        ),
+        ({"starts.found": {"init": "he"}}, ["search.found", "a start has this name"]),
+        ({"starts.found-02": {"init": "he"}}, ["starts.found-02", "another name", "search.found"]),
+        (
+            {"starts.near.objective.amplitude": 0, "search.found.weights": ["noisy"]},
+            ["starts.near.objective.amplitude = 0.0", "above 0", "search.found"],
+        ),
+        (
+            {
+                "starts.near.objective": {"hard": 1}, "search.found.weights": ["anchor"],
+                "grid.start": ["scratch"], "grid.teacher": ["mlp-4+mlp-5"],
+            },
+            ["search.found.start = 'near'", "one teacher"],
+        ),
+    ],
+)  # fmt: skip
+def test_what_comes_before_and_after_is_refused_likewise(
+    overrides: dict[str, Any], parts: list[str]
+) -> None:
+    message = refusal(copy.deepcopy(BEGUN), overrides)
     for part in parts:
         assert part in message
 
@@ -492,3 +685,107 @@ def test_one_bad_value_in_a_good_study_is_refused_in_words(
 ) -> None:
     with suppress(StudyError):
         assert isinstance(load_study(GOOD, dict(overrides)), Study)
+
+
+_LATER_KEYS = [
+    "starts", "starts.near", "starts.near.growth", "starts.near.head", "starts.near.student",
+    "starts.near.training", "starts.near.training.epochs", "starts.near.split",
+    "starts.near.objective", "starts.near.objective.hard", "starts.near.objective.amplitude",
+    "starts.near.frozen_epochs", "starts.near.init", "search", "search.found", "search.found.start",
+    "search.found.weights", "search.found.low", "search.found.trials", "search.found.epsilon",
+    "search.found.seeds", "search.found.epochs", "then", "ramps", "ramps.mine", "grid.start",
+    "grid.ramp", "grid.begin_epoch", "grid.teacher_epochs", "grid.label_noise", "grid.corruption",
+    "grid.train_fraction", "split.classes", "split.image_size", "split.label_noise_part",
+    "recipe.augment", "recipe.augment.pad", "recipe.pretrained", "recipe.frozen_epochs",
+    "recipe.shuffle", "teacher.match", "teacher.split", "teacher.split.classes",
+]  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(_LATER_KEYS), _VALUES), min_size=1, max_size=2))
+@example([("then", [{"best": ["alpha"], "grid": []}])])
+@example([("then", [[]])])
+@example([("starts.near", None)])
+@example([("grid.teacher", ["+"])])
+def test_one_bad_value_of_what_comes_before_and_after_is_refused_in_words(
+    overrides: list[tuple[str, Any]],
+) -> None:
+    with suppress(StudyError):
+        assert isinstance(load_study(BEGUN, dict(overrides)), Study)
+
+
+_LIKELY: dict[str, list[Any]] = {
+    "grid.start": [[], ["scratch"], ["near", "zero-pad"], ["uniform-pad"], ["copy"], ["net2net"]],
+    "grid.teacher": [["mlp-4"], ["mlp-6", "mlp-4"], ["mlp-4+mlp-5"], ["mlp-8-4"]],
+    "grid.student": [[], ["mlp-6", "mlp-7"], ["mlp-6-5"]],
+    "grid.ramp": [[], ["none", "linear"], ["mine"], ["cosine"]],
+    "grid.begin_epoch": [[], [0], [0, 1]],
+    "grid.switch_epoch": [[0, 1, 3], [2, 3], [3]],
+    "grid.batch_size": [[], [16, "full"]],
+    "grid.epochs": [[], [1, 3], [3]],
+    "grid.label_noise": [[], [0, 0.1]],
+    "grid.train_fraction": [[], [0.5, 1]],
+    "grid.teacher_epochs": [[], [1, 2]],
+    "grid.past_end": ["allow", "refuse"],
+    "split.classes": [None, [0, 1, 2]],
+    "split.train_size": [None, 100],
+    "teacher.split": [{}, {"classes": [0, 1]}, {"train_fraction": 0.5}, {"train_size": 50}],
+    "teacher.match": ["best", "seed"],
+    "recipe.augment": [{}, {"flip": True}],
+    "recipe.frozen_epochs": [0, 1, 9],
+    "starts.near.growth": ["none", "copy", "uniform-pad"],
+    "starts.near.split": [{}, {"classes": [0, 1]}, {"train_fraction": 0.5}],
+    "starts.near.objective": [
+        {"anchor": 0.5}, {"noisy": 1}, {"amplitude": 0}, {"curvature": 1, "hard": 0},
+    ],
+    "starts.near.student": [None, "mlp-9"],
+    "search": [{}, BEGUN["search"]],
+    "search.found.weights": [["hard"], ["anchor", "noisy"], ["curvature"]],
+    "search.found.epochs": [None, 1, 5],
+    "search.found.seeds": [None, [2]],
+    "then": [
+        [], BEGUN["then"],
+        [{"best": ["switch_epoch", "ramp"], "grid": {"init": ["he"]}}],
+        [{"best": ["batch_size"], "grid": {"start": ["zero-pad"], "alpha": [0.1]}}],
+        [
+            {"best": ["alpha"], "grid": {"begin_epoch": [0, 1]}},
+            {"best": ["begin_epoch", "switch_epoch"], "grid": {"ramp": ["linear"]}},
+        ],
+        [{"best": ["label_noise"], "grid": {"epochs": [2], "switch_epoch": [1]}}],
+        [{"best": ["epochs", "start"], "grid": {"teacher": ["mlp-5"]}}],
+        [{"best": ["train_fraction", "teacher_epochs"], "grid": {"student": ["mlp-9"]}}],
+    ],
+}  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.sampled_from(list(_LIKELY)), min_size=1, max_size=6, unique=True).flatmap(
+        lambda keys: st.fixed_dictionaries({key: st.sampled_from(_LIKELY[key]) for key in keys})
+    ),
+    st.integers(0, 3),
+)
+def test_what_is_not_refused_can_be_asked_for(overrides: dict[str, Any], bad: int) -> None:
+    """Whatever answers come, every grid that follows is one, and so is the short version of it."""
+    raw = {**copy.deepcopy(BEGUN), "ramps": {"mine": [0, 0.5]}}
+    with suppress(StudyError):
+        study = load_study(raw, overrides)
+        assert Study.model_validate_json(study.to_json()) == study
+        known: dict[str, Finding] = {}
+        for _ in range(6):
+            found = expand(study, known)
+            known |= {
+                cell.trial_id: _finding(cell.trial_id, bad)
+                for cell in found.cells
+                if cell.trial_id not in known
+            }
+        assert len(expand(study, known).cells) <= count_cells(study)
+        assert bad or not expand(study, known).waiting
+        assert cells(smoke_study(study))
+
+
+def _finding(trial_id: str, bad: int) -> Finding:
+    number = int(trial_id, 16)
+    if number % 5 < bad:
+        return Finding(True, True, {})
+    return Finding(True, False, {("validation", "metric"): number % 97, ("test", "metric"): 1.0})

@@ -474,3 +474,30 @@ def test_status_counts_failed_attempts_of_the_study_alone(sweep: Sweep, tmp_path
     # two teachers and two baselines; the students are blocked and never tried
     assert sweep.json("status", "bad", "--results", tmp_path)["failed_attempts"] == {"bug": 4}
     assert "failed attempts: 4 bug" in sweep("status", "--results", tmp_path)
+
+
+def test_attribute_asks_kept_networks_where_they_look(
+    sweep: Sweep, study: Path, results: Path, tmp_path: Path
+) -> None:
+    results = shutil.copytree(results, tmp_path / "results")
+    options = (study, "--results", results, "--local", "--images", "4", "--background", "8")
+    done = sweep.json("attribute", *options, "--only", "role=baseline")
+    assert done == {
+        "attributed": 2, "complete": 0, "without_weights": 0, "without_images": 0,
+        "segmentation": "border-otsu", "failures": [],
+    }  # fmt: skip
+    out = sweep("attribute", *options)
+    assert f"{TRIALS - 2}/{TRIALS - 2} networks asked where they look" in out
+    assert "(objects: border-otsu), 2 had been asked, 0 without kept weights, 0 failed" in out
+    sql = "SELECT count(*) AS n, min(share) >= 0 AND max(share) <= 1 AS fits FROM attributions"
+    assert sweep.json("query", sql, "--results", results) == [{"n": 4 * TRIALS, "fits": True}]
+    assert sweep.json("trials", study, "--results", results)  # says nothing of it, and works
+
+    for wrong, said in (
+        (("--images", "0"), "--images = 0: must be an integer from 1"),
+        (("--explains", "loss"), "--explains = 'loss': must be one of label, predicted"),
+        (("--masks", tmp_path / "no.npz"), "no.npz': No such file"),
+        (("--only", "role=student", "--seeds", "0"), "--seeds 0"),
+    ):
+        sweep("attribute", *options, *wrong, status=2)
+        assert said in sweep.err

@@ -45,6 +45,9 @@ class Harmed:
         store.trials.publish([trial_row(cell, result()) for cell in CELLS[4:6]])
         store.attempts.publish([{"attempt_id": "e", "trial_id": KEY, "message": "é" * 50}])
         store.evaluations.publish([{"evaluation_id": "v", "trial_id": KEY, "value": 0.5}])
+        store.attributions.publish(
+            [{"attribution_id": "s", "trial_id": KEY, "points": [{"row": 1, "share": 0.5}]}]
+        )
         store.runs.publish([{"run_id": "r", "study": "tiny", "busy_s": 0.5}])
         store.write_cells(STUDY.name, [cell_row(cell) for cell in CELLS], STUDY.to_json())
         store.write_weights(KEY, weights.to_bytes(tensors))
@@ -148,8 +151,8 @@ def told(counts: Counter[tuple[str, str]]) -> str:
 def check(counts: Counter[tuple[str, str]], times: int) -> None:
     kinds = {kind for kind, _ in counts}
     assert kinds == {
-        "trials", "incoming", "attempts", "evaluations", "runs", "studies", "weights", "snapshots",
-        "checkpoints",
+        "trials", "incoming", "attempts", "evaluations", "attributions", "runs", "studies",
+        "weights", "snapshots", "checkpoints",
     }  # fmt: skip
     assert sum(n for (_, what), n in counts.items() if what != "unchanged") == times
     for kind in kinds - {

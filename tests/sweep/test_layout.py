@@ -14,16 +14,17 @@ def test_the_promised_places() -> None:
     assert PLACE.trials == Path("/results/trials")
     assert PLACE.incoming == Path("/results/incoming")
     assert PLACE.evaluations == Path("/results/evaluations")
+    assert PLACE.attributions == Path("/results/attributions")
     assert PLACE.attempts == Path("/results/attempts")
     assert PLACE.study("thesis") == Path("/results/studies/thesis.parquet")
     assert PLACE.weights("ab12") == Path("/results/weights/ab12.safetensors")
 
 
 def test_no_two_things_share_a_path() -> None:
-    fixed = [PLACE.incoming, PLACE.trials, PLACE.attempts, PLACE.evaluations, PLACE.damaged,
-             PLACE.lock, PLACE.live]  # fmt: skip
+    fixed = [PLACE.incoming, PLACE.trials, PLACE.attempts, PLACE.evaluations, PLACE.attributions,
+             PLACE.damaged, PLACE.lock, PLACE.live]  # fmt: skip
     named = [getattr(PLACE, what)("x") for what in NAMED]
-    assert len({*fixed, *named, *(path.parent for path in named)}) == 7 + 4 + 4
+    assert len({*fixed, *named, *(path.parent for path in named)}) == 8 + 4 + 4
 
 
 @pytest.mark.parametrize("what", NAMED)

@@ -538,7 +538,7 @@ def test_what_an_interrupted_writer_left_is_ignored_and_cleaned(store: Store) ->
         folder / ".tmp-0123"
         for folder in (
             place.incoming, place.trials, place.attempts, place.evaluations,
-            place.weights("x").parent, place.snapshot("x").parent,
+            place.attributions, place.weights("x").parent, place.snapshot("x").parent,
         )
     ]  # fmt: skip
     for path in left:

@@ -110,7 +110,9 @@ def test_a_study_survives_its_own_record(name: str) -> None:
     study = load_study(name)
     again = Study.model_validate(json.loads(study.to_json()))
     assert again == study
-    assert count_cells(study) == len(cells(study))
+    asked = len(cells(study))
+    later = bool(study.then or study.search)  # counted in full before they are asked for
+    assert count_cells(study) > asked if later else count_cells(study) == asked
 
 
 def test_schedules_survive_the_record_of_a_study() -> None:

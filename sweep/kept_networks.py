@@ -1,0 +1,43 @@
+"""Asks workers about networks whose weights are kept."""
+
+from collections.abc import Iterator, Sequence
+
+from sweep.errors import DamagedError
+from sweep.execution.base import Executor, Finished, Inputs
+from sweep.store import Store
+from trials.task import AttributeTask, EvaluateTask
+
+
+def each(
+    workers: Executor,
+    tasks: Sequence[EvaluateTask | AttributeTask],
+    store: Store,
+    failures: list[str],
+) -> Iterator[Finished]:
+    """Keeps the workers busy and yields what ends; damaged weights are set aside and noted.
+
+    Args:
+        workers: who is asked.
+        tasks: what, each of another network.
+        store: where the weights are kept; held for writing.
+        failures: takes a line for each task that could not be begun.
+    """
+    queue = list(reversed(tasks))
+    running = 0
+    while queue or running:
+        while queue and workers.free > 0:
+            task = queue.pop()
+            try:
+                content = store.read_weights(task.trial_id)
+            except DamagedError as error:
+                store.set_aside(store.layout.weights(task.trial_id))
+                failures.append(str(error))
+                continue
+            if content is None:
+                failures.append(f"{task.trial_id}: its weights are gone")
+                continue
+            workers.submit(task.trial_id, task, Inputs(start=workers.put(content)))
+            running += 1
+        for finished in workers.wait(timeout_s=1.0):
+            running -= 1
+            yield finished
