@@ -238,9 +238,9 @@ class Objective:
         """The rules of the networks whose weights it needs."""
         return () if self.terms.anchor_to is None else (self.terms.anchor_to,)
 
-    @property
+    @cached_property
     def rules(self) -> tuple[TeacherRule, ...]:
-        """The rules of all teachers."""
+        """The rules of all teachers; kept, since trials share objectives, one for each epoch of a ramp."""
         return (*self.guide_rules, *self.anchor_rules)
 
     @property

@@ -154,7 +154,7 @@ def _sweep(*arguments: object) -> str:
 @pytest.mark.parametrize("name", [*TINY, "quickstart"])
 def test_a_tiny_study_runs_from_start_to_report(name: str, tmp_path: Path) -> None:
     study = load_study(name)
-    _sweep("run", name, "--results", tmp_path, "--workers", 2)
+    _sweep("run", name, "--results", tmp_path, "--local")
     store = Store(tmp_path)
     left = demand(study, store)
     assert (left.todo, left.waiting) == ({}, ())
