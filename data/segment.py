@@ -104,8 +104,8 @@ def filled(masks: Mask) -> Mask:
     ground = np.pad(~masks, ((0, 0), (1, 1), (1, 1)), constant_values=True)
     parts = _parts(ground, _FOUR)
     outside = parts == parts[:, :1, :1]  # the frame is one part with all ground that reaches it
-    inside: Mask = ~(ground & outside)[:, 1:-1, 1:-1]
-    return inside
+    framed: Mask = ~(ground & outside)
+    return framed[:, 1:-1, 1:-1]
 
 
 def _parts(masks: Mask, neighbours: tuple[tuple[int, int], ...]) -> NDArray[np.int64]:

@@ -169,7 +169,7 @@ def test_the_test_of_many_images_agrees_with_the_exact_one() -> None:
         exact = signed_rank_p(moved - base)
         assert 1e-6 < p < 0.9
         assert (p == exact) == (images == EXACT_AT_MOST)
-        assert p == pytest.approx(exact, rel=0.01)
+        assert p == pytest.approx(exact, rel=0.05)  # its tails are a little thinner
 
 
 def test_shares_of_images_are_means_over_trials() -> None:

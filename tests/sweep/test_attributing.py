@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+import analysis
 from data.load import load
 from sweep.attributing import attribute_study
 from sweep.errors import StudyError, SweepError
@@ -16,7 +17,7 @@ from sweep.filters import parse
 from sweep.merge import merge
 from sweep.query import query
 from sweep.records import attribution_id, attribution_settings
-from sweep.reporting import export
+from sweep.reporting import export, write
 from sweep.results import Results
 from sweep.service import Where, run_study
 from sweep.store import Store
@@ -183,6 +184,10 @@ def test_cells_queries_and_exports_tell_of_it(results: Path, tmp_path: Path) -> 
     shares = [p["share"] for row in raw.values() if row["images"] == 5 for p in row["points"]]
     (answer,) = query(Results(results), sql).to_pylist()
     assert answer["share"] == pytest.approx(np.mean(shares))
+    figure = analysis.draw_figure(cells, "attribution-violins")
+    assert figure.data[0].name == "baseline"
+    write(Results(results), "tiny", tmp_path / "tiny.html")
+    assert "Where do networks look?" in (tmp_path / "tiny.html").read_text("utf-8")
     export(Results(results), "tiny", tmp_path / "tiny.parquet")
     export(Results(results), "tiny", tmp_path / "tiny.csv")
     assert "attributions" not in (tmp_path / "tiny.csv").read_text().splitlines()[0]

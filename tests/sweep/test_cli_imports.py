@@ -53,7 +53,7 @@ def test_commands_that_read(sweep: Sweep, results: Path, tmp_path: Path) -> None
     assert "0 files" in sweep("gc", *where)
 
 
-@pytest.mark.parametrize("command", ["run", "retry", "plan", "evaluate"])
+@pytest.mark.parametrize("command", ["run", "retry", "plan", "evaluate", "attribute"])
 def test_commands_that_train_refuse(sweep: Sweep, results: Path, command: str) -> None:
     sweep(command, "old", "--results", results, status=2)
     assert "was imported from old.parquet" in sweep.err
