@@ -63,7 +63,9 @@ def of_variant(
             known already.
     """
     cells = part.cells
-    over = switch_epoch.switch_epoch_numbers(cells)
+    guidance = cells.loc[cells["role"] == "student", ["alpha", "switch_epoch"]].drop_duplicates()
+    swept = len(guidance) > 1  # one point is no curve, and no map
+    over = switch_epoch.switch_epoch_numbers(cells) if swept else None
     if over is not None:
         yield _block(
             f"{prefix}-switch",
@@ -71,7 +73,7 @@ def of_variant(
             "interval. Arrows name means that lie outside the range shown.",
             lambda narrow: switch_epoch.draw(over, narrow),
         )
-    heat = heatmap.heatmap_numbers(cells, pairs=pairs)
+    heat = heatmap.heatmap_numbers(cells, pairs=pairs) if swept else None
     if heat is not None:
         accuracy = heat.metric_name == "accuracy"
         unit = "points" if accuracy else f"thousandths of {heat.metric_name.upper()}"
