@@ -148,7 +148,9 @@ def test_the_examples_of_schedules_starts_and_later_grids_are_valid() -> None:
 
 
 def test_every_study_key_is_in_the_table() -> None:
-    rows = dict(re.findall(r"^\| `([\w.]+)` \| (.*) \|$", README, re.MULTILINE))
+    _, _, table = README.partition("| key | default | meaning |\n")
+    table, _, _ = table.partition("\n\n")
+    rows = dict(re.findall(r"^\| `([\w.]+)` \| (.*) \|$", table, re.MULTILINE))
     assert set(rows) == {key for key, _, _ in documented_keys()}
     for key, default, meaning in documented_keys():
         shown = f"`{default}`" if default else "must be given"

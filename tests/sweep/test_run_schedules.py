@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from sweep.cells import demand
 from sweep.execution.base import Finished, WorkerSetup
-from sweep.expand import Cell, Role, cells
+from sweep.expand import Cell, Expansion, Role, cells
 from sweep.interrupts import Interrupt
 from sweep.run import run
 from sweep.store import Store
@@ -183,7 +183,7 @@ def go(
 ) -> RunSummary:
     executor = AnyOrder(WorkerSetup(runner=training), slots, chance, ends)
     asked = [*TEACHERS, *map(cell_of, words)]
-    with patch("sweep.cells.cells", lambda _: asked), store.writing():
+    with patch("sweep.cells.expand", lambda *_: Expansion(tuple(asked), ())), store.writing():
         try:
             return run(demand(STUDY, store, retry=retry), store, executor, **options)
         finally:

@@ -53,7 +53,7 @@ def test_forked_is_straight_through_and_weights_come_back(name: str) -> None:
             under=Attacks(fgsm_epsilons=(0.05,), weight_noise=(0.01,), noise_repeats=1),
         )
         for model in (
-            straight.model, restore("digits", name, to_bytes(straight.model.state_dict()))
+            straight.model, restore(DataSpec("digits"), name, to_bytes(straight.model.state_dict()))
         )
     ]  # fmt: skip
     assert figures[0] == figures[1]
