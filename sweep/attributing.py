@@ -1,6 +1,5 @@
 """Finds where the kept networks of a study look. Trains nothing."""
 
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +11,13 @@ from sweep.cells import matching
 from sweep.errors import StudyError, SweepError
 from sweep.expand import cells as cells_of
 from sweep.filters import Condition
+from sweep.findings import known_to
 from sweep.imported import refuse_to_run
-from sweep.kept_networks import each
+from sweep.kept_networks import answers
 from sweep.progress import Progress, Silent
 from sweep.records import attribution_id, attribution_row, attribution_settings
 from sweep.results import Results
-from sweep.service import TELL_S, Where, executor
+from sweep.service import Where, executor
 from sweep.store import Store
 from sweep.study import Study
 from trials.attribution_settings import AttributionSettings
@@ -77,7 +77,9 @@ def attribute_study(
         SweepError: where the file of masks cannot be read.
     """
     progress, settings = progress or Silent(), settings or AttributionSettings()
-    chosen = {cell.trial_id: cell.spec for cell in matching(cells_of(study), only, seeds)}
+    store = Store(results)
+    everything = cells_of(study, known_to(study, store))
+    chosen = {cell.trial_id: cell.spec for cell in matching(everything, only, seeds)}
     if not chosen:
         raise StudyError("nothing is left to look into: no cell matches --only and --seeds")
     specs = {trial_id: spec for trial_id, spec in chosen.items() if _has_images(spec.data)}
@@ -86,7 +88,6 @@ def attribute_study(
         raise StudyError(
             f"dataset {names}: must be images with classes, to see where networks look"
         )
-    store = Store(results)
     refuse_to_run(store, study.name)
     objects = None if masks is None else _read(masks, specs.values())
     segmentation = NAME if objects is None else objects.name
@@ -108,17 +109,10 @@ def attribute_study(
     failures: list[str] = []
     if tasks:
         with store.writing(), executor(where or Where()) as workers:
-            told = time.monotonic()
-            ended = each(workers, tasks, store, failures)
-            for position, finished in enumerate(ended, start=1):
-                outcome = finished.outcome
+            done = "networks asked where they look"
+            for outcome in answers(workers, tasks, store, failures, progress, done):
                 if isinstance(outcome, AttributeOutcome):
                     store.attributions.publish([attribution_row(outcome, asked)])
-                elif finished.failure is not None:
-                    failures.append(f"{finished.task_id}: {finished.failure.message}")
-                if position == len(tasks) or time.monotonic() - told >= TELL_S:
-                    progress.say(f"{position}/{len(tasks)} networks asked where they look")
-                    told = time.monotonic()
     progress.close()
     return AttributionSummary(
         attributed=len(tasks) - len(failures),

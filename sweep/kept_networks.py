@@ -1,27 +1,53 @@
 """Asks workers about networks whose weights are kept."""
 
+import time
 from collections.abc import Iterator, Sequence
 
 from sweep.errors import DamagedError
-from sweep.execution.base import Executor, Finished, Inputs
+from sweep.execution.base import Executor, Finished, Inputs, Outcome
+from sweep.progress import Progress
 from sweep.store import Store
 from trials.task import AttributeTask, EvaluateTask
 
+TELL_S = 2.0
 
-def each(
+
+def answers(
     workers: Executor,
     tasks: Sequence[EvaluateTask | AttributeTask],
     store: Store,
     failures: list[str],
-) -> Iterator[Finished]:
-    """Keeps the workers busy and yields what ends; damaged weights are set aside and noted.
+    progress: Progress,
+    done: str,
+) -> Iterator[Outcome]:
+    """What workers say of networks, as it comes; how far they are is told every few seconds.
 
     Args:
         workers: who is asked.
         tasks: what, each of another network.
         store: where the weights are kept; held for writing.
-        failures: takes a line for each task that could not be begun.
+        failures: takes a line for each task without an answer.
+        progress: is told.
+        done: what has then been done, such as "evaluated".
     """
+    told = time.monotonic()
+    for position, finished in enumerate(_each(workers, tasks, store, failures), start=1):
+        if finished.failure is not None:
+            failures.append(f"{finished.task_id}: {finished.failure.message}")
+        elif finished.outcome is not None:
+            yield finished.outcome
+        if position == len(tasks) or time.monotonic() - told >= TELL_S:
+            progress.say(f"{position}/{len(tasks)} {done}")
+            told = time.monotonic()
+
+
+def _each(
+    workers: Executor,
+    tasks: Sequence[EvaluateTask | AttributeTask],
+    store: Store,
+    failures: list[str],
+) -> Iterator[Finished]:
+    """Keeps the workers busy and yields what ends; damaged weights are set aside and noted."""
     queue = list(reversed(tasks))
     running = 0
     while queue or running:

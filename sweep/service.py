@@ -2,7 +2,6 @@
 
 import contextlib
 import operator
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from sweep.filters import Condition
 from sweep.findings import known_to
 from sweep.imported import refuse_to_run
 from sweep.interrupts import Interrupt, end_on_signals, stop_on_signals
-from sweep.kept_networks import each
+from sweep.kept_networks import answers
 from sweep.policy import Policy
 from sweep.progress import Lasting, Progress, Silent
 from sweep.records import CELLS, ROBUSTNESS_OF, cell_row, code_version, evaluation_id, tuples
@@ -36,8 +35,6 @@ from trials.attack_settings import NO_ATTACKS
 from trials.engine import Engine
 from trials.spec import TrialSpec
 from trials.task import EvaluateOutcome, EvaluateTask
-
-TELL_S = 2.0
 
 _NOT_IN_SMOKE = ("seed", "switch_epoch", "epochs", "train_size", "lr_schedule", "trial_id")
 """Columns that a short trial has other values in."""
@@ -259,17 +256,9 @@ def evaluate_study(
     failures: list[str] = []
     if tasks:
         with store.writing(), executor(where or Where()) as workers:
-            told = time.monotonic()
-            ended = each(workers, tasks, store, failures)
-            for position, finished in enumerate(ended, start=1):
-                outcome = finished.outcome
+            for outcome in answers(workers, tasks, store, failures, progress, "evaluated"):
                 if isinstance(outcome, EvaluateOutcome):
                     store.evaluations.publish(_evaluation_rows(outcome))
-                elif finished.failure is not None:
-                    failures.append(f"{finished.task_id}: {finished.failure.message}")
-                if position == len(tasks) or time.monotonic() - told >= TELL_S:
-                    progress.say(f"{position}/{len(tasks)} evaluated")
-                    told = time.monotonic()
     progress.close()
     return EvaluationSummary(len(tasks) - len(failures), complete, without_weights, tuple(failures))
 

@@ -486,16 +486,7 @@ def _draw_baselines(
     for label, part in groups:
         colour = style.category(labels.index(str(label))) if len(groups) > 1 else style.BASELINE
         x, y = _across(part, panel, numbers)
-        panels.add(
-            index,
-            type="scatter",
-            mode="lines",
-            x=x,
-            y=y,
-            line={"color": colour, "width": 1.6, "dash": "dash"},
-            hovertemplate=f"{part['named'].iloc[0]}<br>%{{y:.5g}}<extra></extra>",
-            **_once(str(part["named"].iloc[0]), named),
-        )
+        _reference(panels, index, x, y, (colour, "dash"), str(part["named"].iloc[0]), named)
 
 
 def _draw_teachers(
@@ -506,16 +497,30 @@ def _draw_teachers(
         x, y = _across(panel.teachers[panel.teachers["line"] == teacher], panel, numbers)
         # From the other end of the palette: a teacher is none of the lines.
         colour = style.BASELINE if len(names) == 1 else style.category(-1 - position)
-        panels.add(
-            index,
-            type="scatter",
-            mode="lines",
-            x=x,
-            y=y,
-            line={"color": colour, "width": 1.6, "dash": "dot"},
-            hovertemplate=f"the {teacher} teacher itself<br>%{{y:.5g}}<extra></extra>",
-            **_once(f"the {teacher} teacher itself", named),
-        )
+        _reference(panels, index, x, y, (colour, "dot"), f"the {teacher} teacher itself", named)
+
+
+def _reference(
+    panels: style.Panels,
+    index: int,
+    x: list[Any],
+    y: list[Any],
+    look: tuple[str, str],
+    name: str,
+    named: set[str],
+) -> None:
+    """A line that others are held against; `look` is its colour and dash."""
+    colour, dash = look
+    panels.add(
+        index,
+        type="scatter",
+        mode="lines",
+        x=x,
+        y=y,
+        line={"color": colour, "width": 1.6, "dash": dash},
+        hovertemplate=f"{name}<br>%{{y:.5g}}<extra></extra>",
+        **_once(name, named),
+    )
 
 
 def _draw_published(
