@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.columns import GUIDANCE, KEY, REQUIRED, ROLES, START, is_result
+from analysis.columns import GUIDANCE, KEY, OF_STUDENTS, REQUIRED, ROLES, START, is_result
 from analysis.interquartile import interquartile_means
 from analysis.intervals import t_interval
 
@@ -90,7 +90,8 @@ def matching_keys(cells: pd.DataFrame) -> list[str]:
     """The columns on which a student and its baseline must agree (beside the seed).
 
     Dataset, model and every further parameter that varies among baselines and students, unless it
-    plainly does not apply to baselines: null for all of them and for no student.
+    plainly does not apply to baselines: null for all of them, and of students alone
+    (`OF_STUDENTS`) or null for no student.
 
     Args:
         cells: A table in the form of `tidy`.
@@ -100,7 +101,8 @@ def matching_keys(cells: pd.DataFrame) -> list[str]:
     both = pd.concat([students, baselines])
     keys = ["dataset", "model"]
     for column in parameters(cells):
-        applies = baselines[column].notna().any() or students[column].isna().any()
+        left_out = students[column].isna().any() and column not in OF_STUDENTS
+        applies = baselines[column].notna().any() or left_out
         if applies and _varies(both[column], [both["dataset"]]):
             keys.append(column)
     return keys

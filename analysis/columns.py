@@ -19,6 +19,10 @@ START = "start"
 GUIDANCE = ("teacher", "alpha", "switch_epoch", "temperature")
 """How a student is guided; a baseline has none of it."""
 
+OF_STUDENTS = ("start", "begin_epoch", "ramp", "teacher_epochs")
+"""Further parameters that say how a student begins and is guided: a baseline has none of these
+either, also where only some students do (a later grid sweeps one that the first leaves out)."""
+
 KEY = ("dataset", "role", "model", *GUIDANCE)
 """The columns that always tell configurations apart (the seed does not)."""
 

@@ -106,6 +106,11 @@ def identity(entry: ModelEntry, source: str) -> str:
     return f"{known.collection}.{name}-{_digits(known.files[name])}"
 
 
+def located(source: str) -> str:
+    """The same source in words that mean it wherever they are read: a file by its absolute path."""
+    return str(Path(source).expanduser().absolute()) if _is_file(source) else source
+
+
 def check(entry: ModelEntry, input_shape: tuple[int, ...], source: str) -> None:
     """Whether a network on a dataset can take weights, as far as can be told without them.
 

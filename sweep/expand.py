@@ -481,9 +481,8 @@ def _begins(section: RecipeSection, dataset: str, model: str) -> spec.Start | No
     """What networks of a recipe begin with."""
     if section.pretrained is None:
         return None
-    return spec.Start(
-        pretrained=_identity(dataset, model, section.pretrained), location=section.pretrained
-    )
+    location = pretrained.located(section.pretrained)
+    return spec.Start(pretrained=_identity(dataset, model, location), location=location)
 
 
 @functools.lru_cache(maxsize=64)

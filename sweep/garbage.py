@@ -13,7 +13,9 @@ from pathlib import PurePath
 from sweep import extensions
 from sweep.cells import demand
 from sweep.errors import DamagedError
+from sweep.expand import expand
 from sweep.files import Entry
+from sweep.findings import known_to
 from sweep.imported import Origin
 from sweep.store import Store
 from sweep.study import Study
@@ -113,11 +115,35 @@ def _asked(store: Store, unclear: list[str]) -> set[str] | None:
         except DamagedError as error:
             unclear.append(f"networks and checkpoints are left alone: {error}")
             return None
-        asked |= set() if cells is None else set(cells[0]["trial_id"].to_pylist())
+        if cells is None:
+            continue
+        asked |= set(cells[0]["trial_id"].to_pylist())
+        why = _pending(cells[1], store)
+        if why is not None:
+            unclear.append(f"networks and checkpoints are left alone: study {name}: {why}")
+            return None
     if not names:
         unclear.append("networks and checkpoints are left alone: no study was run here")
         return None
     return asked
+
+
+def _pending(record: str, store: Store) -> str | None:
+    """What a study asks for that cannot be known now, although trials of it may be there; or None.
+
+    A later grid or a search is open again where seeds were added, or where a record of the first grid
+    was damaged.
+    """
+    if Origin.of(record) is not None:
+        return None
+    extensions.load()
+    try:
+        study = Study.model_validate(json.loads(record))
+        if not (study.then or study.search):
+            return None
+        return next(iter(expand(study, known_to(study, store)).waiting), None)
+    except ValueError:  # of another version: its cells are what is known
+        return None
 
 
 def _checkpoints(store: Store, unclear: list[str]) -> Iterator[Entry]:

@@ -3,7 +3,7 @@
 import contextlib
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -116,6 +116,7 @@ def run_study(
         _say_what_is_there(study, wanted, _write_cells(study, wanted, store), store, progress)
         if not wanted.todo:
             store.remove_checkpoints(wanted.superseded)
+            _say_what_waits(wanted, progress)
             return _nothing_to_do(wanted)
         _fetch_data(wanted, where, progress)
         interrupt = Interrupt()
@@ -130,13 +131,17 @@ def run_study(
                 )  # fmt: skip
 
             summary = train()
+            tried = set(wanted.todo)
             while wanted.waiting and not summary.interrupted and summary.stopped is None:
-                before, wanted = wanted, look(again=False)  # what failed was tried again once
+                wanted = look(again=False)  # what failed was tried again once
                 _write_cells(study, wanted, store)
-                if wanted.todo.keys() <= before.todo.keys():
-                    for line in wanted.waiting:
-                        progress.say(f"not asked for yet: {line}; earlier trials are not all done")
+                # What was blocked or held back in this run is so still, and counts once.
+                follows = {key: cell for key, cell in wanted.todo.items() if key not in tried}
+                if not follows:
+                    _say_what_waits(wanted, progress)
                     break
+                wanted = replace(wanted, todo=follows)
+                tried |= follows.keys()
                 progress.say(f"{len(wanted.todo)} trials follow from what was found")
                 _fetch_data(wanted, where, progress)
                 summary = summary.then(train())
@@ -176,6 +181,12 @@ def _say_what_is_there(
         )
     for line in mixed(Results(str(store)).origins(wanted.by_id)):
         progress.say(line)
+
+
+def _say_what_waits(wanted: Demand, progress: Progress) -> None:
+    """What is not asked for although nothing is left to train."""
+    for line in wanted.waiting:
+        progress.say(f"not asked for yet: {line}; earlier trials are not all done and measured")
 
 
 @dataclass(frozen=True)

@@ -93,8 +93,14 @@ def build_model(
         key = stream_key(spec.seed, "growth")
         growth.grow(source, model, spec.start.growth, key, head=spec.start.head)
     else:
-        entry = models.get(spec.data.name, spec.recipe.model)
-        pretrained.load(model, entry, str(spec.start.location), head="new")
+        entry, source = models.get(spec.data.name, spec.recipe.model), str(spec.start.location)
+        found = pretrained.identity(entry, source)
+        if found != spec.start.pretrained:  # a file may have been replaced since it was planned
+            raise pretrained.PretrainedError(
+                f"pretrained = {source!r}: has other weights ({found}) than were asked for "
+                f"({spec.start.pretrained}); put those back, or start the run again"
+            )
+        pretrained.load(model, entry, source, head="new")
     return model
 
 

@@ -181,6 +181,24 @@ def test_a_parameter_that_only_students_have_does_not_part_them_from_the_baselin
     assert table_["n_pairs"].tolist() == [3, 3]
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("ramp", "linear"), ("start", "found-01"), ("begin_epoch", 1), ("teacher_epochs", 30)],
+)
+def test_what_a_later_grid_says_of_students_does_not_part_them_from_the_baseline(column, value):
+    """The first grid leaves it empty, as baselines do; another dataset may have no such axis."""
+    gains = {None: 1.0, value: 3.0}
+    rows = [cell("baseline", seed, BASE[seed], **{column: None}) for seed in SEEDS]
+    rows += [
+        cell("student", seed, BASE[seed] + gain, **{column: given, "trial_id": f"{given}-{seed}"})
+        for seed in SEEDS
+        for given, gain in gains.items()
+    ]
+    found = paired(table(rows)).set_index(column)
+    assert found["n_pairs"].tolist() == [3, 3]
+    assert found.loc[value, "difference"] == pytest.approx(3.0)
+
+
 def test_null_can_be_a_value_of_a_parameter():
     rows = [cell("baseline", s, 80.0, batch_size=None) for s in SEEDS]
     rows += [

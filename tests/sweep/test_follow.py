@@ -405,6 +405,42 @@ def test_what_failed_is_tried_again_once_whatever_follows(
     assert sum(row["ramp"] == "linear" for row in science(Store(tmp_path)).to_pylist()) == 4
 
 
+def test_what_is_blocked_counts_once_whatever_follows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two datasets one has no teacher; the grids of the other go on."""
+
+    def fails(task: StageTask) -> BaseException | None:
+        teaches = task.spec.recipe.model == "mlp-4" and task.spec.data.name == "mnist"
+        return ValueError("boom") if teaches else None
+
+    @contextmanager
+    def fake(*_: Any, **__: Any) -> Iterator[LocalExecutor]:
+        yield LocalExecutor(WorkerSetup(runner=FakeTraining(fails)))
+
+    monkeypatch.setattr("sweep.service.executor", fake)
+    monkeypatch.setattr("sweep.service._fetch_data", lambda *_: None)
+    both = {"digits": {"student": "mlp-6"}, "mnist": {"student": "mlp-6"}}
+    study = study_of(**{"grid.teacher": ["mlp-4"], "datasets": both})
+    summary = run_study(study, tmp_path, HERE)
+    # Of mnist 2 teachers fail, 2 x 2 students of 2 seeds are blocked, 2 baselines are done; of digits
+    # these 12 are done, and 2 with a ramp follow.
+    counts = (summary.total, summary.done, summary.failed, summary.blocked)
+    assert counts == (26, 16, 2, 8)
+    assert sum("blocked" in line for line in summary.failures) == 1
+
+
+def test_a_figure_that_was_not_measured_is_told_of(tmp_path: Path) -> None:
+    """All is trained, but what a search goes by is not there."""
+    run_study(load_study(SEARCHED, {"evaluation.fgsm_epsilons": []}), tmp_path, HERE)
+    changes = {"search.found.attack": "fgsm", "search.found.epsilon": 0.05,
+               "search.found.select_on": "test"}  # fmt: skip
+    told = Told()
+    summary = run_study(load_study(SEARCHED, changes), tmp_path, HERE, progress=told)
+    assert summary.total == 0
+    assert any("not asked for yet: digits: search found, 1 of 3" in line for line in told.lines)
+
+
 def test_a_search_runs_to_its_end_and_its_best_is_a_row(tmp_path: Path) -> None:
     study = load_study(SEARCHED)
     whole, parts = Store(tmp_path / "whole"), Store(tmp_path / "parts")

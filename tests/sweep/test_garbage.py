@@ -9,9 +9,11 @@ import pytest
 from sweep import cli
 from sweep.cells import demand
 from sweep.errors import StoreError
+from sweep.expand import Cell
 from sweep.garbage import Kind, free, survey
 from sweep.records import cell_row, trial_row
 from sweep.store import Store
+from sweep.study import Study
 from tests.sweep.tiny import result, state, tiny_study, weights
 
 STUDY = tiny_study()
@@ -89,6 +91,32 @@ def test_what_cannot_be_judged_is_kept(store: Store) -> None:
     path.write_bytes(b"damaged")
     assert set(found(store).values()) == {Kind.LEFTOVER, Kind.DAMAGED}
     assert "other.parquet is damaged" in survey(store).unclear[0]
+
+
+def test_networks_of_a_later_grid_are_kept_while_it_is_not_known(tmp_path: Path) -> None:
+    """A seed was added: which grid follows is open until its trials are done."""
+
+    def study(*seeds: int) -> Study:
+        then = [{"best": ["alpha"], "select_on": "test", "grid": {"ramp": ["linear"]}}]
+        return tiny_study(seeds=list(seeds), then=then, **{"grid.switch_epoch": [3]})
+
+    def ask(study: Study, store: Store) -> tuple[Cell, ...]:
+        wanted = demand(study, store)
+        store.write_cells(study.name, [cell_row(c) for c in wanted.everything], study.to_json())
+        return wanted.everything
+
+    store = Store(tmp_path)
+    for cell in ask(study(1), store):
+        store.trials.publish([trial_row(cell, result())])
+    (later,) = [cell for cell in ask(study(1), store) if cell.parameters["ramp"] == "linear"]
+    store.write_weights(later.trial_id, weights("later"))
+    checkpoint = store.write_checkpoint(later.spec.shortened(2), state(2))
+    assert found(store) == {}
+    assert later.trial_id not in {cell.trial_id for cell in ask(study(1, 2), store)}
+    assert found(store) == {}
+    assert "networks and checkpoints are left alone" in survey(store).unclear[0]
+    assert "another grid of ramp" in survey(store).unclear[0]
+    assert store.on.exists(checkpoint)
 
 
 def test_without_a_study_networks_are_kept(tmp_path: Path) -> None:

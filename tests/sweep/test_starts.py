@@ -185,6 +185,19 @@ def test_the_training_before_begins_with_published_weights_where_the_recipe_does
 # The table
 
 
+def test_a_file_of_weights_is_handed_on_by_its_absolute_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers of a cluster were started in other directories."""
+    (tmp_path / "w.safetensors").write_bytes(b"weights")
+    monkeypatch.chdir(tmp_path)
+    found = cells(study_of(**{"recipe.pretrained": "w.safetensors", "grid.start": ["scratch"]}))
+    begins = {cell.spec.start for cell in of(Role.BASELINE, found)}
+    assert {start and start.location for start in begins} == {str(tmp_path / "w.safetensors")}
+    # The record says it as the study does.
+    assert {cell.parameters["pretrained"] for cell in found} == {"w.safetensors"}
+
+
 def test_known_ways_need_a_teacher_but_for_scratch() -> None:
     assert {name: start.needs_teacher for name, start in KNOWN.items()} == {
         "scratch": False, "copy": True, "zero-pad": True, "uniform-pad": True, "net2net": True,
