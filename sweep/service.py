@@ -134,17 +134,19 @@ def run_study(
                 )  # fmt: skip
 
             summary = train()
-            tried = set(wanted.todo)
+            tried = _uses(wanted)
             while wanted.waiting and not summary.interrupted and summary.stopped is None:
                 wanted = look(again=False)  # what failed was tried again once
                 _write_cells(study, wanted, store)
                 # What was blocked or held back in this run is so still, and counts once.
-                follows = {key: cell for key, cell in wanted.todo.items() if key not in tried}
+                follows = {trial_id for trial_id, _ in _uses(wanted) - tried}
                 if not follows:
                     _say_what_waits(wanted, progress)
                     break
-                wanted = replace(wanted, todo=follows)
-                tried |= follows.keys()
+                tried |= _uses(wanted)
+                wanted = replace(
+                    wanted, todo={key: c for key, c in wanted.todo.items() if key in follows}
+                )
                 progress.say(f"{len(wanted.todo)} trials follow from what was found")
                 _fetch_data(wanted, where, progress)
                 summary = summary.then(train())
@@ -184,6 +186,11 @@ def _say_what_is_there(
         )
     for line in mixed(Results(str(store)).origins(wanted.by_id)):
         progress.say(line)
+
+
+def _uses(wanted: Demand) -> set[tuple[str, bool]]:
+    """The trials to do, and whether others need their weights: one may be asked for again for these."""
+    return {(trial_id, trial_id in wanted.teacher_ids) for trial_id in wanted.todo}
 
 
 def _say_what_waits(wanted: Demand, progress: Progress) -> None:

@@ -430,6 +430,20 @@ def test_what_is_blocked_counts_once_whatever_follows(
     assert sum("blocked" in line for line in summary.failures) == 1
 
 
+def test_a_baseline_whose_weights_a_later_grid_begins_with_is_trained_again(tmp_path: Path) -> None:
+    """The first grid keeps no weights of it."""
+    study = study_of(
+        **{"grid.teacher": ["mlp-4"], "grid.alpha": [0.5], "grid.switch_epoch": [2, 3]},
+        starts={"again": {"training": {}}},
+        then=[{"best": ["switch_epoch"], "grid": {"start": ["again"]}}],
+    )
+    summary = run_study(study, tmp_path, HERE)
+    # 2 teachers, 2 baselines, 4 students; then these baselines and the 2 students that follow.
+    assert (summary.exit_status, summary.blocked, summary.done) == (0, 0, 8 + 4)
+    rows = science(Store(tmp_path)).to_pylist()
+    assert sum(row["role"] == "student" and row["start"] == "again" for row in rows) == 2
+
+
 def test_a_figure_that_was_not_measured_is_told_of(tmp_path: Path) -> None:
     """All is trained, but what a search goes by is not there."""
     run_study(load_study(SEARCHED, {"evaluation.fgsm_epsilons": []}), tmp_path, HERE)
