@@ -10,7 +10,8 @@ from data.masks import Masks, read_masks, require_fit
 from data.segment import NAME
 from sweep.cells import matching
 from sweep.errors import StudyError, SweepError
-from sweep.expand import cells as cells_of
+from sweep.expand import expand
+from sweep.findings import known_to
 from sweep.filters import Condition
 from sweep.imported import refuse_to_run
 from sweep.kept_networks import each
@@ -77,7 +78,9 @@ def attribute_study(
         SweepError: where the file of masks cannot be read.
     """
     progress, settings = progress or Silent(), settings or AttributionSettings()
-    chosen = {cell.trial_id: cell.spec for cell in matching(cells_of(study), only, seeds)}
+    store = Store(results)
+    asked_for = expand(study, known_to(study, store), seeds).cells
+    chosen = {cell.trial_id: cell.spec for cell in matching(asked_for, only, seeds)}
     if not chosen:
         raise StudyError("nothing is left to look into: no cell matches --only and --seeds")
     specs = {trial_id: spec for trial_id, spec in chosen.items() if _has_images(spec.data)}
@@ -86,7 +89,6 @@ def attribute_study(
         raise StudyError(
             f"dataset {names}: must be images with classes, to see where networks look"
         )
-    store = Store(results)
     refuse_to_run(store, study.name)
     objects = None if masks is None else _read(masks, specs.values())
     segmentation = NAME if objects is None else objects.name

@@ -15,8 +15,7 @@ import models
 from sweep.cells import Demand, demand, matching
 from sweep.errors import StudyError, SweepError
 from sweep.execution.base import Executor, Runner, WorkerSetup
-from sweep.expand import cells as cells_of
-from sweep.expand import smoke_study
+from sweep.expand import expand, smoke_study
 from sweep.filters import Condition
 from sweep.findings import known_to
 from sweep.imported import refuse_to_run
@@ -242,7 +241,7 @@ def evaluate_study(
     """
     progress = progress or Silent()
     store = Store(results)
-    asked = cells_of(study, known_to(study, store))
+    asked = expand(study, known_to(study, store), seeds).cells
     specs = {cell.trial_id: cell.spec for cell in matching(asked, only, seeds)}
     if not specs:
         raise StudyError("nothing is left to evaluate: no cell matches --only and --seeds")
