@@ -11,8 +11,8 @@ from data.segment import NAME
 from sweep.cells import matching
 from sweep.errors import StudyError, SweepError
 from sweep.expand import expand
-from sweep.findings import known_to
 from sweep.filters import Condition
+from sweep.findings import known_to
 from sweep.imported import refuse_to_run
 from sweep.kept_networks import each
 from sweep.progress import Progress, Silent

@@ -93,14 +93,14 @@ def build_model(
         key = stream_key(spec.seed, "growth")
         growth.grow(source, model, spec.start.growth, key, head=spec.start.head)
     else:
-        entry, source = models.get(spec.data.name, spec.recipe.model), str(spec.start.location)
-        found = pretrained.identity(entry, source)
+        entry, location = models.get(spec.data.name, spec.recipe.model), str(spec.start.location)
+        found = pretrained.identity(entry, location)
         if found != spec.start.pretrained:  # a file may have been replaced since it was planned
             raise pretrained.PretrainedError(
-                f"pretrained = {source!r}: has other weights ({found}) than were asked for "
+                f"pretrained = {location!r}: has other weights ({found}) than were asked for "
                 f"({spec.start.pretrained}); put those back, or start the run again"
             )
-        pretrained.load(model, entry, source, head="new")
+        pretrained.load(model, entry, location, head="new")
     return model
 
 
