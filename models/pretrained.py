@@ -111,6 +111,14 @@ def located(source: str) -> str:
     return str(Path(source).expanduser().absolute()) if _is_file(source) else source
 
 
+def written(source: str) -> tuple[int, int] | None:
+    """When a file was last written, in ns, and its bytes; None of published weights."""
+    if not _is_file(source):
+        return None
+    status = _existing(source).stat()
+    return status.st_mtime_ns, status.st_size
+
+
 def check(entry: ModelEntry, input_shape: tuple[int, ...], source: str) -> None:
     """Whether a network on a dataset can take weights, as far as can be told without them.
 

@@ -9,7 +9,7 @@ from data.masks import Masks, read_masks, require_fit
 from data.segment import NAME
 from sweep.cells import matching
 from sweep.errors import StudyError, SweepError
-from sweep.expand import cells as cells_of
+from sweep.expand import expand
 from sweep.filters import Condition
 from sweep.findings import known_to
 from sweep.imported import refuse_to_run
@@ -78,8 +78,8 @@ def attribute_study(
     """
     progress, settings = progress or Silent(), settings or AttributionSettings()
     store = Store(results)
-    everything = cells_of(study, known_to(study, store))
-    chosen = {cell.trial_id: cell.spec for cell in matching(everything, only, seeds)}
+    asked_for = expand(study, known_to(study, store), seeds).cells
+    chosen = {cell.trial_id: cell.spec for cell in matching(asked_for, only, seeds)}
     if not chosen:
         raise StudyError("nothing is left to look into: no cell matches --only and --seeds")
     specs = {trial_id: spec for trial_id, spec in chosen.items() if _has_images(spec.data)}

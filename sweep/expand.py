@@ -482,11 +482,13 @@ def _begins(section: RecipeSection, dataset: str, model: str) -> spec.Start | No
     if section.pretrained is None:
         return None
     location = pretrained.located(section.pretrained)
-    return spec.Start(pretrained=_identity(dataset, model, location), location=location)
+    known = _identity(dataset, model, location, pretrained.written(location))
+    return spec.Start(pretrained=known, location=location)
 
 
 @functools.lru_cache(maxsize=64)
-def _identity(dataset: str, model: str, source: str) -> str:
+def _identity(dataset: str, model: str, source: str, _written: tuple[int, int] | None) -> str:
+    """Cached while a file stays what it is: it is hashed whole."""
     return pretrained.identity(models.get(dataset, model), source)
 
 

@@ -14,8 +14,7 @@ import models
 from sweep.cells import Demand, demand, matching
 from sweep.errors import StudyError, SweepError
 from sweep.execution.base import Executor, Runner, WorkerSetup
-from sweep.expand import cells as cells_of
-from sweep.expand import smoke_study
+from sweep.expand import expand, smoke_study
 from sweep.filters import Condition
 from sweep.findings import known_to
 from sweep.imported import refuse_to_run
@@ -131,17 +130,19 @@ def run_study(
                 )  # fmt: skip
 
             summary = train()
-            tried = set(wanted.todo)
+            tried = _uses(wanted)
             while wanted.waiting and not summary.interrupted and summary.stopped is None:
                 wanted = look(again=False)  # what failed was tried again once
                 _write_cells(study, wanted, store)
                 # What was blocked or held back in this run is so still, and counts once.
-                follows = {key: cell for key, cell in wanted.todo.items() if key not in tried}
+                follows = {trial_id for trial_id, _ in _uses(wanted) - tried}
                 if not follows:
                     _say_what_waits(wanted, progress)
                     break
-                wanted = replace(wanted, todo=follows)
-                tried |= follows.keys()
+                tried |= _uses(wanted)
+                wanted = replace(
+                    wanted, todo={key: c for key, c in wanted.todo.items() if key in follows}
+                )
                 progress.say(f"{len(wanted.todo)} trials follow from what was found")
                 _fetch_data(wanted, where, progress)
                 summary = summary.then(train())
@@ -181,6 +182,11 @@ def _say_what_is_there(
         )
     for line in mixed(Results(str(store)).origins(wanted.by_id)):
         progress.say(line)
+
+
+def _uses(wanted: Demand) -> set[tuple[str, bool]]:
+    """The trials to do, and whether others need their weights: one may be asked for again for these."""
+    return {(trial_id, trial_id in wanted.teacher_ids) for trial_id in wanted.todo}
 
 
 def _say_what_waits(wanted: Demand, progress: Progress) -> None:
@@ -232,7 +238,7 @@ def evaluate_study(
     """
     progress = progress or Silent()
     store = Store(results)
-    asked = cells_of(study, known_to(study, store))
+    asked = expand(study, known_to(study, store), seeds).cells
     specs = {cell.trial_id: cell.spec for cell in matching(asked, only, seeds)}
     if not specs:
         raise StudyError("nothing is left to evaluate: no cell matches --only and --seeds")

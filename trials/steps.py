@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from data.augment import augment
 from data.load import LoadedData
-from models.head import head_parameters
+from models.head import head_name, head_parameters
 from models.matching import Block, common_block, common_values
 from trials.course import BLOCK_ROWS
 from trials.engine import Engine
@@ -32,7 +32,7 @@ def training_part(model: nn.Module, part: Trains) -> Iterator[None]:
     """Training mode within, for all of a network or for its output layer alone.
 
     What is frozen is as in evaluation: its weights have no gradient, its dropout drops nothing and its
-    batch statistics stay.
+    batch statistics stay. Dropout within the output layer is not frozen.
     """
     model.train()
     if part == "all":
@@ -41,6 +41,7 @@ def training_part(model: nn.Module, part: Trains) -> Iterator[None]:
     head = set(head_parameters(model))
     frozen = [weights for name, weights in model.named_parameters() if name not in head]
     model.eval()
+    model.get_submodule(head_name(model)).train()  # with the dropout that some have within
     for weights in frozen:
         weights.requires_grad_(False)
     try:

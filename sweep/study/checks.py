@@ -4,6 +4,7 @@ import functools
 import itertools
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pydantic import ValidationError
 
@@ -125,6 +126,7 @@ def _check_splits(name: str, dataset: DatasetStudy) -> None:
             _require_same_inputs(
                 rows, other, f"{key}.teacher.split", "they are shown the same inputs"
             )
+            _require_same_unit(rows, other, grid, f"{key}.teacher.split")
             if own.classes != swept.classes and dataset.recipe.augment.how().is_on:
                 raise StudyError(
                     f"{key}.teacher.split.classes: must be those of the students where "
@@ -224,6 +226,34 @@ def _require_same_inputs(rows: data.DataSpec, other: data.DataSpec, key: str, si
                 f"{key}.{same} = {getattr(other, same)!r}: must be that of the students, "
                 f"{getattr(rows, same)!r}; {since}"
             )
+
+
+def _require_same_unit(rows: data.DataSpec, other: data.DataSpec, grid: Grid, key: str) -> None:
+    """Refuses teachers that learnt inputs or targets in another unit than students ask them in.
+
+    Tables, and images of scaling standard, are in units of the training rows' own deviation.
+
+    Args:
+        rows: of the students.
+        other: of their teachers.
+        grid: whether teachers are asked at all; weights alone can be gone on with.
+        key: the section that says so.
+    """
+    own_unit = rows.scaling == "standard" or not data.get(rows.name).is_image
+    asked = any(alpha < 1 for alpha in grid.alpha) and any(grid.switch_epoch)
+    if not (own_unit and asked):
+        return
+    # Noise on labels and targets, and other splits, have no part in what standardises.
+    one, two = (
+        replace(r, label_noise=0.0, label_noise_part=1.0, target_noise=0.0, corruption_on="train")
+        for r in (rows, other)
+    )
+    if one != two:
+        raise StudyError(
+            f"{key}: must leave training rows and images as the students' are, since "
+            f"{'tables are' if not data.get(rows.name).is_image else 'scaling = standard is'} in "
+            "units of these rows: teachers would be asked in another unit than they learnt"
+        )
 
 
 def check_later(study: Study, name: str, dataset: DatasetStudy) -> None:

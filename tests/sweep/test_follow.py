@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sweep.attributing import attribute_study
 from sweep.cells import demand
 from sweep.execution.base import WorkerSetup
 from sweep.execution.local import LocalExecutor
@@ -22,6 +23,7 @@ from sweep.service import Where, evaluate_study, executor, run_study
 from sweep.store import Store
 from sweep.study import Study, load_study
 from tests.sweep.tiny import FakeTraining, science
+from trials.attribution_settings import AttributionSettings
 from trials.task import StageTask
 
 HERE = Where(local=True, gpus_per_trial=0.0)
@@ -430,6 +432,20 @@ def test_what_is_blocked_counts_once_whatever_follows(
     assert sum("blocked" in line for line in summary.failures) == 1
 
 
+def test_a_baseline_whose_weights_a_later_grid_begins_with_is_trained_again(tmp_path: Path) -> None:
+    """The first grid keeps no weights of it."""
+    study = study_of(
+        **{"grid.teacher": ["mlp-4"], "grid.alpha": [0.5], "grid.switch_epoch": [2, 3]},
+        starts={"again": {"training": {}}},
+        then=[{"best": ["switch_epoch"], "grid": {"start": ["again"]}}],
+    )
+    summary = run_study(study, tmp_path, HERE)
+    # 2 teachers, 2 baselines, 4 students; then these baselines and the 2 students that follow.
+    assert (summary.exit_status, summary.blocked, summary.done) == (0, 0, 8 + 4)
+    rows = science(Store(tmp_path)).to_pylist()
+    assert sum(row["role"] == "student" and row["start"] == "again" for row in rows) == 2
+
+
 def test_a_figure_that_was_not_measured_is_told_of(tmp_path: Path) -> None:
     """All is trained, but what a search goes by is not there."""
     run_study(load_study(SEARCHED, {"evaluation.fgsm_epsilons": []}), tmp_path, HERE)
@@ -472,6 +488,21 @@ def test_later_grids_are_evaluated_too(tmp_path: Path) -> None:
         }
     )
     assert evaluate_study(more, tmp_path, HERE).evaluated == trials
+
+
+def test_students_of_a_later_grid_are_asked_where_they_look_by_the_seeds_that_were_run(
+    tmp_path: Path,
+) -> None:
+    changes = {"evaluation.keep": "weights", "grid.teacher": ["mlp-4"], "grid.alpha": [0.5]}
+    run_study(study_of(**changes), tmp_path, HERE, seeds=1)
+    only = parse(["role=student"])  # two switch epochs, and the better one with a ramp
+    settings = AttributionSettings(images=2, background=2)
+    found = attribute_study(
+        study_of(**changes), tmp_path, HERE, settings=settings, only=only, seeds=1
+    )
+    assert found.attributed == 3
+    more = study_of(**changes, **{"evaluation.fgsm_epsilons": [0.1]})
+    assert evaluate_study(more, tmp_path, HERE, only=only, seeds=1).evaluated == 3
 
 
 def test_a_point_measured_later_counts(tmp_path: Path) -> None:

@@ -198,6 +198,15 @@ def test_a_file_of_weights_is_handed_on_by_its_absolute_path(
     assert {cell.parameters["pretrained"] for cell in found} == {"w.safetensors"}
 
 
+def test_a_file_that_was_replaced_is_other_weights_in_the_same_process(tmp_path: Path) -> None:
+    path, found = tmp_path / "w.safetensors", []
+    for content in (b"some", b"others"):
+        path.write_bytes(content)
+        asked = cells(study_of(**{"recipe.pretrained": str(path), "grid.start": ["scratch"]}))
+        found.append({cell.trial_id for cell in of(Role.BASELINE, asked)})
+    assert found[0].isdisjoint(found[1])
+
+
 def test_known_ways_need_a_teacher_but_for_scratch() -> None:
     assert {name: start.needs_teacher for name, start in KNOWN.items()} == {
         "scratch": False, "copy": True, "zero-pad": True, "uniform-pad": True, "net2net": True,
