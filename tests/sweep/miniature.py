@@ -64,6 +64,7 @@ def shortened(name: str, *, epochs: int = 3, alphas: int | None = None) -> Study
             "grid": {
                 "alpha": grid.alpha[:alphas],
                 "switch_epoch": _short(grid.switch_epoch, share),
+                "begin_epoch": _short(grid.begin_epoch, share),
                 "epochs": _short(grid.epochs, share),
                 "teacher_epochs": _short(grid.teacher_epochs, share)[-1:],
                 **{axis: getattr(grid, axis)[-1:] for axis in SPLIT_AXES},

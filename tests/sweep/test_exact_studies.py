@@ -114,7 +114,9 @@ def assert_equal_bits(study: Study, stores: Stores) -> None:
         )
         assert content == other, trial_id
         seen.add(hash(content))
-    assert len(seen) == len(ids), "every trial is a training of its own"
+    # Trainings that part after their best epoch leave the same network.
+    if not any(one.recipe.early_stop.restore_best for one in study.datasets.values()):
+        assert len(seen) == len(ids), "every trial is a training of its own"
 
 
 @pytest.mark.parametrize("name", HOME)
