@@ -196,7 +196,7 @@ class _Dataset:
         if not self._dataset.baseline:
             return
         for split, recipe, student in itertools.product(
-            self._splits(grid), self._recipes(grid), grid.student or (self._dataset.student,)
+            self._splits(grid), self._recipes(grid), self._dataset.students_of(grid)
         ):
             alone = _alone(recipe)
             words = parameters(recipe, split, self._name, grid)
@@ -209,7 +209,7 @@ class _Dataset:
         combinations: Iterator[tuple[Any, ...]] = itertools.product(
             self._splits(grid),
             self._recipes(grid),
-            grid.student or (self._dataset.student,),
+            self._dataset.students_of(grid),
             grid.teacher,
             grid.teacher_epochs or (None,),
             grid.temperature,
@@ -380,7 +380,7 @@ class _Dataset:
         """A later grid around the best of the cells before, as far as these are done."""
         found: list[Cell] = []
         pending = False
-        students = grid.student or (self._dataset.student,)
+        students = self._dataset.students_of(grid)
         for student, teacher in itertools.product(students, grid.teacher):
             # A start may put another network in the student's place.
             mine = [
@@ -417,9 +417,7 @@ class _Dataset:
         found: list[Cell] = []
         template = self._study.starts[search.start]
         epochs = search.epochs or max(grid.epochs or (self._dataset.recipe.epochs,))
-        for student, teacher in itertools.product(
-            grid.student or (self._dataset.student,), grid.teacher
-        ):
+        for student, teacher in itertools.product(self._dataset.students_of(grid), grid.teacher):
             own = {"student": (student,), "teacher": (teacher,)}
             tried: dict[int, list[Cell]] = {}
             asked: dict[int, Start] = {}

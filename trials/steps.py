@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from data.augment import augment
 from data.load import LoadedData
-from models.head import head_name, head_parameters
+from models.head import body_parameters, head_name
 from models.matching import Block, common_block, common_values
 from trials.course import BLOCK_ROWS
 from trials.engine import Engine
@@ -38,8 +38,7 @@ def training_part(model: nn.Module, part: Trains) -> Iterator[None]:
     if part == "all":
         yield
         return
-    head = set(head_parameters(model))
-    frozen = [weights for name, weights in model.named_parameters() if name not in head]
+    frozen = [model.get_parameter(name) for name in body_parameters(model)]
     model.eval()
     model.get_submodule(head_name(model)).train()  # with the dropout that some have within
     for weights in frozen:

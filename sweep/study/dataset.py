@@ -103,4 +103,8 @@ class DatasetStudy(Section):
     @property
     def students(self) -> tuple[str, ...]:
         """The networks that are guided."""
-        return self.grid.student or (self.student,)
+        return self.students_of(self.grid)
+
+    def students_of(self, grid: Grid) -> tuple[str, ...]:
+        """The networks that are guided in a grid, this one's or a later one."""
+        return grid.student or (self.student,)
