@@ -45,17 +45,33 @@ def read_file(source: str) -> dict[str, Any]:
         if path.stat().st_size > MAX_STUDY_BYTES:
             raise StudyError(f"study file {source!r} is larger than {MAX_STUDY_BYTES:,} bytes")
         text = path.read_bytes().decode("utf-8-sig")
-        if _LONG_KEY.search(text):
-            raise StudyError(f"study file {source!r} is nested more than {MAX_DEPTH} levels deep")
-        return tomllib.loads(text)
+    except StudyError:
+        raise
     except UnicodeDecodeError as error:
         raise StudyError(f"study file {source!r} is not UTF-8 text: {error}") from None
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
-        if isinstance(error, StudyError):
-            raise
-        raise StudyError(f"study file {source!r} is not valid TOML: {error}") from None
     except OSError as error:
         raise StudyError(f"study file {source!r} cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a name that no file can have
+        raise StudyError(f"study file {source!r} cannot be read: {error}") from None
+    return parse_text(text, f"study file {source!r}")
+
+
+def parse_text(text: str, what: str) -> dict[str, Any]:
+    """The content of a text.
+
+    Args:
+        text: TOML.
+        what: it is, in messages.
+
+    Raises:
+        StudyError: where it is not TOML.
+    """
+    if _LONG_KEY.search(text):
+        raise StudyError(f"{what} is nested more than {MAX_DEPTH} levels deep")
+    try:
+        return tomllib.loads(text)
+    except (RecursionError, ValueError) as error:
+        raise StudyError(f"{what} is not valid TOML: {error}") from None
 
 
 def _no_file(source: str, path: Path) -> str:
