@@ -1,5 +1,6 @@
 """From a name or a file to plain data; nothing in it is run."""
 
+import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -53,7 +54,19 @@ def read_file(source: str) -> dict[str, Any]:
         raise StudyError(f"study file {source!r} cannot be read: {error.strerror}") from None
     except ValueError as error:  # a name that no file can have
         raise StudyError(f"study file {source!r} cannot be read: {error}") from None
-    return parse_text(text, f"study file {source!r}")
+    what = f"study file {source!r}"
+    return _of_json(text, what) if path.suffix == ".json" else parse_text(text, what)
+
+
+def _of_json(text: str, what: str) -> dict[str, Any]:
+    """The content of a study as results keep it."""
+    try:
+        found = json.loads(text)
+    except (RecursionError, ValueError) as error:
+        raise StudyError(f"{what} is not valid JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise StudyError(f"{what} is not a JSON object")
+    return found
 
 
 def parse_text(text: str, what: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from sweep.web.models import Problem
 from sweep.web.planning import Planner
 from sweep.web.processes import Processes
 from sweep.web.questions import Questions
-from sweep.web.routes import pages, results, session, studies
+from sweep.web.routes import actions, ask, pages, results, session, studies
 from sweep.web.security import Guard, Sessions, Tries
 from sweep.web.server import Server, state_folder
 from sweep.web.settings import Settings
@@ -81,6 +81,7 @@ def _server(settings: Settings, launcher: Launcher | None) -> Server:
         questions=Questions(settings.results),
         turns=Turns(),
         files=StaticFiles(),
+        folder=folder,
     )
 
 
@@ -120,7 +121,9 @@ def _api(web: Server) -> FastAPI:
         responses=refusals,
     )
     api.state.web = web
-    for router in (session.router, studies.router, results.router, pages.router):
+    for router in (
+        session.router, studies.router, results.router, actions.router, ask.router, pages.router,
+    ):
         api.include_router(router)
     handlers: Mapping[type[Exception], Callable[..., Any]] = {
         problems.ProblemError: problems.of_problem,

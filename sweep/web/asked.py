@@ -57,7 +57,8 @@ class Asked:
         trial_ids: each trial once.
         trial: the number of each cell's trial in `trial_ids`, shape (cells,).
         first: the first cell of each trial, shape (trials,).
-        varying: words that take more than one value.
+        varying: words that take more than one value among students, baselines or teachers of a
+            dataset; the role and the dataset where there are several.
     """
 
     name: str
@@ -104,7 +105,7 @@ def asked(name: str, cells: pa.Table, text: str) -> Asked:
     baseline = table["baseline"].fill_null(-1).to_numpy().astype(np.int64)
     words = [name for name in WORDS if name != "study"]
     rows = [dict(zip(words, row, strict=True)) for row in tuples(table.select(words))]
-    varying = tuple(word for word in words if len({row[word] for row in rows}) > 1)
+    varying = _varying(rows, words)
     coded = cells["trial_id"].combine_chunks().dictionary_encode()
     trial = coded.indices.to_numpy().astype(np.int64)
     first = np.unique(trial, return_index=True)[1]
@@ -148,6 +149,17 @@ def _numbered(name: str, cells: pa.Table) -> tuple[Numbers, pa.Table]:
     with_study = cells.append_column("study", pa.repeat(name, len(cells)))
     number, table = numbered(with_study)
     return number.to_numpy().astype(np.int64), table
+
+
+def _varying(rows: Sequence[Mapping[str, Any]], words: Sequence[str]) -> tuple[str, ...]:
+    """Words that tell configurations of one dataset and role apart; and of these, those there are."""
+    values: dict[tuple[Any, ...], set[Any]] = {}
+    for row in rows:
+        for word in words:
+            group = () if word in ("role", "dataset") else (row["dataset"], row["role"])
+            values.setdefault((word, *group), set()).add(row[word])
+    found = {word for (word, *_), some in values.items() if len(some) > 1}
+    return tuple(word for word in words if word in found)
 
 
 def _key(words: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """What a running server holds, and what routes ask it for."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -42,6 +43,9 @@ class Server:
         questions: answers SQL.
         turns: how many of what is dear are at work.
         files: the page.
+        folder: for what the server keeps.
+        reports_at_once: how many may be in the making.
+        starting: held by who starts something, so that two do not start at once.
     """
 
     settings: Settings
@@ -58,6 +62,15 @@ class Server:
     questions: Questions
     turns: Turns
     files: StaticFiles
+    folder: Path
+    reports_at_once: int = 2
+    starting: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def scratch(self, name: str) -> Path:
+        """A file to hand something over in, written anew each time."""
+        folder = self.folder / "handed"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / name
 
     def about(self, name: str) -> About:
         """A study, from a name in an address.
