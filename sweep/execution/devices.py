@@ -70,9 +70,17 @@ def uses(seats: Iterable[Seat], gauges: Mapping[tuple[str, str], Gauge]) -> tupl
         slots.setdefault((seat.node, seat.device), []).append(seat.busy)
     nothing = Gauge(None, None, None)
     return tuple(
-        DeviceUse(*where, len(busy), sum(busy), *gauges.get(where, nothing))
+        _use(where, busy, gauges.get(where, nothing))
         for where, busy in sorted(slots.items())
     )
+
+
+def _use(where: tuple[str, str], busy: list[bool], gauge: Gauge) -> DeviceUse:
+    node, device = where
+    return DeviceUse(
+        node, device, len(busy), sum(busy), gauge.utilisation_percent, gauge.memory_used_bytes,
+        gauge.memory_total_bytes,
+    )  # fmt: skip
 
 
 def gpu_names() -> tuple[str, ...]:
