@@ -195,9 +195,12 @@ def measure(options: argparse.Namespace) -> dict:
 def shown(found: dict, options: argparse.Namespace) -> str:
     """The measurement as a table."""
     everything = [second for some in found["took"].values() for second in some]
-    lines = [
+    what = (
         f"{options.size:,} trials, {options.clients} pages, every {options.every:g} s, "
-        f"{options.seconds:g} s; {found['arrived']:,} records arrived",
+        f"{options.seconds:g} s; {found['arrived']:,} records arrived"
+    )
+    lines = [
+        what,
         f"{'address':18} {'requests':>8} {'p50 ms':>8} {'p95 ms':>8} {'p99 ms':>8} {'max ms':>8}",
     ]
     for kind, some in [*sorted(found["took"].items()), ("all", everything)]:
@@ -206,9 +209,12 @@ def shown(found: dict, options: argparse.Namespace) -> str:
         lines.append(f"{kind:18} {len(some):8} " + " ".join(f"{1000 * n:8.1f}" for n in numbers))
     p95 = statistics.quantiles(everything, n=100)[94]
     kept = p95 < TARGET_P95_S and found["share"] < TARGET_SHARE and not found["errors"]
-    lines += [
+    took = (
         f"errors: {len(found['errors'])}  server: {100 * found['share']:.1f} % of one core, "
-        f"{found['memory_mb']:.0f} MB, listening after {found['ready_s']:.1f} s",
+        f"{found['memory_mb']:.0f} MB, listening after {found['ready_s']:.1f} s"
+    )
+    lines += [
+        took,
         f"no error, p95 < {1000 * TARGET_P95_S:.0f} ms, < {100 * TARGET_SHARE:.0f} % of a core: "
         + ("kept" if kept else "NOT kept"),
         *found["errors"][:10],
