@@ -26,6 +26,7 @@ from sweep.records import CELLS, ROBUSTNESS_OF, cell_row, code_version, evaluati
 from sweep.results import Results, mixed
 from sweep.run import run
 from sweep.scratch import Scratch
+from sweep.shard import Shard
 from sweep.snapshots import DURABLE_EVERY_S
 from sweep.store import Store
 from sweep.study import Study
@@ -83,6 +84,7 @@ def run_study(
     policy: Policy | None = None,
     share: bool = True,
     retry: Iterable[str] | None = None,
+    shard: Shard | None = None,
     progress: Progress | None = None,
 ) -> RunSummary:
     """Trains what is missing of a study.
@@ -96,6 +98,8 @@ def run_study(
         policy: what to do about failures.
         share: False trains every trial alone.
         retry: kinds of earlier failures to try again; empty for every kind, None for none.
+        shard: the part of what is chosen that is asked for here. Grids that depend on answers are then
+            left to the next run: their answers lie in several places until they are merged.
         progress: told what happens.
     """
     progress, where = progress or Silent(), where or Where()
@@ -107,6 +111,7 @@ def run_study(
         return demand(
             study, store, only, seeds,
             retry=lambda kind: again and kinds is not None and (not kinds or kind in kinds),
+            shard=shard,
         )  # fmt: skip
 
     refuse_to_run(store, study.name)
@@ -131,7 +136,14 @@ def run_study(
 
             summary = train()
             tried = _uses(wanted)
-            while wanted.waiting and not summary.interrupted and summary.stopped is None:
+            if shard is not None:
+                _say_what_waits(wanted, progress)
+            while (
+                shard is None
+                and wanted.waiting
+                and not summary.interrupted
+                and summary.stopped is None
+            ):
                 wanted = look(again=False)  # what failed was tried again once
                 _write_cells(study, wanted, store)
                 # What was blocked or held back in this run is so still, and counts once.
