@@ -84,8 +84,15 @@ until ray health-check --address "$address:$port" >/dev/null 2>&1; do
     sleep 1
 done
 
+# Nodes that come later are used as they come; it is better shared out among all from the start.
+all_there() {
+    local nodes
+    nodes=$(ray status --address "$address:$port" 2>/dev/null | grep -c '^ [0-9][0-9]* node_') || true
+    [ "${nodes:-0}" -ge "${#hosts[@]}" ]
+}
+until all_there || [ "$SECONDS" -ge "$give_up" ]; do sleep 1; done
+
 # Beside this shell, so that a signal reaches it at once: the run ends, and keeps what is finished.
-# Nodes that come later are used as they come.
 sweep run "$study" --results "$results" --address "$address:$port" "$@" &
 run=$!
 trap 'asked=yes && kill -TERM "$run" 2>/dev/null' TERM INT
