@@ -188,9 +188,10 @@ def _say_what_is_there(
     if not changes.first:
         progress.say(_what_is_new(wanted, changes))
     if wanted.failed_before:
+        part = "" if wanted.shard is None else f" --shard {wanted.shard}"
         progress.say(
             f"{wanted.failed_before} trials failed earlier and are left alone; "
-            f"`sweep retry {study.name}` runs them again"
+            f"`sweep retry {study.name}{part}` runs them again"
         )
     for line in mixed(Results(str(store)).origins(wanted.by_id)):
         progress.say(line)

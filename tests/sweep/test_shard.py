@@ -2,6 +2,8 @@
 
 import functools
 import json
+import os
+import subprocess
 import sys
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -146,6 +148,21 @@ def test_kinds_of_one_tree_each_go_to_shards_of_their_own() -> None:
     study = tiny_study(**ALONE, **{"seeds": [1], "grid.learning_rate": rates})
     assert [len(learners(part)) for part in shares(study, 3)] == [1, 1, 1]
     assert [len(part.chosen) for part in shares(study, 5)] == [1, 1, 1, 0, 0]
+
+
+def test_who_has_what_is_the_same_in_every_process() -> None:
+    code = (
+        "from sweep.cells import demand; from sweep.shard import divide; from sweep.study import "
+        "load_study; print(sorted(divide(demand(load_study('quickstart'), None).chosen, 4).items()))"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }  # fmt: skip
+    assert len(said) == 1
 
 
 def test_filters_choose_first_and_what_they_choose_is_divided() -> None:
@@ -325,7 +342,7 @@ datasets = {digits = {student = "medium"}}
         status, _, _ = sweep_command(capsys, "run", str(path), *words, "--local")
     assert status == 1
     status, out, _ = sweep_command(capsys, "run", str(path), *words, "--local")
-    assert "left alone" in out
+    assert "left alone; `sweep retry tiny --shard 1/2` runs them again" in out
     status, out, _ = sweep_command(capsys, "retry", str(path), *words, "--local")
     assert status == 0
     assert "study tiny shard 1/2 in" in out
