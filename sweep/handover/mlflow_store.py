@@ -146,24 +146,25 @@ class MlflowStore:
 
 
 class _Journal:
-    """Has SQLite write ahead while there is much to write, which halves the time that it takes."""
+    """Has SQLite write ahead while there is much to write, which halves the time that it takes.
+
+    The connection that is held here is the last to close: what was written ahead is in the file then.
+    """
 
     def __init__(self, database: Path) -> None:
-        self._database = database
+        self._connection = sqlite3.connect(database)
         self._before = self._set("wal")
 
     def close(self) -> None:
         """Puts the file back in the mode that it had."""
         if self._before is not None:
             self._set(self._before)
+        self._connection.close()
 
     def _set(self, mode: str) -> str | None:
-        with (
-            contextlib.suppress(sqlite3.Error),
-            contextlib.closing(sqlite3.connect(self._database)) as connection,
-        ):  # where a disk cannot do it, it takes longer
-            (before,) = connection.execute("PRAGMA journal_mode").fetchone()
-            connection.execute(f"PRAGMA journal_mode={mode}")
+        with contextlib.suppress(sqlite3.Error):  # where a disk cannot do it, it takes longer
+            (before,) = self._connection.execute("PRAGMA journal_mode").fetchone()
+            self._connection.execute(f"PRAGMA journal_mode={mode}")
             return str(before)
         return None
 
@@ -171,6 +172,7 @@ class _Journal:
 def _client() -> Any:
     """MLflow's client, without what it would tell its makers and the terminal."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")  # see `_Journal`
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     from mlflow import MlflowClient
