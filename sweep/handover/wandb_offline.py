@@ -41,7 +41,7 @@ class WandbOffline:
         """Looks at what is there of the study."""
         from wandb.proto import wandb_internal_pb2
 
-        self._records = wandb_internal_pb2
+        self._records: Any = wandb_internal_pb2
         self._root = folder / about.name / "wandb"
         self._about = about
         self._folders = RunFolders(self._root, FORM)
@@ -101,10 +101,10 @@ class WandbOffline:
             yield history
         last = next(reversed(table), 0)
         summary = new()
-        final = {**_lasts(run.curves), **run.metrics, "status": run.status}
+        final: dict[str, Any] = {**_lasts(run.curves), **run.metrics, "status": run.status}
         final |= {"_step": last, "_runtime": seconds, "_timestamp": began + seconds}
-        for key, value in final.items():
-            summary.summary.update.add(key=key, value_json=as_json(value))
+        for key, last_value in final.items():
+            summary.summary.update.add(key=key, value_json=as_json(last_value))
         summary.summary.update.add(
             nested_key=["_wandb", "runtime"], value_json=as_json(round(seconds))
         )
