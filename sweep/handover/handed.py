@@ -4,7 +4,6 @@ Names say the unit where a number could be misread: `test/accuracy_percent`, `te
 `robustness/fgsm_0.01/accuracy_percent`. Slashes group them in all three tools.
 """
 
-import dataclasses
 import hashlib
 import json
 from collections import Counter
@@ -121,8 +120,12 @@ class HandedRun:
     @property
     def digest(self) -> str:
         """A hash of everything: what has it is up to date."""
-        content = json.dumps(dataclasses.asdict(self), sort_keys=True, default=str)
+        content = json.dumps(vars(self), sort_keys=True, default=_plain)
         return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
+def _plain(value: Any) -> Any:
+    return vars(value) if isinstance(value, Curve) else str(value)
 
 
 def handed_run(

@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ from sweep.handover.handing import hand_over
 from sweep.handover.wandb_offline import BLOCK_BYTES, HEADER, as_json, framed, rows
 from sweep.results import Results
 from tests.sweep.handover.made import BEGAN, STUDY
+from tests.sweep.handover.wandb_server import wandb_server
 
 
 def unframed(content: bytes) -> list[bytes]:
@@ -161,3 +163,40 @@ def test_what_was_sent_on_is_to_be_sent_again_when_it_changes(
     files[0].write_bytes(b"half")
     hand_over(results, STUDY, "wandb-offline", tmp_path / "out")
     assert [mark.exists() for mark in marks] == [False, *[True] * (len(marks) - 1)]
+
+
+@pytest.mark.slow
+def test_wandb_sync_sends_all_of_it_on(results: Results, tmp_path: Path) -> None:
+    hand_over(results, STUDY, "wandb-offline", tmp_path / "out")
+    with wandb_server() as (address, sent):
+        done = subprocess.run(
+            [sys.executable, "-m", "wandb", "sync", str(tmp_path / "out" / STUDY / "wandb")],
+            capture_output=True, text=True, check=False, cwd=tmp_path, timeout=300,
+            env={**os.environ, "HOME": str(tmp_path), "WANDB_API_KEY": 40 * "a",
+                 "WANDB_BASE_URL": address, "WANDB_ERROR_REPORTING": "false"},
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    trials = results.trials().set_index("trial_id")
+    assert sent.runs.keys() > set(trials.index)
+    assert len(sent.runs) == len(trials) + 1
+    for trial_id, row in trials.iterrows():
+        run = sent.runs[str(trial_id)]
+        assert (run["project"], run["jobType"]) == (STUDY, row["role"])
+        config = json.loads(run["config"])
+        assert config["seed"]["value"] == row["seed"]
+        losses = {
+            item["_step"]: item["train/loss"]
+            for item in sent.history[str(trial_id)]
+            if "train/loss" in item
+        }
+        done = row["status"] == "done"
+        assert sent.exits[str(trial_id)] == (0 if done else 1)
+        if done:
+            steps = row["train_loss_step"], row["train_loss"]
+            assert losses == dict(zip(*steps, strict=True))
+            summary = sent.summary[str(trial_id)]
+            assert summary["test/accuracy_percent"] == row["test_metric"]
+    files = sorted((tmp_path / "out").rglob("*.wandb"))
+    assert all(file.with_name(f"{file.name}.synced").exists() for file in files)
+    again = hand_over(results, STUDY, "wandb-offline", tmp_path / "out")
+    assert again.unchanged == len(sent.runs)
