@@ -23,7 +23,7 @@ from sweep.errors import DamagedError
 from sweep.failures import ATTEMPT_COLUMNS, last_failures_of
 from sweep.records import FailureKind, code_version
 from sweep.results import Results, statuses_of
-from sweep.store import Reading
+from sweep.store import Reading, Shelf
 
 STATES = ("done", "running", "failed", "blocked", "missing")
 ENDINGS = ("done", "failed", "retried")
@@ -127,17 +127,17 @@ class Metrics:
 
     def _look(self) -> None:
         """Reads the files that are new."""
-        trials, attempts = self._trials.parts.keys(), self._attempts.parts.keys()
-        self._trials = self._store.trials.read_on(TRIAL_COLUMNS, self._trials.parts)
-        self._attempts = self._store.attempts.read_on(ATTEMPT_COLUMNS, self._attempts.parts)
+        trials, attempts = self._trials, self._attempts
+        self._trials = _read_on(self._store.trials, TRIAL_COLUMNS, trials)
+        self._attempts = _read_on(self._store.attempts, ATTEMPT_COLUMNS, attempts)
         cells = {name: self._cells_of(name) for name in self._store.studies()}
         self._cells = {name: found for name, found in cells.items() if found is not None}
-        if self._attempts.parts.keys() != attempts:
+        if self._attempts is not attempts:
             self._failures = last_failures_of(self._attempts.rows)
-        if self._trials.parts.keys() != trials:
+        if self._trials is not trials:
             newest = pc.max(self._trials.rows["finished_at"]).as_py()
             self._last_record_s = None if newest is None else newest.timestamp()
-        if self._trials.parts.keys() != trials or self._attempts.parts.keys() != attempts:
+        if self._trials is not trials or self._attempts is not attempts:
             self._read += 1
 
     def _cells_of(self, name: str) -> tuple[str, pa.Table] | None:
@@ -178,6 +178,14 @@ class Metrics:
         }
         ended = time.monotonic()
         self._sizes_until = ended + (ended - began) / LISTING_SHARE
+
+
+def _read_on(shelf: Shelf, columns: Sequence[str], before: Reading) -> Reading:
+    """What a shelf holds; the same object where its files are those of before."""
+    begun = bool(before.rows.column_names)
+    if begun and not before.damaged and before.parts.keys() == set(shelf.files()):
+        return before
+    return shelf.read_on(columns, before.parts)
 
 
 def exposition(results: Results) -> bytes:

@@ -171,9 +171,10 @@ def framed(records: Iterable[bytes]) -> bytes:
 
 def as_json(value: Any) -> str:
     """A value as wandb writes it: numbers that JSON does not have are texts."""
-    if isinstance(value, float) and not math.isfinite(value):
-        word = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-        return json.dumps(word)
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return repr(value)
+        return '"NaN"' if math.isnan(value) else '"Infinity"' if value > 0 else '"-Infinity"'
     return json.dumps(value)
 
 
