@@ -127,7 +127,8 @@ def _read_row(store: Store, path: PurePath, trial_id: str, place: int) -> dict[s
 
 def _row_of(file: pq.ParquetFile, group: int, place: int) -> dict[str, Any]:
     """A row of a group; of a large one, as earlier versions wrote, no more than a column is held."""
-    names = [name for name in TRIALS.names if name in file.schema_arrow.names]
+    there = set(file.schema_arrow.names)
+    names = [name for name in TRIALS.names if name in there]
     if file.metadata.row_group(group).num_rows <= GROUP_ROWS:
         rows = file.read_row_group(group, columns=names, use_threads=False)
         found: dict[str, Any] = rows.slice(place, 1).to_pylist()[0]
