@@ -2,6 +2,7 @@
 
 import contextlib
 import operator
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import data
 import models
 from sweep.cells import Demand, demand, matching
 from sweep.errors import StudyError, SweepError
+from sweep.events import About, Event, Events, Logged, Telling, Unheard, What, told_if_broken
 from sweep.execution.base import Executor, Runner, WorkerSetup
 from sweep.expand import expand, smoke_study
 from sweep.filters import Condition
@@ -86,6 +88,7 @@ def run_study(
     retry: Iterable[str] | None = None,
     shard: Shard | None = None,
     progress: Progress | None = None,
+    events: Events | None = None,
 ) -> RunSummary:
     """Trains what is missing of a study.
 
@@ -100,9 +103,12 @@ def run_study(
         retry: kinds of earlier failures to try again; empty for every kind, None for none.
         shard: the part of what is chosen that is asked for here. Grids that depend on answers are then
             left to the next run: their answers lie in several places until they are merged.
-        progress: told what happens.
+        progress: shows what happens.
+        events: told what happens; None logs it, see `sweep.events`.
     """
-    progress, where = progress or Silent(), where or Where()
+    where = where or Where()
+    told = About(events or Logged(), study.name)
+    progress = Telling(progress or Silent(), told)
     kinds = None if retry is None else frozenset(retry)
     store = Store(results)
     only = list(only)
@@ -115,13 +121,15 @@ def run_study(
         )  # fmt: skip
 
     refuse_to_run(store, study.name)
-    with end_on_signals(), store.writing():
+    with end_on_signals(), store.writing(), told_if_broken(told, "the run"):
         wanted = _without_damage(look, store, progress)
+        told.tell(_begins(wanted, store))
         _say_what_is_there(study, wanted, _write_cells(study, wanted, store), store, progress)
         if not wanted.todo:
             store.remove_checkpoints(wanted.superseded)
             _say_what_waits(wanted, progress)
-            return _nothing_to_do(wanted)
+            told.tell(_ended(nothing := _nothing_to_do(wanted)))
+            return nothing
         _fetch_data(wanted, where, progress)
         interrupt = Interrupt()
         shown = Lasting(progress)
@@ -129,8 +137,8 @@ def run_study(
 
             def train() -> RunSummary:
                 return run(
-                    wanted, store, workers, progress=shown, interrupt=interrupt, policy=policy,
-                    share=share, snapshot_bytes=where.snapshot_bytes,
+                    wanted, store, workers, progress=shown, events=told, interrupt=interrupt,
+                    policy=policy, share=share, snapshot_bytes=where.snapshot_bytes,
                     durable_every_s=where.durable_every_s,
                 )  # fmt: skip
 
@@ -159,7 +167,21 @@ def run_study(
                 _fetch_data(wanted, where, progress)
                 summary = summary.then(train())
         progress.close()
+        told.tell(_ended(summary))
         return summary
+
+
+def _begins(wanted: Demand, store: Store) -> Event:
+    """A run has the results directory to itself."""
+    return Event(What.RUN_STARTED, f"{len(wanted.todo)} trials to train, results in {store}")
+
+
+def _ended(summary: RunSummary) -> Event:
+    """A run is over; its message is read by people, its counts are in `runs/*.parquet`."""
+    counts = {key: getattr(summary, key) for key in ("done", "diverged", "failed", "blocked")}
+    said = ", ".join(f"{count} {key}" for key, count in counts.items())
+    why = "; interrupted" if summary.interrupted else f"; {summary.stopped}" * bool(summary.stopped)
+    return Event(What.RUN_ENDED, f"{said}, {summary.left} left{why}", duration_s=summary.elapsed_s)
 
 
 def _without_damage(look: Callable[[], Demand], store: Store, progress: Progress) -> Demand:
@@ -233,6 +255,7 @@ def evaluate_study(
     only: Iterable[Condition] = (),
     seeds: int | None = None,
     progress: Progress | None = None,
+    events: Events | None = None,
 ) -> EvaluationSummary:
     """Measures the trained networks of a study where points are missing. Trains nothing.
 
@@ -243,13 +266,15 @@ def evaluate_study(
         where: on what.
         only: conditions on the cells, teachers' as well; see `sweep.cells.matching`.
         seeds: the first so many seeds.
-        progress: told what happens.
+        progress: shows what happens.
+        events: told what happens; None logs it, see `sweep.events`.
 
     Raises:
         StoreError: where the study was never run there.
         StudyError: where no cell is chosen.
     """
-    progress = progress or Silent()
+    told = About(events or Logged(), study.name)
+    progress = Telling(progress or Silent(), told)
     store = Store(results)
     asked = expand(study, known_to(study, store), seeds).cells
     specs = {cell.trial_id: cell.spec for cell in matching(asked, only, seeds)}
@@ -284,13 +309,21 @@ def evaluate_study(
             model = spec.recipe.model
             tasks.append(EvaluateTask(trial_id, spec.data, model, missing, spec.seed, validation))
     failures: list[str] = []
-    if tasks:
-        with store.writing(), executor(where or Where()) as workers:
-            for outcome in answers(workers, tasks, store, failures, progress, "evaluated"):
-                if isinstance(outcome, EvaluateOutcome):
-                    store.evaluations.publish(_evaluation_rows(outcome))
+    began = time.monotonic()
+    told.tell(Event(What.RUN_STARTED, f"{len(tasks)} trials to evaluate, results in {store}"))
+    with told_if_broken(told, "the evaluation"):
+        if tasks:
+            with store.writing(), executor(where or Where()) as workers:
+                for outcome in answers(
+                    workers, tasks, store, failures, progress, "evaluated", told
+                ):
+                    if isinstance(outcome, EvaluateOutcome):
+                        store.evaluations.publish(_evaluation_rows(outcome))
     progress.close()
-    return EvaluationSummary(len(tasks) - len(failures), complete, without_weights, tuple(failures))
+    done = len(tasks) - len(failures)
+    ended = f"{done} evaluated, {len(failures)} failed"
+    told.tell(Event(What.RUN_ENDED, ended, duration_s=time.monotonic() - began))
+    return EvaluationSummary(done, complete, without_weights, tuple(failures))
 
 
 def _evaluation_rows(outcome: EvaluateOutcome) -> list[dict[str, Any]]:
@@ -329,7 +362,9 @@ def smoke(
     only = [condition for condition in only if condition.key not in _NOT_IN_SMOKE]
     with Scratch() as scratch:
         results = scratch.folder() / "results"
-        return run_study(smoke_study(study), results, where, only=only, progress=progress)
+        return run_study(
+            smoke_study(study), results, where, only=only, progress=progress, events=Unheard()
+        )
 
 
 @contextlib.contextmanager
