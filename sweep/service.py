@@ -28,6 +28,7 @@ from sweep.records import CELLS, ROBUSTNESS_OF, cell_row, code_version, evaluati
 from sweep.results import Results, mixed
 from sweep.run import run
 from sweep.scratch import Scratch
+from sweep.shard import Shard
 from sweep.snapshots import DURABLE_EVERY_S
 from sweep.store import Store
 from sweep.study import Study
@@ -85,6 +86,7 @@ def run_study(
     policy: Policy | None = None,
     share: bool = True,
     retry: Iterable[str] | None = None,
+    shard: Shard | None = None,
     progress: Progress | None = None,
     events: Events | None = None,
 ) -> RunSummary:
@@ -99,6 +101,8 @@ def run_study(
         policy: what to do about failures.
         share: False trains every trial alone.
         retry: kinds of earlier failures to try again; empty for every kind, None for none.
+        shard: the part of what is chosen that is asked for here. Grids that depend on answers are then
+            left to the next run: their answers lie in several places until they are merged.
         progress: shows what happens.
         events: told what happens; None logs it, see `sweep.events`.
     """
@@ -113,6 +117,7 @@ def run_study(
         return demand(
             study, store, only, seeds,
             retry=lambda kind: again and kinds is not None and (not kinds or kind in kinds),
+            shard=shard,
         )  # fmt: skip
 
     refuse_to_run(store, study.name)
@@ -139,7 +144,14 @@ def run_study(
 
             summary = train()
             tried = _uses(wanted)
-            while wanted.waiting and not summary.interrupted and summary.stopped is None:
+            if shard is not None:
+                _say_what_waits(wanted, progress)
+            while (
+                shard is None
+                and wanted.waiting
+                and not summary.interrupted
+                and summary.stopped is None
+            ):
                 wanted = look(again=False)  # what failed was tried again once
                 _write_cells(study, wanted, store)
                 # What was blocked or held back in this run is so still, and counts once.
@@ -198,9 +210,10 @@ def _say_what_is_there(
     if not changes.first:
         progress.say(_what_is_new(wanted, changes))
     if wanted.failed_before:
+        part = "" if wanted.shard is None else f" --shard {wanted.shard}"
         progress.say(
             f"{wanted.failed_before} trials failed earlier and are left alone; "
-            f"`sweep retry {study.name}` runs them again"
+            f"`sweep retry {study.name}{part}` runs them again"
         )
     for line in mixed(Results(str(store)).origins(wanted.by_id)):
         progress.say(line)

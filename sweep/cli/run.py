@@ -17,11 +17,13 @@ from sweep.cli.options import (
     Directory,
     Json,
     Only,
+    Part,
     Seeds,
     Settings,
     Study,
     fail,
     print_json,
+    shard_of,
     study_to_run,
 )
 
@@ -188,6 +190,7 @@ class Choosing:
     settings: Settings = None
     only: Only = None
     seeds: Seeds = None
+    shard: Part = None
 
 
 @dataclass(frozen=True)
@@ -434,7 +437,7 @@ def _train(
     from sweep.filters import parse
 
     out = log.out(as_json)
-    chosen = study_to_run(study, choosing.settings, results)
+    chosen, shard = study_to_run(study, choosing.settings, results), shard_of(choosing.shard)
     summary = service.run_study(
         chosen,
         results,
@@ -444,10 +447,12 @@ def _train(
         policy=policy,
         share=share,
         retry=retry,
+        shard=shard,
         progress=log.display(out),
     )
     more = f"sweep trials {chosen.name} --status failed --results {shlex.quote(results)}"
-    _conclude(summary, f"study {chosen.name} in {results}", more, out)
+    part = "" if shard is None else f" shard {shard}"
+    _conclude(summary, f"study {chosen.name}{part} in {results}", more, out)
     if as_json:
         print_json(summary.__dict__)
     sys.exit(summary.exit_status)
