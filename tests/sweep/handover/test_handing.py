@@ -161,3 +161,21 @@ def test_the_command_says_what_was_done_and_where_to_look(
     assert said == "sweep: --to 'excel': must be one of mlflow, wandb-offline, tensorboard\n"
     _, said = called(status=2)  # a folder is no file of a table
     assert "must end with .parquet or .csv" in said
+
+
+@pytest.mark.parametrize("to", FOLDERS)
+def test_imported_results_are_handed_over_as_far_as_they_are_known(tmp_path: Path, to: str) -> None:
+    from sweep.importing import import_table
+
+    table = tmp_path / "old.csv"
+    table.write_text(
+        "role,dataset,model,teacher,alpha,switch_epoch,seed,test_metric,metric_name\n"
+        "teacher,digits,small,,,,1,50.5,accuracy\n"
+        "student,digits,large,small,0.5,3,1,60.25,accuracy\n"
+        "student,digits,large,small,0.5,3,2,,accuracy\n"
+    )
+    import_table(table, "old", tmp_path / "results")
+    found = Results(tmp_path / "results")
+    done = hand_over(found, "old", to, tmp_path / "out")
+    assert (done.added, done.without_result) == (2, 1)
+    assert hand_over(found, "old", to, tmp_path / "out").unchanged == 2
