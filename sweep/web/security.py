@@ -179,13 +179,17 @@ class Guard:
         if private and _one(headers, b"sec-fetch-site") in ("cross-site", "same-site"):
             return answer(403, "asked for by a page of another origin")
         if scope["method"] in CHANGING:
-            refused = self._refused_to_change(headers, authority)
+            refused = self._refused_to_change(headers, authority, private=private)
             if refused is not None:
                 return refused
         return self._refused_entry(scope, headers) if private else None
 
     def _refused_to_change(
-        self, headers: list[tuple[bytes, bytes]], authority: tuple[str, int | None]
+        self,
+        headers: list[tuple[bytes, bytes]],
+        authority: tuple[str, int | None],
+        *,
+        private: bool,
     ) -> Response | None:
         origins = _values(headers, b"origin")
         site = _one(headers, b"sec-fetch-site")
@@ -193,7 +197,7 @@ class Guard:
             return answer(403, "sent by a page of another origin")
         if site not in (None, "same-origin"):
             return answer(403, "sent by a page of another origin")
-        by_cookie = self._sessions.needed and not _values(headers, b"authorization")
+        by_cookie = private and self._sessions.needed and not _values(headers, b"authorization")
         if by_cookie and not origins and site is None and _values(headers, b"cookie"):
             return answer(403, "a cookie alone does not say which page sent this")
         if len(_values(headers, b"content-type")) > 1:

@@ -76,6 +76,7 @@ def test_logging_in_and_out(tmp_path: Path) -> None:
         assert server.post(thesis, {"settings": ["x=1"]}, 400, headers=origin)
         assert server.post(thesis, {"settings": ["x=1"]}, 400,
                            headers={"Sec-Fetch-Site": "same-origin"})  # fmt: skip
+        assert server.post("/api/login", {"token": TOKEN})["logged_in"] is True  # once more
         assert server.post("/api/logout", {}, headers=origin)["logged_in"] is False
         server.get("/api/studies", 401)
         bearer = {"Authorization": f"Bearer {TOKEN}"}
