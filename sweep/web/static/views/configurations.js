@@ -179,5 +179,5 @@ export class Configurations {
 }
 
 function isNumeric(cells, key) {
-  return rows.some((row) => typeof row.words[key] === "number");
+  return cells.some((row) => typeof row.words[key] === "number");
 }

@@ -68,6 +68,7 @@ export class Overview {
   }
 
   #cells(state, at) {
+    const chosen = at.query.get("cell");
     const path = api`studies/${this.#name}/heatmap`;
     const found = this.#first.want(path, state.version);
     const ids = (found.data?.panels ?? []).map((panel) => panel.id);
