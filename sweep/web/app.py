@@ -30,7 +30,9 @@ from sweep.web.studies import Studies
 from sweep.web.uploads import Uploads
 from sweep.web.watch import Watch
 
-DESCRIPTION = "What `sweep` keeps of its studies, and how they are run. Numbers that are not known are null."
+DESCRIPTION = (
+    "What `sweep` keeps of its studies, and how they are run. Numbers that are not known are null."
+)
 
 
 class Service:
@@ -122,7 +124,12 @@ def _api(web: Server) -> FastAPI:
     )
     api.state.web = web
     for router in (
-        session.router, studies.router, results.router, actions.router, ask.router, pages.router,
+        session.router,
+        studies.router,
+        results.router,
+        actions.router,
+        ask.router,
+        pages.router,
     ):
         api.include_router(router)
     handlers: Mapping[type[Exception], Callable[..., Any]] = {

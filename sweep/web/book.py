@@ -70,8 +70,6 @@ class Book:
 
 def _made_at(path: PurePath) -> datetime | None:
     try:
-        return (
-            datetime.fromtimestamp(path.stat().st_mtime, UTC) if isinstance(path, Path) else None
-        )
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC) if isinstance(path, Path) else None
     except OSError:
         return None

@@ -8,7 +8,7 @@ import numpy as np
 from sweep.filters import Condition
 from sweep.filters import parse as parse_filter
 from sweep.web.models import CellLine, Cells, Interval
-from sweep.web.paging import Page, sort_column
+from sweep.web.paging import Column, Page, sort_column
 from sweep.web.view import STATUSES, Statistics, View, sign_of
 from sweep.words import CELL_COLUMNS, PARAMETER_COLUMNS
 
@@ -99,16 +99,14 @@ def _holds(conditions: Sequence[Condition]) -> Any:
     return check
 
 
-def _column(view: View, name: str) -> Sequence[Any]:
+def _column(view: View, name: str) -> Column:
     own, pairs = view.own, view.pairs
-    figures: dict[str, Any] = {
+    figures: dict[str, Column] = {
         "n": own.n, "mean": own.mean, "deviation": own.deviation, "low": own.low, "high": own.high,
         "delta": pairs.mean, "delta_low": pairs.low, "delta_high": pairs.high,
         "asked": view.counts.sum(axis=1), "p_holm": view.p_holm,
         **{status: view.counts[:, position] for position, status in enumerate(STATUSES)},
     }  # fmt: skip
     if name in figures:
-        return figures[name]  # type: ignore[no-any-return]
+        return figures[name]
     return [one.words[name] for one in view.asked.configurations]
-
-

@@ -27,9 +27,7 @@ SUBJECTS = ("student", "baseline", "teacher", "start")
 """Roles in the order in which a study is about them."""
 
 
-def heatmap(
-    view: View, version: int, panel: str | None, x: str | None, y: str | None
-) -> Heatmap:
+def heatmap(view: View, version: int, panel: str | None, x: str | None, y: str | None) -> Heatmap:
     """A heatmap of a study.
 
     Args:

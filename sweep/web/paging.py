@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 MAX_ROWS = 500
 
+Column = Sequence[Any] | NDArray[Any]
+"""Of all rows: numbers, NaN where not known; or values, None where not known."""
+
 
 @dataclass(frozen=True)
 class Page:
@@ -20,12 +23,12 @@ class Page:
 
 
 def sort_column(
-    values: Sequence[Any], descending: bool, rows: NDArray[np.int64]
+    values: Column, descending: bool, rows: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """The order of some rows by a column: stable, with what is not known last either way.
 
     Args:
-        values: of all rows: numbers (NaN where not known), or values (None where not known).
+        values: of all rows.
         descending: largest first.
         rows: those that are sorted.
 

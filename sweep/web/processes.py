@@ -146,9 +146,7 @@ class Processes:
         end = None if at_work else self._read(f"{job_id}.end.json")
         stopping = (self._folder / f"{job_id}.stop").exists()
         try:
-            order = Order(
-                about["action"], about["study"], about["source"], tuple(about["options"])
-            )
+            order = Order(about["action"], about["study"], about["source"], tuple(about["options"]))
             job = Job(
                 id=job_id,
                 order=order,

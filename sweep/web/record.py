@@ -6,6 +6,7 @@ point stay as well.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -62,18 +63,20 @@ def trial(store: Store, moment: Moment, trial_id: str) -> TrialDetail:
     )
 
 
-def thinned(x: Sequence[float], y: Sequence[float | None]) -> tuple[list[float], list[float | None]]:
+def thinned(
+    x: Sequence[float], y: Sequence[float | None]
+) -> tuple[list[float], list[float | None]]:
     """At most `MAX_POINTS` points of a curve; see the top."""
     if len(y) <= MAX_POINTS:
         return list(x), list(y)
     values = np.array([np.nan if value is None else value for value in y], dtype=np.float64)
     kept = {0, len(values) - 1}
-    edges = np.linspace(0, len(values), (MAX_POINTS - 2) // 2 + 1).astype(int)
-    for begin, end in zip(edges[:-1], edges[1:], strict=True):
+    edges = np.linspace(0, len(values), (MAX_POINTS - 2) // 2 + 1).astype(np.int64)
+    for begin, end in pairwise(edges.tolist()):
         part = values[begin:end]
         if np.isfinite(part).any():
             kept |= {begin + int(np.nanargmin(part)), begin + int(np.nanargmax(part))}
-    order = sorted(int(place) for place in kept)
+    order = sorted(kept)
     return [x[place] for place in order], [y[place] for place in order]
 
 
@@ -97,7 +100,7 @@ def _record(store: Store, moment: Moment, trial_id: str) -> dict[str, Any]:
 def _only(moment: Moment, trial_id: str) -> bool:
     """Whether no other file holds a record of a trial that is done."""
     trials = moment.trials.rows
-    return trials["status"][_row(trials, trial_id) or 0].as_py() != "done"
+    return bool(trials["status"][_row(trials, trial_id) or 0].as_py() != "done")
 
 
 def _read_row(store: Store, path: PurePath, trial_id: str, place: int) -> dict[str, Any] | None:

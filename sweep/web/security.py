@@ -127,9 +127,7 @@ class Tries:
 class Guard:
     """The outermost layer of the server; see the top of this module."""
 
-    def __init__(
-        self, app: ASGIApp, settings: Settings, sessions: Sessions, tries: Tries
-    ) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, sessions: Sessions, tries: Tries) -> None:
         self._app, self._settings = app, settings
         self._sessions, self._tries = sessions, tries
         self.cookie = cookie_name(settings)
@@ -174,7 +172,9 @@ class Guard:
                 421, "the Host header is not a name of this server; --allow-host NAME adds one"
             )
         if scope["method"] not in SAFE | CHANGING:
-            return answer(405, "the method is not one of GET, HEAD, POST", {"Allow": "GET, HEAD, POST"})
+            return answer(
+                405, "the method is not one of GET, HEAD, POST", {"Allow": "GET, HEAD, POST"}
+            )
         private = not (path in OPEN or path.startswith(STATIC))
         if private and _one(headers, b"sec-fetch-site") in ("cross-site", "same-site"):
             return answer(403, "asked for by a page of another origin")
@@ -213,9 +213,7 @@ class Guard:
             return answer(413, f"the body is larger than {MAX_BODY:,} bytes")
         return None
 
-    def _refused_entry(
-        self, scope: Scope, headers: list[tuple[bytes, bytes]]
-    ) -> Response | None:
+    def _refused_entry(self, scope: Scope, headers: list[tuple[bytes, bytes]]) -> Response | None:
         if not self._sessions.needed:
             return None
         client = client_of(scope)
@@ -224,7 +222,11 @@ class Guard:
             if self._tries.too_many(client):
                 return answer(429, "too many wrong tokens", {"Retry-After": str(int(TRIES_S))})
             scheme, _, token = given[0].partition(" ")
-            if len(given) == 1 and scheme.lower() == "bearer" and self._sessions.knows(token.strip()):
+            if (
+                len(given) == 1
+                and scheme.lower() == "bearer"
+                and self._sessions.knows(token.strip())
+            ):
                 return None
             self._tries.wrong(client)
         else:

@@ -129,5 +129,3 @@ def _of_results(name: str, text: str, source: Source) -> About:
         text=json.dumps(described, indent=2),
         text_format="json",
     )
-
-

@@ -110,7 +110,11 @@ def main(folder: Path, job_id: str, about: str, words: list[str]) -> int:
             child.wait()
     write(
         folder / f"{job_id}.end.json",
-        {"exit_status": child.returncode, "ended_at": datetime.now(UTC).isoformat(), "asked": asked},
+        {
+            "exit_status": child.returncode,
+            "ended_at": datetime.now(UTC).isoformat(),
+            "asked": asked,
+        },
     )
     return 0
 

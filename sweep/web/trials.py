@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 
 from sweep.filters import parse as parse_filter
 from sweep.web.models import TrialLine, Trials
-from sweep.web.paging import Page, sort_column
+from sweep.web.paging import Column, Page, sort_column
 from sweep.web.problems import ProblemError
-from sweep.web.view import STATUSES, View
+from sweep.web.view import STATUSES, Floats, View
 from sweep.web.watch import Moment
 
 MEASURED = ("test_metric", "test_loss", "epochs_run", "wall_s", "device_name", "finished_at")
@@ -69,7 +69,7 @@ def trials(
     )
 
 
-def _column(moment: Moment, view: View, name: str) -> Sequence[Any]:
+def _column(moment: Moment, view: View, name: str) -> Column:
     """A column of all cells, as `sort_column` takes it."""
     if name == "seed":
         return view.asked.seeds
@@ -86,15 +86,16 @@ def _column(moment: Moment, view: View, name: str) -> Sequence[Any]:
         column = column.cast(pa.int64())
     taken = column.take(pa.array(view.row, mask=view.row < 0))
     if pa.types.is_integer(taken.type) or pa.types.is_floating(taken.type):
-        numbers: Sequence[Any] = taken.cast(pa.float64(), safe=False).to_numpy()
+        numbers: Floats = taken.cast(pa.float64(), safe=False).to_numpy()
         return numbers
     values: list[Any] = taken.to_pylist()
     return values
 
 
-def _deltas(view: View) -> Any:
+def _deltas(view: View) -> Floats:
     partner = view.asked.partner
-    return view.value - np.where(partner >= 0, view.value[partner], np.nan)
+    deltas: Floats = view.value - np.where(partner >= 0, view.value[partner], np.nan)
+    return deltas
 
 
 def _lines(moment: Moment, view: View, rows: list[int]) -> list[TrialLine]:

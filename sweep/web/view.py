@@ -1,5 +1,4 @@
-"""A study at one moment: the status and the figure of every cell, and what the seeds say of each
-configuration.
+"""A study at one moment: status and figure of every cell, and what the seeds say of configurations.
 
 The same numbers as `analysis.summarise` and `analysis.paired`, of arrays in place of frames: they are
 made anew whenever a record arrives.
@@ -74,9 +73,7 @@ class View:
         return {"total": len(self.asked.trial_ids), **counted}
 
 
-def view(
-    asked: Asked, status: pa.ChunkedArray, trials: pa.Table, running: frozenset[str]
-) -> View:
+def view(asked: Asked, status: pa.ChunkedArray, trials: pa.Table, running: frozenset[str]) -> View:
     """Looks at a study.
 
     Args:

@@ -85,7 +85,6 @@ class Moment:
                 self._views[study] = view(one, status, self.trials.rows, self.running)
             return self._views[study]
 
-
     def failed_attempts(self, study: str) -> dict[str, int]:
         """How many attempts at the trials of a study failed, by kind."""
         asked = self.studies.get(study)

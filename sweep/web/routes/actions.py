@@ -65,10 +65,10 @@ async def plan(web: Web, form: Plan) -> Planned:
     options = (*form.words(), *workers)
     async with web.turns.turn("plan"):
         if form.text is not None:
-            await _validated(web, web.uploads.parse, form.text, form)
+            await run_in_threadpool(_check_text, web, form.text, form)
             key: object = (form.text, options, web.watch.moment.version)
-            source = web.scratch("plan.toml")
-            source.write_text(form.text, "utf-8")
+            source: Path | str = web.scratch("plan.toml")
+            Path(source).write_text(form.text, "utf-8")
         else:
             about = web.about(form.study or "")
             source = await run_in_threadpool(_source, web, about, form)
@@ -95,7 +95,7 @@ async def retry(web: Web, name: str, form: Retry) -> Started:
 
 
 @router.post("/studies/{name}/stop", response_model=Started, status_code=202)
-async def stop(web: Web, name: str, form: Nothing) -> Started:
+async def stop(web: Web, name: str, _form: Nothing) -> Started:
     """Asks the run of a study to end; everything finished is kept. Asked again, it ends at once."""
     about = web.about(name)
     job = web.book.job_of(about.name)
@@ -107,7 +107,7 @@ async def stop(web: Web, name: str, form: Nothing) -> Started:
 
 
 @router.post("/studies/{name}/report", response_model=Started, status_code=202)
-async def report(web: Web, name: str, form: Nothing) -> Started:
+async def report(web: Web, name: str, _form: Nothing) -> Started:
     """Begins to make the report of a study; `/state` says when it is there."""
     web.moment_of(name)
     async with web.starting:
@@ -115,7 +115,9 @@ async def report(web: Web, name: str, form: Nothing) -> Started:
         if any(job.order.study == name for job in making):
             raise ProblemError(409, "the report of this study is being made")
         if len(making) >= web.reports_at_once:
-            raise ProblemError(429, "as many reports as may be are being made", {"Retry-After": "10"})
+            raise ProblemError(
+                429, "as many reports as may be are being made", {"Retry-After": "10"}
+            )
         return await _started(web, Order("report", name, name))
 
 
@@ -188,10 +190,9 @@ def _check(study: Study, name: str, form: Choosing) -> None:
     parse_filter(form.only)
 
 
-async def _validated(web: Server, parse: Any, text: str, form: Choosing) -> Study:
-    study: Study = await run_in_threadpool(parse, text, form.settings)
+def _check_text(web: Server, text: str, form: Choosing) -> None:
+    web.uploads.parse(text, form.settings)
     parse_filter(form.only)
-    return study
 
 
 def _text_of(body: bytes, kind: str) -> str:

@@ -44,7 +44,7 @@ async def login(request: Request, web: Web, form: Login) -> Response:
 
 
 @router.post("/api/logout", response_model=Session)
-async def logout(request: Request, web: Web, form: Nothing) -> Response:
+async def logout(request: Request, web: Web, _form: Nothing) -> Response:
     """Ends the session."""
     name = cookie_name(web.settings)
     value = cookie_of(request.headers.getlist("cookie"), name)

@@ -146,4 +146,3 @@ def _is_active(name: str, view: View | None, live: Any) -> bool:
 def _said(live: Any) -> object:
     """Another one once the active run said more."""
     return None if live is None else (live.get("at"), live.get("study"))
-
