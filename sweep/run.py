@@ -694,6 +694,7 @@ class _Run:
             eta_s=self._eta_s(now) if force or now - self._told >= LIVE_S else self._pace.last_s,
             trials_per_minute=60 * ended / elapsed if elapsed > 0 else 0.0,
             last_failure=self._failures[-1] if self._failures else None,
+            devices=self._executor.devices,
         )
         self._progress.show(state)
         if force or now - self._told >= LIVE_S:
