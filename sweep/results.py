@@ -290,30 +290,41 @@ class Results:
 
     def _statuses(self, cells: pa.Table, trials: pa.Table) -> pa.ChunkedArray:
         """The status of each cell; of the trials, `trial_id` and `status` are looked at."""
-        failures = pa.array(last_failures(self.store), pa.string())
-        known = trials["status"].take(_positions(cells, trials))
-        failed = pc.or_(
-            pc.fill_null(pc.equal(known, "diverged"), False),
-            pc.and_(
-                pc.invert(pc.fill_null(pc.equal(known, "done"), False)),
-                pc.is_in(cells["trial_id"], value_set=failures),
-            ),
-        )
-        teachers = cells.select(["role", "dataset", "model"])
-        teachers = teachers.append_column("known", known).append_column("failed", failed)
-        teachers = teachers.filter(pc.equal(teachers["role"], "teacher")).drop_columns(["role"])
-        pools: dict[tuple[str, str], list[str | None]] = defaultdict(list)
-        for dataset, model, status, no_result in tuples(teachers):
-            pools[dataset, model].append("failed" if no_result and status is None else status)
-        blocked = pa.chunked_array([pa.repeat(False, len(cells))])
-        for (dataset, model), found in pools.items():
-            if "failed" in found or all(status == "diverged" for status in found):
-                own = pc.and_(
-                    pc.equal(cells["dataset"], dataset), pc.equal(cells["teacher"], model)
-                )
-                blocked = pc.or_(blocked, pc.fill_null(own, False))
-        cases = pc.make_struct(pc.fill_null(pc.equal(known, "done"), False), failed, blocked)
-        return pc.case_when(cases, "done", "failed", "blocked", "missing")
+        return statuses_of(cells, trials, last_failures(self.store))
+
+
+def statuses_of(
+    cells: pa.Table, trials: pa.Table, failed_for: Mapping[str, str]
+) -> pa.ChunkedArray:
+    """The status of each cell; see `Results.cells`.
+
+    Args:
+        cells: requested cells of one study.
+        trials: at least `trial_id` and `status` of all trials.
+        failed_for: see `sweep.failures.last_failures`.
+    """
+    failures = pa.array(failed_for, pa.string())
+    known = trials["status"].take(_positions(cells, trials))
+    failed = pc.or_(
+        pc.fill_null(pc.equal(known, "diverged"), False),
+        pc.and_(
+            pc.invert(pc.fill_null(pc.equal(known, "done"), False)),
+            pc.is_in(cells["trial_id"], value_set=failures),
+        ),
+    )
+    teachers = cells.select(["role", "dataset", "model"])
+    teachers = teachers.append_column("known", known).append_column("failed", failed)
+    teachers = teachers.filter(pc.equal(teachers["role"], "teacher")).drop_columns(["role"])
+    pools: dict[tuple[str, str], list[str | None]] = defaultdict(list)
+    for dataset, model, status, no_result in tuples(teachers):
+        pools[dataset, model].append("failed" if no_result and status is None else status)
+    blocked = pa.chunked_array([pa.repeat(False, len(cells))])
+    for (dataset, model), found in pools.items():
+        if "failed" in found or all(status == "diverged" for status in found):
+            own = pc.and_(pc.equal(cells["dataset"], dataset), pc.equal(cells["teacher"], model))
+            blocked = pc.or_(blocked, pc.fill_null(own, False))
+    cases = pc.make_struct(pc.fill_null(pc.equal(known, "done"), False), failed, blocked)
+    return pc.case_when(cases, "done", "failed", "blocked", "missing")
 
 
 def mixed(origins: Mapping[str, Mapping[str, int]]) -> list[str]:

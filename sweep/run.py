@@ -694,11 +694,13 @@ class _Run:
             eta_s=self._eta_s(now) if force or now - self._told >= LIVE_S else self._pace.last_s,
             trials_per_minute=60 * ended / elapsed if elapsed > 0 else 0.0,
             last_failure=self._failures[-1] if self._failures else None,
+            devices=self._executor.devices,
         )
         self._progress.show(state)
         if force or now - self._told >= LIVE_S:
             self._told = now
-            live = {**state.as_dict(), "running_trials": self._running_trials()}
+            live = {"study": self._demand.study.name, **state.as_dict()}
+            live["running_trials"] = self._running_trials()
             self._store.write_live({**live, "at": datetime.now(UTC).isoformat()})
 
     def _eta_s(self, now: float) -> float | None:

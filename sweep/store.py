@@ -13,6 +13,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -44,6 +45,20 @@ def to_parquet(content: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(content, sink, compression="zstd", write_page_checksum=True)
     return bytes(sink.getvalue())
+
+
+class Reading(NamedTuple):
+    """What a shelf held at one moment.
+
+    Attributes:
+        rows: one of each key, with the columns that were wanted.
+        parts: what each file held, for who reads on later.
+        damaged: files that are not what was written.
+    """
+
+    rows: pa.Table
+    parts: Mapping[PurePath, pa.Table]
+    damaged: list[PurePath]
 
 
 @dataclass(frozen=True)
@@ -112,14 +127,26 @@ class Shelf:
         Raises:
             StoreError: where a file cannot be read.
         """
-        wanted = list(self.schema.names) if columns is None else list(columns)
-        needed = list(dict.fromkeys([*wanted, *self._ranked]))
+        found = self.read_on(self.schema.names if columns is None else columns, {})
+        return found.rows, found.damaged
+
+    def read_on(self, columns: Sequence[str], before: Mapping[PurePath, pa.Table]) -> "Reading":
+        """Reads as `read` does, but no file twice: what a file holds, its name says.
+
+        Args:
+            columns: the columns wanted, the same every time.
+            before: the parts of an earlier reading.
+
+        Raises:
+            StoreError: where a file cannot be read.
+        """
+        needed = list(dict.fromkeys([*columns, *self._ranked]))
         parts, damaged = self._of_each_file(
-            lambda file: _conform(_columns(file.parquet, needed), self.schema, needed)
+            lambda file: _conform(_columns(file.parquet, needed), self.schema, needed), before
         )
         schema = pa.schema([self.schema.field(name) for name in needed])
-        rows = pa.concat_tables(parts) if parts else schema.empty_table()
-        return self._one_of_each(rows).select(wanted), damaged
+        rows = pa.concat_tables(parts.values()) if parts else schema.empty_table()
+        return Reading(self._one_of_each(rows).select(columns), parts, damaged)
 
     def scan(self) -> tuple["Dataset", list[PurePath]]:
         """The rows that `read` gives, for who does not know yet which columns are wanted.
@@ -135,7 +162,7 @@ class Shelf:
 
         parquet = ds.ParquetFileFormat()
         parts, damaged = self._of_each_file(lambda file: parquet.make_fragment(file.content))
-        rows = ds.FileSystemDataset(parts, self.schema, parquet)
+        rows = ds.FileSystemDataset(list(parts.values()), self.schema, parquet)
         ranked = rows.to_table(columns=self._ranked, use_threads=False)
         if len(self._one_of_each(ranked)) == len(ranked):
             return rows, damaged
@@ -146,14 +173,23 @@ class Shelf:
         """The columns that say which row of a key counts."""
         return [self.key, *(self.gives_way or ())[:1]]
 
-    def _of_each_file(self, take: Callable[["_File"], T]) -> tuple[list[T], list[PurePath]]:
-        """Something from every file, all as they were at one moment, and the damaged ones."""
+    def _of_each_file(
+        self, take: Callable[["_File"], T], before: Mapping[PurePath, T] = MappingProxyType({})
+    ) -> tuple[dict[PurePath, T], list[PurePath]]:
+        """Something from every file, all as they were at one moment, and the damaged ones.
+
+        What was taken `before` is taken from there.
+        """
         for _ in range(_READ_ATTEMPTS):
-            parts, damaged, gone = [], [], False
+            parts: dict[PurePath, T] = {}
+            damaged, gone = [], False
             for path in self.files():
+                if path in before:
+                    parts[path] = before[path]
+                    continue
                 file = _opened(self.on, path)
                 if file is not None:
-                    parts.append(take(file))
+                    parts[path] = take(file)
                 elif self.on.exists(path):
                     damaged.append(path)
                 else:
@@ -166,7 +202,7 @@ class Shelf:
     def unknown_columns(self) -> set[str]:
         """Columns in the files that the schema does not have: of a later version."""
         parts, _ = self._of_each_file(lambda file: set(file.parquet.schema_arrow.names))
-        return set().union(*parts).difference(self.schema.names)
+        return set().union(*parts.values()).difference(self.schema.names)
 
     def fold(self) -> None:
         """Merges small files into a segment; rows are readable at every moment of it."""

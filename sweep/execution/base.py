@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sweep.execution.devices import DeviceUse
 from sweep.records import FailureKind
 from trials.engine import Engine, LaneGroup, engine_for, lane_group
 from trials.spec import TrialSpec
@@ -188,6 +189,11 @@ class Executor(Protocol):
     @property
     def room_bytes(self) -> int:
         """Memory for snapshots that wait for the stages that go on from them."""
+        ...
+
+    @property
+    def devices(self) -> tuple[DeviceUse, ...]:
+        """What each device does now."""
         ...
 
     def put(self, value: bytes | ChosenTeacher) -> Handle:

@@ -46,6 +46,7 @@ from sweep.execution.base import (
     WorkerSetup,
     describe_failure,
 )
+from sweep.execution.devices import DeviceUse, Gauge, GaugeReader, Seat, uses
 from sweep.interrupts import children_ignore_hangups
 from sweep.policy import timed_out
 from sweep.records import FailureKind
@@ -176,6 +177,12 @@ class Place:
     node: str
     device: str
 
+    @property
+    def name(self) -> tuple[str, str]:
+        """The machine and the device on it."""
+        machine, _, device = self.device.partition("/")
+        return machine, device
+
 
 @dataclass(eq=False)
 class _Slot:
@@ -253,6 +260,7 @@ class RayExecutor:
         self._running: dict[Any, _Given] = {}
         self._relieved: Counter[str] = Counter()
         self._stopped = False
+        self._reader: GaugeReader | None = None
         try:
             self._start(setup, address, workers)
         except BaseException:  # what is started so far is not to stay
@@ -289,6 +297,9 @@ class RayExecutor:
             SNAPSHOT_SHARE
             * sum(n["Resources"].get("object_store_memory", 0.0) for n in self._cluster_nodes())
         )
+        if address is None and self._gpus:
+            self._reader = GaugeReader()
+            self._within.callback(self._reader.stop)
         self._idle = [self._new_worker() for _ in range(self._wanted())]
         self._looked = self._had_room = time.monotonic()
         self._lost_in_a_row = 0
@@ -308,6 +319,23 @@ class RayExecutor:
         """Groups that a worker trains side by side while it has an empty lane."""
         slots = {given.slot for given in self._running.values()} if self._has_lanes else set()
         return frozenset(s.group for s in slots if s.group and s.alive and s.tasks < LANES)
+
+    @property
+    def devices(self) -> tuple[DeviceUse, ...]:
+        """As far as workers have said where they are; asks nobody."""
+        idle = dict.fromkeys(self._idle, False)
+        busy = {given.slot: True for given in self._running.values() if given.slot.alive}
+        seats = [
+            Seat(*(("", "starting") if slot.place is None else slot.place.name), busy=does)
+            for slot, does in (idle | busy).items()
+        ]
+        return uses(seats, self._gauges())
+
+    def _gauges(self) -> dict[tuple[str, str], Gauge]:
+        if self._reader is None:
+            return {}
+        here = platform.node()
+        return {(here, device): gauge for device, gauge in self._reader.latest().items()}
 
     @property
     def room_bytes(self) -> int:
