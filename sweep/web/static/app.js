@@ -6,12 +6,12 @@ import { get, post } from "./api.js";
 import { drawFigures, dropFigures } from "./charts.js";
 import { watchConnection } from "./connection.js";
 import { h, show } from "./dom.js";
-import { NotFound } from "./views/notfound.js";
-import { Query } from "./views/query.js";
-import { SignIn } from "./views/signin.js";
-import { Studies } from "./views/studies.js";
-import { Study } from "./views/study.js";
-import { Trial } from "./views/trial.js";
+import { NotFound } from "./notfound.js";
+import { Query } from "./query.js";
+import { SignIn } from "./signin.js";
+import { Studies } from "./studies.js";
+import { Study } from "./study.js";
+import { Trial } from "./trial.js";
 
 const main = document.getElementById("main");
 const leave = document.getElementById("leave");

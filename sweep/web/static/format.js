@@ -78,6 +78,13 @@ export function plain(value) {
   return String(value);
 }
 
+/** Seconds that were measured: 0.42 s, 7.3 s, and longer ones as `duration` has them. */
+export function took(seconds) {
+  if (!known(seconds)) return NONE;
+  if (seconds < 1) return `${seconds.toFixed(2)} s`;
+  return seconds < 10 ? `${seconds.toFixed(1)} s` : duration(seconds);
+}
+
 /** Seconds: 45 s, 3 min 20 s, 2 h 05 min, 3 d 4 h. */
 export function duration(seconds) {
   if (!known(seconds)) return "unknown";

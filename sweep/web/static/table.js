@@ -46,7 +46,8 @@ function heading(column, sort, onSort) {
 }
 
 function entry(cell, column) {
-  const styled = cell !== null && typeof cell === "object" && !(cell instanceof Node);
+  const plainly = cell === null || typeof cell !== "object" || cell instanceof Node;
+  const styled = !plainly && !Array.isArray(cell);
   const classes = [column.num ? "num" : "", styled ? (cell.class ?? "") : ""].join(" ").trim();
   return h("td", { class: classes || null }, styled ? cell.show : cell);
 }

@@ -1,8 +1,8 @@
 // What running a study would cost: trials, epochs that sharing saves, time where it is known.
 
-import { post } from "../api.js";
-import { h } from "../dom.js";
-import { bytes, count, counted, dataset, duration } from "../format.js";
+import { post } from "./api.js";
+import { h } from "./dom.js";
+import { bytes, count, counted, dataset, duration } from "./format.js";
 
 const ROLES = ["student", "baseline", "teacher"];
 

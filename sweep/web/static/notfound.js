@@ -1,6 +1,6 @@
 // An address that names nothing.
 
-import { h } from "../dom.js";
+import { h } from "./dom.js";
 
 export class NotFound {
   title() {

@@ -1,8 +1,8 @@
 // What the workers do at this moment, and how much of each device is used.
 
-import { h } from "../dom.js";
-import { bytes, count, counted, plain } from "../format.js";
-import { table } from "../table.js";
+import { h } from "./dom.js";
+import { bytes, count, counted, plain } from "./format.js";
+import { table } from "./table.js";
 
 const MOST = 12;
 

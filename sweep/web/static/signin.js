@@ -1,7 +1,7 @@
 // Asking for the token.
 
-import { post } from "../api.js";
-import { h } from "../dom.js";
+import { post } from "./api.js";
+import { h } from "./dom.js";
 
 export class SignIn {
   #redraw;

@@ -1,11 +1,11 @@
 // The configurations of a study: sorted, searched and paged by the server; a few of them compared.
 
-import { go, link } from "../address.js";
-import { api, withQuery } from "../api.js";
-import { h } from "../dom.js";
-import { counted, dataset, difference, interval, metric, plain, words } from "../format.js";
-import { Resource } from "../resource.js";
-import { nextSort, pager, table } from "../table.js";
+import { go, link } from "./address.js";
+import { api, withQuery } from "./api.js";
+import { h } from "./dom.js";
+import { count, counted, dataset, difference, interval, metric, plain, words } from "./format.js";
+import { Resource } from "./resource.js";
+import { nextSort, pager, table } from "./table.js";
 import { comparison } from "./compare.js";
 import { verdictClass } from "./verdict.js";
 
@@ -35,7 +35,7 @@ export class Configurations {
     const offset = Number(query.get("offset") ?? 0) || 0;
     const search = query.get("filter") ?? "";
     const path = withQuery(api`studies/${this.#name}/cells`, {
-      offset, limit: PAGE, sort: sort?.by, descending: sort?.order === "desc" || null, filter: search,
+      offset, limit: PAGE, sort: sort?.by, order: sort?.order, filter: search,
     }); // prettier-ignore
     const found = this.#cells.want(path, state.version);
     const chosen = query.getAll("compare");
@@ -116,7 +116,7 @@ export class Configurations {
         total,
         onPage: (to) => go(this.#with(query, { offset: to || null })),
       }),
-      h("p", { class: "note" }, "Tick two or more to compare them."),
+      this.#bar(chosen, query),
     ];
   }
 
@@ -155,6 +155,19 @@ export class Configurations {
     ];
   }
 
+  #bar(chosen, query) {
+    if (chosen.length === 0) return h("p", { class: "note", key: "hint" }, "Tick two or more to compare them.");
+    return h(
+      "div",
+      { class: "chosen-bar", key: "bar" },
+      h("span", null, `${count(chosen.length)} chosen${chosen.length < 2 ? "; tick another one to compare" : ""}`),
+      chosen.length < 2
+        ? null
+        : h("button", { type: "button", class: "primary", onclick: toComparison }, "To the comparison"),
+      h("button", { type: "button", onclick: () => go(this.#with(query, { compare: null })) }, "Clear"),
+    );
+  }
+
   #comparison(state, chosen, query) {
     if (chosen.length < 2) return null;
     const path = withQuery(api`studies/${this.#name}/compare`, { cell: chosen });
@@ -165,7 +178,7 @@ export class Configurations {
       h(
         "div",
         { class: "head" },
-        h("h2", null, `Comparison of ${counted(chosen.length, "configuration")}`),
+        h("h2", { id: "comparison", tabindex: -1 }, `Comparison of ${counted(chosen.length, "configuration")}`),
         h(
           "div",
           { class: "buttons" },
@@ -176,6 +189,12 @@ export class Configurations {
       found.data === null ? h("p", { class: "wait" }, "Loading …") : comparison(found.data, this.#name),
     );
   }
+}
+
+function toComparison() {
+  const heading = document.getElementById("comparison");
+  heading?.scrollIntoView();
+  heading?.focus({ preventScroll: true });
 }
 
 function isNumeric(cells, key) {

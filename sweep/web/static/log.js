@@ -1,9 +1,9 @@
 // The end of what the latest job of a study wrote; read on from where it was read to.
 
-import { api, get, withQuery } from "../api.js";
-import { h } from "../dom.js";
-import { moment, plain } from "../format.js";
-import { pill } from "../progress.js";
+import { api, get, withQuery } from "./api.js";
+import { h } from "./dom.js";
+import { moment, plain } from "./format.js";
+import { pill } from "./progress.js";
 
 const MOST_CHARACTERS = 60_000;
 

@@ -1,10 +1,10 @@
 // What can be done with a study: launch, stop, retry, report. Each asks first where it costs.
 
-import { announce } from "../announce.js";
-import { api, post } from "../api.js";
-import { confirm } from "../dialog.js";
-import { h } from "../dom.js";
-import { counted, moment, words } from "../format.js";
+import { announce } from "./announce.js";
+import { api, post } from "./api.js";
+import { confirm } from "./dialog.js";
+import { h } from "./dom.js";
+import { counted, moment, words } from "./format.js";
 import { launch } from "./launch.js";
 
 /** The buttons of a study. */
@@ -91,7 +91,7 @@ export async function retry(context, kind, failed) {
     title: `Retry ${counted(failed, "trial")} of ${name}?`,
     body: h("p", null, `The trials${which} are trained again. Their earlier attempts stay in the record.`),
     yes: "Retry",
-    act: () => post(api`studies/${name}/retry`, kind === null ? {} : { kind }),
+    act: () => post(api`studies/${name}/retry`, kind === null ? {} : { kind: [kind] }),
   });
   if (answer !== null) {
     announce("The failed trials are being run again.");

@@ -1,10 +1,10 @@
 // All studies: those with results and how far they are, those to begin with, and a way to bring one.
 
-import { link } from "../address.js";
-import { h } from "../dom.js";
-import { count, counted, duration, pace } from "../format.js";
-import { Poll } from "../poll.js";
-import { pill, progress } from "../progress.js";
+import { link } from "./address.js";
+import { h } from "./dom.js";
+import { count, counted, duration, pace } from "./format.js";
+import { Poll } from "./poll.js";
+import { pill, progress } from "./progress.js";
 import { Upload } from "./upload.js";
 import { standing } from "./standing.js";
 

@@ -1,13 +1,13 @@
 // One trial whole: parameters, figures, curves, robustness, attempts.
 
-import { link } from "../address.js";
-import { api } from "../api.js";
-import { CATEGORIES, DASHES, axis, layout, literal } from "../charts.js";
-import { h } from "../dom.js";
-import { bytes, count, dataset, duration, metric, metricTitle, moment, plain, shortId, words } from "../format.js";
-import { Poll } from "../poll.js";
-import { pill } from "../progress.js";
-import { table } from "../table.js";
+import { link } from "./address.js";
+import { api } from "./api.js";
+import { CATEGORIES, DASHES, INK, axis, layout, literal } from "./charts.js";
+import { h } from "./dom.js";
+import { bytes, count, dataset, metric, metricTitle, moment, plain, shortId, took, words } from "./format.js";
+import { Poll } from "./poll.js";
+import { pill } from "./progress.js";
+import { table } from "./table.js";
 
 const POLL_MS = 5000;
 const MEASURED = [
@@ -85,7 +85,7 @@ export class Trial {
       `${split} ${metricTitle(found.metric).replace(" (%)", "")}`,
     ]);
     if (record.epochs_run !== undefined) tiles.push([count(record.epochs_run), "epochs"]);
-    if (record.wall_s !== undefined) tiles.push([duration(record.wall_s), "wall time"]);
+    if (record.wall_s !== undefined) tiles.push([took(record.wall_s), "wall time"]);
     return h(
       "section",
       { class: "card", key: "head", "aria-label": "Trial" },
@@ -164,9 +164,9 @@ function run({ record, metric: name }) {
   add("best_epoch", "best epoch");
   add("stopped_epoch", "stopped early after epoch");
   add("diverged_epoch", "diverged in epoch");
-  add("train_s", "training", duration);
-  add("evaluate_s", "evaluation", duration);
-  add("device_s", "device time", duration);
+  add("train_s", "training", took);
+  add("evaluate_s", "evaluation", took);
+  add("device_s", "device time", took);
   add("peak_memory_bytes", "peak memory", bytes);
   add("device_name", "device");
   add("code_version", "code version");
@@ -189,14 +189,14 @@ function curves(found) {
     "section",
     { class: "card", key: "curves", "aria-label": "Curves" },
     h("h2", null, "Curves"),
-    h("div", { class: "pair" }, [...groups].map(([key, group]) => curveFigure(key, group, found.metric))),
+    h("div", { class: "pair" }, [...groups].map(([key, group]) => curveFigure(key, group, found))),
   );
 }
 
-function curveFigure(key, group, metricName) {
+function curveFigure(key, group, found) {
   const [unit, xTitle] = key.split("|");
   const title = group.map((curve) => words(curve.name)).join(", ");
-  const yTitle = unit === "metric" ? metricTitle(metricName) : words(unit);
+  const yTitle = unit === "metric" ? metricTitle(found.metric) : words(unit);
   const thinned = group.filter((curve) => curve.points > curve.x.length);
   return h(
     "figure",
@@ -226,6 +226,7 @@ function curveFigure(key, group, metricName) {
           dragmode: false,
           xaxis: axis(literal(xTitle), { fixedrange: true, rangemode: "tozero" }),
           yaxis: axis(literal(yTitle), { fixedrange: true }),
+          ...guidanceEnd(found, xTitle),
         }),
       },
     }),
@@ -233,6 +234,20 @@ function curveFigure(key, group, metricName) {
       ? h("p", { class: "note" }, `Thinned for drawing: ${count(thinned[0].x.length)} of ${count(thinned[0].points)} points, peaks kept.`)
       : null,
   );
+}
+
+/** A line where the teacher leaves: what is minimised is another loss from there on. */
+function guidanceEnd({ record }, xTitle) {
+  const at = record.switch_epoch;
+  const within = record.role === "student" && at > 0 && at < record.epochs;
+  if (!within || xTitle !== "epoch") return {};
+  const line = { color: INK, width: 1, dash: "dot" };
+  return {
+    shapes: [{ type: "line", x0: at, x1: at, y0: 0, y1: 1, yref: "paper", line }],
+    annotations: [
+      { x: at, y: 1, yref: "paper", xanchor: "left", yanchor: "top", showarrow: false, text: " guidance ends" },
+    ],
+  };
 }
 
 function ends(curve) {
@@ -329,7 +344,7 @@ function attempts(found) {
           plain(one.worker),
           plain(one.device),
           moment(one.started_at),
-          duration(one.wall_s),
+          took(one.wall_s),
           { show: (one.message ?? "").split("\n", 1)[0] || "–", class: "long" },
         ],
       })),

@@ -3,10 +3,10 @@
 // A cell is chosen by a click, by the arrow keys and Enter on the figure, or by its link in the
 // table; its trials are shown below.
 
-import { announce } from "../announce.js";
-import { DIVERGING, FILLING, INK, axis, layout, literal } from "../charts.js";
-import { h } from "../dom.js";
-import { count, dataset, difference, metric, metricTitle, plain } from "../format.js";
+import { announce } from "./announce.js";
+import { DIVERGING, FILLING, INK, axis, layout, literal } from "./charts.js";
+import { h } from "./dom.js";
+import { count, dataset, difference, metric, metricTitle, plain } from "./format.js";
 
 const CELL_PX = 44;
 export const VALUES = [

@@ -1,9 +1,9 @@
 // Several configurations beside each other: means with intervals, and paired differences.
 
-import { CATEGORIES, axis, layout, literal } from "../charts.js";
-import { h } from "../dom.js";
-import { difference, interval, metric, metricTitle, pValue } from "../format.js";
-import { table } from "../table.js";
+import { CATEGORIES, axis, layout, literal } from "./charts.js";
+import { h } from "./dom.js";
+import { difference, interval, metric, metricTitle, pValue } from "./format.js";
+import { table } from "./table.js";
 import { verdictClass } from "./verdict.js";
 
 const ROW_PX = 34;

@@ -1,10 +1,10 @@
 // What a study looks like now: cells filling in, the trials of the chosen one, what runs, the log.
 
-import { go, link } from "../address.js";
-import { api, withQuery } from "../api.js";
-import { h } from "../dom.js";
-import { Resource } from "../resource.js";
-import { pager } from "../table.js";
+import { go, link } from "./address.js";
+import { api, withQuery } from "./api.js";
+import { h } from "./dom.js";
+import { Resource } from "./resource.js";
+import { pager } from "./table.js";
 import { Cursor, VALUES, cellTable, figure, legend, measured, panelOf } from "./heatmap.js";
 import { Log } from "./log.js";
 import { now } from "./now.js";
@@ -127,7 +127,11 @@ export class Overview {
         ? h("p", { class: "wait", key: "wait" }, "Loading …")
         : panels.length === 0
           ? h("p", { class: "note", key: "none" }, "No cells yet: the study was not run here.")
-          : panels.map((panel) => this.#panel(panel, { value, chosen, at, open })),
+          : h(
+              "div",
+              { class: "panels", key: "panels", style: { "--panel": `${width(panels)}px` } },
+              panels.map((panel) => this.#panel(panel, { value, chosen, at, open })),
+            ),
       ids.length > this.#shown
         ? h(
             "button",
@@ -211,7 +215,7 @@ export class Overview {
       found.data === null
         ? h("p", { class: "wait" }, "Loading …")
         : [
-            trialTable(rows, { name: "Trials of the chosen cell" }),
+            trialTable(rows, { name: "Trials of the chosen cell", oneCell: true }),
             pager({
               offset,
               limit: PAGE,
@@ -221,6 +225,11 @@ export class Overview {
           ],
     );
   }
+}
+
+/** How wide a panel wants to be, so that narrow ones stand beside each other. */
+function width(panels) {
+  return Math.max(...panels.map((panel) => panel.x.values.length)) * 68 + 80;
 }
 
 /** Differences where there is something to differ from, else means. */

@@ -1,23 +1,24 @@
 // The trials of a study: all of them or of one configuration, paged by the server.
 
-import { go, link } from "../address.js";
-import { api, withQuery } from "../api.js";
-import { h } from "../dom.js";
-import { count, difference, duration, metric, moment, shortId, words } from "../format.js";
-import { pill } from "../progress.js";
-import { Resource } from "../resource.js";
-import { nextSort, pager, table } from "../table.js";
+import { go, link } from "./address.js";
+import { api, withQuery } from "./api.js";
+import { h } from "./dom.js";
+import { count, difference, metric, moment, shortId, took, words } from "./format.js";
+import { pill } from "./progress.js";
+import { Resource } from "./resource.js";
+import { nextSort, pager, table } from "./table.js";
 
 const PAGE = 50;
 const STATES = ["done", "running", "failed", "blocked", "missing"];
 
 /** A table of trials. */
 export function trialTable(rows, more = {}) {
+  const oneCell = more.oneCell ?? false;
   return table({
     columns: [
       { key: "trial_id", label: "trial", sorts: false },
       { key: "status", label: "state" },
-      { key: "cell", label: "configuration" },
+      ...(oneCell ? [] : [{ key: "cell", label: "configuration" }]),
       { key: "seed", label: "seed", num: true },
       { key: "test_metric", label: "test metric", num: true },
       { key: "delta", label: "to baseline", num: true, title: "difference to the baseline of the same seed" },
@@ -32,12 +33,12 @@ export function trialTable(rows, more = {}) {
       cells: [
         h("a", { href: link(["trials", row.trial_id]) }, h("code", null, shortId(row.trial_id))),
         pill(row.status),
-        row.label,
+        ...(oneCell ? [] : [row.label]),
         row.seed,
         metric(row.test_metric, row.metric),
         difference(row.delta, row.metric),
         row.epochs_run === null ? "–" : count(row.epochs_run),
-        row.wall_s === null ? "–" : duration(row.wall_s),
+        took(row.wall_s),
         { show: moment(row.finished_at), class: row.finished_at ? "" : "faint" },
         row.attempts || { show: "–", class: "faint" },
         { show: row.failure === null ? "–" : words(row.failure), class: row.failure ? "bad" : "faint" },
@@ -68,7 +69,7 @@ export class Trials {
     const sort = by === null ? null : { by, order: query.get("order") ?? "asc" };
     const offset = Number(query.get("offset") ?? 0) || 0;
     const path = withQuery(api`studies/${this.#name}/trials`, {
-      cell, status, sort: sort?.by, descending: sort?.order === "desc" || null, offset, limit: PAGE,
+      cell, status, sort: sort?.by, order: sort?.order, offset, limit: PAGE,
     }); // prettier-ignore
     const found = this.#rows.want(path, state.version);
     const to = (changes) =>
@@ -100,6 +101,7 @@ export class Trials {
         ? h("p", { class: "wait" }, "Loading …")
         : [
             trialTable(found.data.trials, {
+              oneCell: cell !== null,
               name: "Trials",
               sort,
               onSort: (next) => {

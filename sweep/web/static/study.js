@@ -1,13 +1,13 @@
 // A study: how far it is, what can be done with it, and its parts in tabs.
 
-import { link } from "../address.js";
-import { Milestones } from "../announce.js";
-import { api } from "../api.js";
-import { h } from "../dom.js";
-import { count, duration, pace } from "../format.js";
-import { Poll } from "../poll.js";
-import { Resource } from "../resource.js";
-import { pill, progress } from "../progress.js";
+import { link } from "./address.js";
+import { Milestones } from "./announce.js";
+import { api } from "./api.js";
+import { h } from "./dom.js";
+import { count, duration, pace } from "./format.js";
+import { Poll } from "./poll.js";
+import { Resource } from "./resource.js";
+import { pill, progress } from "./progress.js";
 import { actions } from "./actions.js";
 import { Configurations } from "./configurations.js";
 import { Failures } from "./failures.js";

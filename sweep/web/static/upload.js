@@ -1,9 +1,9 @@
 // Bringing a study file: dropped, chosen or pasted; checked and planned before it is taken.
 
-import { go, link } from "../address.js";
-import { announce } from "../announce.js";
-import { post } from "../api.js";
-import { h } from "../dom.js";
+import { go, link } from "./address.js";
+import { announce } from "./announce.js";
+import { post } from "./api.js";
+import { h } from "./dom.js";
 import { overview } from "./plan.js";
 
 const MOST_BYTES = 256 * 1024;

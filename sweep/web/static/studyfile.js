@@ -1,6 +1,6 @@
 // The file of a study, and what running the rest of it would cost.
 
-import { h } from "../dom.js";
+import { h } from "./dom.js";
 import { Plan } from "./plan.js";
 
 export class StudyFile {

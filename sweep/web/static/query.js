@@ -1,11 +1,11 @@
 // A question in SQL and its answer.
 
-import { link, rewrite } from "../address.js";
-import { announce } from "../announce.js";
-import { get, post } from "../api.js";
-import { h } from "../dom.js";
-import { count, counted, plain } from "../format.js";
-import { table } from "../table.js";
+import { link, rewrite } from "./address.js";
+import { announce } from "./announce.js";
+import { get, post } from "./api.js";
+import { h } from "./dom.js";
+import { count, counted, plain } from "./format.js";
+import { table } from "./table.js";
 
 const ROWS_SHOWN = 1000;
 

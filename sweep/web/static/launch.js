@@ -1,9 +1,9 @@
 // The dialog that starts a study: how much of it, on how many workers, and what that would cost.
 
-import { announce } from "../announce.js";
-import { api, post } from "../api.js";
-import { confirm } from "../dialog.js";
-import { h, show } from "../dom.js";
+import { announce } from "./announce.js";
+import { api, post } from "./api.js";
+import { confirm } from "./dialog.js";
+import { h, show } from "./dom.js";
 import { overview } from "./plan.js";
 
 const TYPING_MS = 500;

@@ -1,10 +1,10 @@
 // What failed, grouped by kind and message, each group with a traceback and a way to run it again.
 
-import { link } from "../address.js";
-import { api } from "../api.js";
-import { h } from "../dom.js";
-import { counted, moment, shortId, words } from "../format.js";
-import { Resource } from "../resource.js";
+import { link } from "./address.js";
+import { api } from "./api.js";
+import { h } from "./dom.js";
+import { counted, moment, shortId, words } from "./format.js";
+import { Resource } from "./resource.js";
 import { retry } from "./actions.js";
 
 const TRIALS_SHOWN = 12;
