@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sweep.web.models import Failures, FailureGroup
+from sweep.web.models import FailureGroup, Failures
 from sweep.web.view import FAILED, View
 from sweep.web.watch import Moment
 

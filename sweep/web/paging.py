@@ -22,9 +22,7 @@ class Page:
     limit: Annotated[int, Query(ge=1, le=MAX_ROWS)] = 50
 
 
-def sort_column(
-    values: Column, descending: bool, rows: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def sort_column(values: Column, descending: bool, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """The order of some rows by a column: stable, with what is not known last either way.
 
     Args:

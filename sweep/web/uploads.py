@@ -5,7 +5,6 @@ every setting that was sent with a study, may do so only within the folder that 
 server was started: reading a file, or even whether there is one, is nothing a stranger may ask for.
 """
 
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any

@@ -104,6 +104,7 @@ class Server:
     def __init__(self, results: Path, *options: str, extensions: Path | None = None) -> None:
         self.results, self.options, self.extensions = results, options, extensions
         self.port = free_port()
+        self.token: str | None = None
         self.log = results.with_name(f"{results.name}.log")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -117,10 +118,11 @@ class Server:
         path = [str(ROOT), *([str(self.extensions)] if self.extensions else [])]
         command = [sys.executable, "-c", "from sweep.cli import main; main()", "serve"]
         command += ["--results", str(self.results), "--port", str(self.port), *self.options]
+        token = {} if self.token is None else {"SWEEP_TOKEN": self.token}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, cwd=self.results.parent,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(path), **token},
             )  # fmt: skip
         deadline = time.monotonic() + PATIENCE_S
         while not self._answers():

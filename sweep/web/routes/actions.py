@@ -8,7 +8,6 @@ from typing import Any
 from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
-from starlette.responses import Response
 
 from sweep.errors import StudyError
 from sweep.filters import parse as parse_filter

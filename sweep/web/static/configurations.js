@@ -94,7 +94,7 @@ export class Configurations {
       { key: "ci", label: "95 % interval", num: true, sorts: false, title: "t interval of the mean" },
       { key: "delta", label: "to baseline", num: true, title: "mean paired difference to the baseline of the same seeds" },
       { key: "delta_ci", label: "95 % interval", num: true, sorts: false, title: "of the paired difference" },
-      { key: "verdict", label: "verdict", title: "paired t test, corrected for all configurations (Holm)" },
+      { key: "verdict", label: "verdict", sorts: false, title: "paired t test, corrected for all configurations (Holm)" },
       { key: "failed", label: "failed", num: true },
       { key: "missing", label: "missing", num: true },
     ]; // prettier-ignore

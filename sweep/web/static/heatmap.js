@@ -70,9 +70,12 @@ export function figure(panel, { value, chosen, cursor, onCell }) {
   const x = panel.x.values.map((entry) => literal(plain(entry)));
   const y = panel.y.values.map((entry) => literal(plain(entry)));
   const z = panel.cells.map((row) => row.map((cell) => amount(cell, value)));
-  const text = panel.cells.map((row) =>
-    row.map((cell) => literal(cellText(cell, value, panel.metricName))),
-  );
+  const texts = (wanted) =>
+    panel.cells.map((row) =>
+      row.map((cell) =>
+        wanted(amount(cell, value)) ? literal(cellText(cell, value, panel.metricName)) : "",
+      ),
+    );
   const hover = panel.cells.map((row) =>
     row.map((cell) => (cell === null ? "" : literal(sentence(panel, cell)).replaceAll(", ", "<br>"))),
   );
@@ -98,7 +101,7 @@ export function figure(panel, { value, chosen, cursor, onCell }) {
     x,
     y,
     z,
-    text,
+    text: texts((number) => number !== null),
     texttemplate: "%{text}",
     hovertext: hover,
     hovertemplate: "%{hovertext}<extra></extra>",
@@ -122,6 +125,7 @@ export function figure(panel, { value, chosen, cursor, onCell }) {
     zmin: 0,
     zmax: 1,
     zmid: undefined,
+    text: texts((number) => number === null),
     textfont: { color: INK },
   };
   return {

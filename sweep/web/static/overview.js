@@ -160,7 +160,7 @@ export class Overview {
       return h(
         "figure",
         { key: `table ${panel.key}` },
-        h("figcaption", null, title),
+        h("figcaption", null, panel.title, h("span", null, `: ${measured(panel, value)}`)),
         cellTable(panel, { value, chosen, hrefOf }),
       );
     }
@@ -168,7 +168,7 @@ export class Overview {
     return h(
       "figure",
       { key: `figure ${panel.key}` },
-      h("figcaption", null, title),
+      h("figcaption", null, panel.title, h("span", null, `: ${measured(panel, value)}`)),
       h(
         "div",
         {

@@ -26,6 +26,8 @@ const TABS = [
   ["file", "Study file", StudyFile],
 ];
 
+const NEED_RESULTS = new Set(["configurations", "trials", "failures"]);
+
 export class Study {
   #redraw;
   #name;
@@ -116,7 +118,13 @@ export class Study {
         { "aria-label": "Parts of the study", key: "tabs" },
         h("ul", { class: "tabs" }, TABS.map(([key, title]) => this.#tab(key, title, key === tab))),
       ),
-      h("div", { key: `tab ${tab}` }, this.#parts.get(tab).draw(context)),
+      h(
+        "div",
+        { key: `tab ${tab}` },
+        state.counts === null && NEED_RESULTS.has(tab)
+          ? h("p", { class: "note" }, "The study was not begun here.")
+          : this.#parts.get(tab).draw(context),
+      ),
     ];
   }
 
