@@ -87,7 +87,10 @@ class Launch(Choosing):
 class Retry(Launch):
     """What is to be tried again: failures of these kinds, or of every kind."""
 
-    kind: list[FailureKind] = Field(default_factory=list, max_length=len(FailureKind), strict=False)
+    # A kind arrives as text, which strict mode would not take for one.
+    kind: list[Annotated[FailureKind, Field(strict=False)]] = Field(
+        default_factory=list, max_length=len(FailureKind)
+    )
 
     def words(self) -> tuple[str, ...]:
         """As arguments; see `Choosing.words`."""

@@ -25,6 +25,7 @@ export class Overview {
   #log;
   #plan;
   #cursor = new Cursor();
+  #opened = false;
   #asTable = remembered();
 
   constructor(redraw, name) {
@@ -45,6 +46,10 @@ export class Overview {
 
   draw({ state, at }) {
     const chosen = at.query.get("cell");
+    if (this.#opened && chosen !== null) {
+      this.#opened = false;
+      queueMicrotask(() => document.getElementById("chosen")?.focus()); // once it is drawn
+    }
     if (state.counts === null) return [this.#unbegun(), this.#log.draw(state)];
     return [
       this.#cells(state, at),
@@ -84,8 +89,8 @@ export class Overview {
     }
     const value = at.query.get("value") ?? bestValue(panels);
     const open = (cell) => {
+      this.#opened = true;
       go(this.#with(at, { cell: cell.key }));
-      requestAnimationFrame(() => document.getElementById("chosen")?.focus());
     };
     return h(
       "section",

@@ -30,7 +30,7 @@ export class Query {
   enter() {
     get("/api/query/examples").then(
       (found) => {
-        this.#examples = found.examples ?? found;
+        this.#examples = found.examples;
         if (!this.#sql && this.#examples.length) this.#write(this.#examples[0].sql);
         this.#redraw();
       },
