@@ -18,6 +18,7 @@ def _printable(text: str) -> str:
 
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1_000), AfterValidator(_printable)]
+Kind = Annotated[FailureKind, Field(strict=False)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
 
@@ -87,10 +88,7 @@ class Launch(Choosing):
 class Retry(Launch):
     """What is to be tried again: failures of these kinds, or of every kind."""
 
-    # A kind arrives as text, which strict mode would not take for one.
-    kind: list[Annotated[FailureKind, Field(strict=False)]] = Field(
-        default_factory=list, max_length=len(FailureKind)
-    )
+    kind: list[Kind] = Field(default_factory=list, max_length=len(FailureKind))
 
     def words(self) -> tuple[str, ...]:
         """As arguments; see `Choosing.words`."""

@@ -15,7 +15,7 @@ from typing import Any
 from sweep.errors import StudyError
 from sweep.web.problems import ProblemError
 
-TIMEOUT_S = 120.0
+TIMEOUT_S, MEMORY_BYTES = 120.0, 8 * 10**9
 MOST = 64
 SECRETS = ("SWEEP_TOKEN",)
 """Variables that no process of ours inherits."""
@@ -29,6 +29,13 @@ def command(*words: str) -> list[str]:
 def environment() -> dict[str, str]:
     """What a process of ours inherits."""
     return {name: value for name, value in os.environ.items() if name not in SECRETS}
+
+
+def _limited(*words: str) -> list[str]:
+    """The same for a process that may take no more memory than `MEMORY_BYTES`."""
+    python, flag, option, code, *rest = command(*words)
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({MEMORY_BYTES},) * 2); "
+    return [python, flag, option, limit + code, *rest]
 
 
 class Planner:
@@ -60,7 +67,7 @@ class Planner:
         words = ["plan", "--json", f"--results={self._results}", *options, "--", str(source)]
         try:
             done = subprocess.run(
-                command(*words), env=environment(), stdin=subprocess.DEVNULL, capture_output=True,
+                _limited(*words), env=environment(), stdin=subprocess.DEVNULL, capture_output=True,
                 timeout=TIMEOUT_S, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:

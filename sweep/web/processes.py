@@ -7,12 +7,12 @@ ends, and nothing is unpickled.
 import contextlib
 import json
 import os
+import platform
 import re
 import secrets
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +27,6 @@ from sweep.web.supervise import READY
 
 KEPT = 100
 """Of jobs that have ended, how many are remembered."""
-READY_S = 30.0
 _ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{8}")
 
 
@@ -44,8 +43,6 @@ class Processes:
         """
         self._folder, self._results, self._options = folder, results, tuple(options)
         self._ended: dict[str, Job] = {}
-        self._children: list[subprocess.Popen[bytes]] = []
-        self._lock = threading.Lock()
         self._disk = Disk()
 
     def start(self, order: Order) -> Job:
@@ -55,6 +52,7 @@ class Processes:
         about = {
             "id": job_id, "action": order.action, "study": order.study, "source": order.source,
             "options": list(order.options), "started_at": now.isoformat(),
+            "node": platform.node(),
         }  # fmt: skip
         own = () if order.action == "report" else self._options
         words = command(
@@ -62,19 +60,16 @@ class Processes:
         )
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            child = subprocess.Popen(
+            with subprocess.Popen(
                 [sys.executable, "-P", "-m", "sweep.web.supervise", str(self._folder), job_id,
                  json.dumps(about), *words],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                 env=environment(), start_new_session=True,
-            )  # fmt: skip
+            ) as child:  # fmt: skip
+                said = b"" if child.stdout is None else child.stdout.readline()  # so, or ends
         except OSError as error:
             raise SweepError(f"the run could not be started: {error.strerror}") from None
-        with self._lock:
-            self._children.append(child)
-        with child.stdout or contextlib.nullcontext() as said:  # it says so, or ends
-            ready = said is not None and said.readline() == READY
-        if not ready:
+        if said != READY:
             raise SweepError("the run could not be started")
         self._forget_old()
         found = self._job(job_id)
@@ -87,6 +82,9 @@ class Processes:
         found = self._job(job_id)
         if found is None or not found.at_work:
             return found
+        node = (self._read(f"{job_id}.json") or {}).get("node")
+        if node != platform.node():
+            raise SweepError(f"job {job_id} was started on {node}: it is stopped there")
         (self._folder / f"{job_id}.stop").touch()
         lock = self._folder / f"{job_id}.lock"
         with contextlib.suppress(OSError, ValueError):
@@ -97,7 +95,6 @@ class Processes:
 
     def jobs(self) -> list[Job]:
         """See `Launcher.jobs`."""
-        self._reap()
         found = [job for job_id in self._ids() if (job := self._job(job_id)) is not None]
         return sorted(found, key=lambda job: job.id, reverse=True)
 
@@ -193,11 +190,6 @@ class Processes:
             self._ended.pop(job.id, None)
             for path in self._folder.glob(f"{job.id}.*"):
                 path.unlink(missing_ok=True)
-
-    def _reap(self) -> None:
-        """Takes leave of supervisors that have ended."""
-        with self._lock:
-            self._children = [child for child in self._children if child.poll() is None]
 
 
 def _status(at_work: bool, end: dict[str, Any] | None, stopping: bool) -> Any:

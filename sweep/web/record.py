@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sweep.records import TRIALS
-from sweep.store import Store
+from sweep.store import GROUP_ROWS, Store
 from sweep.web.models import AttemptLine, Curve, Robustness, TrialDetail, TrialUse
 from sweep.web.problems import ProblemError
 from sweep.web.view import STATUSES, sign_of
@@ -119,14 +119,21 @@ def _read_row(store: Store, path: PurePath, trial_id: str, place: int) -> dict[s
         for group in range(file.num_row_groups):
             rows = file.metadata.row_group(group).num_rows
             if place < rows:
-                names = [name for name in TRIALS.names if name in file.schema_arrow.names]
-                found: dict[str, Any] = {}
-                for name in names:  # one by one: of large groups no more is held than a column
-                    column = file.read_row_group(group, columns=[name], use_threads=False)
-                    found[name] = column[name][place].as_py()
+                found = _row_of(file, group, place)
                 return found if found["trial_id"] == trial_id else None
             place -= rows
     return None
+
+
+def _row_of(file: pq.ParquetFile, group: int, place: int) -> dict[str, Any]:
+    """A row of a group; of a large one, as earlier versions wrote, no more than a column is held."""
+    names = [name for name in TRIALS.names if name in file.schema_arrow.names]
+    if file.metadata.row_group(group).num_rows <= GROUP_ROWS:
+        rows = file.read_row_group(group, columns=names, use_threads=False)
+        found: dict[str, Any] = rows.slice(place, 1).to_pylist()[0]
+        return found
+    columns = (file.read_row_group(group, columns=[name], use_threads=False) for name in names)
+    return {name: column[name][place].as_py() for name, column in zip(names, columns, strict=True)}
 
 
 def _attempts(moment: Moment, trial_id: str) -> list[AttemptLine]:

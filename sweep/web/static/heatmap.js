@@ -39,7 +39,7 @@ export function panelOf(found) {
 /** What a cell shows under a choice of value, in words. */
 export function cellText(cell, value, metricName) {
   if (cell === null) return "";
-  const marks = cell.failed ? " ✕" : "";
+  const marks = (cell.running ? " ▶" : "") + (cell.failed ? " ✕" : "");
   if (value === "done" || cell.done === 0) {
     return `${cell.done}/${cell.asked}${marks}`;
   }
@@ -50,6 +50,7 @@ export function cellText(cell, value, metricName) {
 /** A cell in a sentence. */
 export function sentence(panel, cell) {
   const parts = [cell.label ?? "", `${count(cell.done)} of ${count(cell.asked)} seeds done`];
+  if (cell.running) parts.push(`${count(cell.running)} running`);
   if (cell.failed) parts.push(`${count(cell.failed)} failed`);
   if (cell.done) parts.push(`mean ${metric(cell.mean, panel.metricName)}`);
   if (cell.delta !== null && cell.done) {
@@ -265,7 +266,7 @@ export function legend(panel, value) {
   const middle = panel.baseline || value === "delta" ? `the baseline${base}` : "the mean of the cells";
   return (
     `Blue is better than ${middle}, orange worse; ${side} is better. Colours end at ±${limit.replace("+", "")}. ` +
-    `Grey: no result yet (seeds done / asked). ✕: a seed failed.`
+    `Grey: no result yet (seeds done / asked). ▶: a seed is being trained. ✕: a seed failed.`
   );
 }
 

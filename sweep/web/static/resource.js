@@ -3,6 +3,8 @@
 
 import { get } from "./api.js";
 
+const AGAIN_MS = 3000;
+
 export class Resource {
   data = null;
   problem = null;
@@ -11,6 +13,7 @@ export class Resource {
   #version = null;
   #asking = null;
   #again = false;
+  #timer = null;
 
   constructor(redraw) {
     this.#redraw = redraw;
@@ -29,13 +32,9 @@ export class Resource {
     return this;
   }
 
-  /** Asks again, whatever the version. */
-  refresh() {
-    this.#version = null;
-  }
-
   leave() {
     this.#asking?.abort();
+    clearTimeout(this.#timer);
     this.#redraw = () => {};
   }
 
@@ -43,13 +42,17 @@ export class Resource {
     const asking = new AbortController();
     this.#asking = asking;
     this.#again = false;
+    clearTimeout(this.#timer);
     try {
       this.data = await get(this.#path, { signal: asking.signal });
       this.problem = null;
     } catch (error) {
       if (error.name === "AbortError" || asking.signal.aborted) return;
       this.problem = error;
-      if (error.status === 0 || error.status >= 500 || error.status === 429) this.refresh();
+      // Nobody answered, or somebody who is busy: it is asked once more after a while.
+      if (error.status === 0 || error.status >= 500 || error.status === 429) {
+        this.#timer = setTimeout(() => this.#ask(), AGAIN_MS);
+      }
     }
     if (this.#asking !== asking) return;
     this.#asking = null;

@@ -340,6 +340,7 @@ def test_wrong_tokens_are_refused_and_then_not_looked_at(folder: Path) -> None:
         )
 
 
+POSTED = b"POST /api/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 BARE: tuple[tuple[bytes, tuple[int, ...]], ...] = (
     (b"GET /api/studies HTTP/1.1\r\n\r\n", (400, 421)),
     (b"GET /api/studies HTTP/1.0\r\n\r\n", (400, 421)),
@@ -356,28 +357,18 @@ BARE: tuple[tuple[bytes, tuple[int, ...]], ...] = (
     (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", (400, 414)),
     (b"GET / HTTP/1.1\r\nHost: localhost\r\nX\r\n\r\n", (400,)),
     (b"GET / HTTP/1.1\r\n Host: localhost\r\n\r\n", (400,)),
-    (b"POST /api/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-     b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n", (400,)),
-    (b"POST /api/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-     b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcde", (400,)),
-    (b"POST /api/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-     b"Content-Length: -5\r\n\r\nabcde", (400,)),
-    (b"POST /api/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-     b"Content-Length: 99999999999999\r\nConnection: close\r\n\r\n", (413,)),
-    (b"POST /api/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-     b"Content-Length: 400000\r\nConnection: close\r\n\r\n", (413,)),
-    (b"POST /api/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-     b"Transfer-Encoding: chunked\r\n\r\n" + b"10000\r\n" + b"a" * 65536 + b"\r\n"
+    (POSTED + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n", (400,)),
+    (POSTED + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcde", (400,)),
+    (POSTED + b"Content-Length: -5\r\n\r\nabcde", (400,)),
+    (POSTED + b"Content-Length: 99999999999999\r\nConnection: close\r\n\r\n", (413,)),
+    (POSTED + b"Content-Length: 400000\r\nConnection: close\r\n\r\n", (413,)),
+    (POSTED + b"Transfer-Encoding: chunked\r\n\r\n" + b"10000\r\n" + b"a" * 65536 + b"\r\n"
      + (b"10000\r\n" + b"a" * 65536 + b"\r\n") * 6 + b"0\r\n\r\n", (413,)),
-    (b"POST /api/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-     b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\nzz\r\n", (400,)),
-    (b"POST /api/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-     b"Content-Type: text/plain\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}", (415,)),
-    (b"POST /api/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-     b"Origin: http://localhost\r\nOrigin: http://evil.example\r\nContent-Length: 2\r\n"
-     b"Connection: close\r\n\r\n{}", (403,)),
-    (b"GET /api/studies HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n"
-     b"Sec-WebSocket-Key: eA==\r\nSec-WebSocket-Version: 13\r\nSec-Fetch-Site: cross-site\r\n\r\n", (400, 403)),
+    (POSTED + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\nzz\r\n", (400,)),
+    (POSTED + b"Content-Type: text/plain\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}", (415,)),
+    (POSTED + b"Origin: http://localhost\r\nOrigin: http://evil.example\r\nContent-Length: 2\r\n"
+     + b"Connection: close\r\n\r\n{}", (403,)),
+    (b"GET /api/studies HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: eA==\r\nSec-WebSocket-Version: 13\r\nSec-Fetch-Site: cross-site\r\n\r\n", (400, 403)),
 )  # fmt: skip
 
 
