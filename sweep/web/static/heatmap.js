@@ -254,25 +254,32 @@ export class Cursor {
   }
 }
 
-/** What the colours mean, in words and a strip. */
-export function legend(panel, value) {
-  if (value === "done") return "Colour: share of the seeds that are done, 0 to all.";
-  const limit = difference(panel.limit, panel.metricName);
-  const side = panel.better === "lower" ? "lower" : "higher";
-  const base =
-    value === "mean" && panel.baseline
-      ? ` (${metric(panel.baseline.value.mean, panel.metricName)})`
-      : "";
-  const middle = panel.baseline || value === "delta" ? `the baseline${base}` : "the mean of the cells";
-  return (
-    `Blue is better than ${middle}, orange worse; ${side} is better. Colours end at ±${limit.replace("+", "")}. ` +
-    `Grey: no result yet (seeds done / asked). ▶: a seed is being trained. ✕: a seed failed.`
-  );
+/** What the colours and marks mean, in words. */
+export function legend(panels, value) {
+  const marks =
+    "Grey: no result yet (seeds done / asked). ▶: a seed is being trained. ✕: a seed failed.";
+  if (value === "done") return `Colour: share of the seeds that are done. ${marks}`;
+  const based = panels.every((panel) => known(panel.baseline?.value.mean));
+  const middle = value === "delta" || based ? "the baseline" : "the mean of the cells";
+  return `Blue is better than ${middle}, orange worse. ${marks}`;
 }
 
-/** The title of what is measured. */
+/** What is measured, around what, and how far the colours reach. */
 export function measured(panel, value) {
   if (value === "done") return "seeds done";
-  const name = metricTitle(panel.metricName);
-  return value === "mean" ? `mean test ${name}` : `difference in test ${name}`;
+  const { metricName, better, limit } = panel;
+  const name = metricTitle(metricName);
+  const reach = limit ? `; ${better} is better, colours to ±${magnitude(limit, metricName)}` : "";
+  if (value === "delta") return `difference in test ${name}${reach}`;
+  const base = panel.baseline?.value.mean;
+  const around = known(base) ? ` around the baseline's ${metric(base, metricName, false)}` : "";
+  return `mean test ${name}${reach}${around}`;
+}
+
+function magnitude(limit, metricName) {
+  return difference(limit, metricName, false).replace("+", "");
+}
+
+function known(value) {
+  return typeof value === "number";
 }

@@ -1,7 +1,7 @@
 // What the workers do at this moment, and how much of each device is used.
 
 import { h } from "./dom.js";
-import { bytes, count, counted, plain } from "./format.js";
+import { bytes, count, plain } from "./format.js";
 import { table } from "./table.js";
 
 const MOST = 12;
@@ -56,7 +56,6 @@ function devices(found) {
         ],
       })),
     }),
-    h("p", { class: "note" }, counted(found.length, "device")),
   ];
 }
 

@@ -151,7 +151,7 @@ export class Overview {
             `Show more of ${ids.length} panels`,
           )
         : null,
-      panels.length ? h("p", { class: "note", key: "legend" }, legend(panels[0], value)) : null,
+      panels.length ? h("p", { class: "note", key: "legend" }, legend(panels, value)) : null,
       panels.length && !this.#asTable
         ? h("p", { class: "note", key: "keys" }, "Click a cell for its trials, or use the arrow keys and Enter on a figure.")
         : null,

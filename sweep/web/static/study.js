@@ -71,7 +71,9 @@ export class Study {
   }
 
   route(at) {
+    const elsewhere = at.parts[2] !== this.#at.parts[2];
     this.#at = at;
+    if (elsewhere) queueMicrotask(showTab); // once it is drawn
   }
 
   #take(state) {
@@ -171,6 +173,13 @@ export class Study {
         : null,
     );
   }
+}
+
+/** On a narrow screen the tabs scroll, and the chosen one may be out of sight. */
+function showTab() {
+  const tab = document.querySelector(".tabs [aria-current]");
+  const list = tab?.closest(".tabs");
+  if (tab) list.scrollLeft = tab.parentElement.offsetLeft - list.offsetLeft - 24;
 }
 
 function crumbs() {
