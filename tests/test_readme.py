@@ -51,7 +51,7 @@ def _blocks(language: str) -> list[str]:
 def test_every_command_has_options_that_exist(command: str) -> None:
     import typer
 
-    from sweep.cli import ask, attribute, datasets, figures, plan, run, serve, upkeep  # noqa: F401 (they register their commands)
+    from sweep.cli import ask, attribute, datasets, figures, metrics, plan, run, serve, upkeep  # noqa: F401 (they register their commands)
 
     words = shlex.split(command)[1:]
     group = typer.main.get_command(app)

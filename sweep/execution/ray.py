@@ -24,7 +24,7 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -259,6 +259,8 @@ class RayExecutor:
         self._idle: list[_Slot] = []
         self._running: dict[Any, _Given] = {}
         self._relieved: Counter[str] = Counter()
+        self._names: dict[str, str] = {}
+        self._lost_nodes: list[str] = []
         self._stopped = False
         self._reader: GaugeReader | None = None
         try:
@@ -303,6 +305,7 @@ class RayExecutor:
         self._idle = [self._new_worker() for _ in range(self._wanted())]
         self._looked = self._had_room = time.monotonic()
         self._lost_in_a_row = 0
+        self._note_lost(node for node in self._cluster_nodes() if node["Alive"])
 
     @property
     def slots(self) -> int:
@@ -572,7 +575,9 @@ class RayExecutor:
             SweepError: where there was no room for any for long.
         """
         self._looked = time.monotonic()
-        alive = {node["NodeID"] for node in self._cluster_nodes() if node["Alive"]}
+        nodes = [node for node in self._cluster_nodes() if node["Alive"]]
+        self._note_lost(nodes)
+        alive = {node["NodeID"] for node in nodes}
         self._drop([s for s in self._idle if (place := self._place(s)) and place.node not in alive])
         wanted = self._wanted()
         if wanted > 0:
@@ -591,6 +596,17 @@ class RayExecutor:
             if too_many > 0 and self._place(slot) is None:
                 self._kill(slot)  # `wait` finds it lost
                 too_many -= 1
+
+    def take_lost_nodes(self) -> tuple[str, ...]:
+        """See `Executor.take_lost_nodes`."""
+        lost, self._lost_nodes = tuple(self._lost_nodes), []
+        return lost
+
+    def _note_lost(self, alive: Iterable[Mapping[str, Any]]) -> None:
+        """Notes the nodes that were alive when the cluster was last looked at, and are not now."""
+        names = {n["NodeID"]: str(n.get("NodeManagerHostname") or n["NodeID"]) for n in alive}
+        self._lost_nodes += [name for key, name in self._names.items() if key not in names]
+        self._names = names
 
     def _drop(self, slots: list[_Slot]) -> None:
         for slot in slots:

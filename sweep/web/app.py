@@ -21,7 +21,8 @@ from sweep.web.models import Problem
 from sweep.web.planning import Planner
 from sweep.web.processes import Processes
 from sweep.web.questions import Questions
-from sweep.web.routes import actions, ask, pages, results, session, studies
+from sweep.web.routes import actions, ask, metrics, pages, results, session, studies
+from sweep.web.scrapes import Scrapes
 from sweep.web.security import Guard, Sessions, Tries
 from sweep.web.server import Server, state_folder
 from sweep.web.settings import Settings
@@ -83,6 +84,7 @@ def _server(settings: Settings, launcher: Launcher | None) -> Server:
         questions=Questions(settings.results),
         turns=Turns(),
         files=StaticFiles(),
+        metrics=Scrapes(store),
         folder=folder,
     )
 
@@ -124,6 +126,7 @@ def _api(web: Server) -> FastAPI:
     )
     api.state.web = web
     for router in (
+        metrics.router,
         session.router,
         studies.router,
         results.router,

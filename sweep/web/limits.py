@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 from sweep.web.problems import ProblemError
 
-AT_ONCE = {"query": 1, "plan": 1, "validate": 2, "trial": 2}
-WAITING = {"query": 4, "plan": 4, "validate": 8, "trial": 64}
+AT_ONCE = {"query": 1, "plan": 1, "validate": 2, "trial": 2, "metrics": 1}
+WAITING = {"query": 4, "plan": 4, "validate": 8, "trial": 64, "metrics": 4}
 """How many of a kind are at work, and how many may wait; others are told to come again."""
 
 

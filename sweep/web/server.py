@@ -15,6 +15,7 @@ from sweep.web.limits import Turns
 from sweep.web.planning import Planner
 from sweep.web.problems import ProblemError
 from sweep.web.questions import Questions
+from sweep.web.scrapes import Scrapes
 from sweep.web.security import Sessions, Tries
 from sweep.web.settings import Settings
 from sweep.web.static_files import StaticFiles
@@ -43,6 +44,7 @@ class Server:
         questions: answers SQL.
         turns: how many of what is dear are at work.
         files: the page.
+        metrics: the figures for Prometheus.
         folder: for what the server keeps.
         reports_at_once: how many may be in the making.
         starting: held by who starts something, so that two do not start at once.
@@ -62,6 +64,7 @@ class Server:
     questions: Questions
     turns: Turns
     files: StaticFiles
+    metrics: Scrapes
     folder: Path
     reports_at_once: int = 2
     starting: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -345,5 +345,14 @@ def test_openapi_describes_every_answer(server: Served) -> None:
     for path, methods in described["paths"].items():
         for method in methods.values():
             kind = next(code for code in method["responses"] if code.startswith("2"))
-            schema = method["responses"][kind]["content"]["application/json"]["schema"]
-            assert "$ref" in schema, path
+            content = method["responses"][kind]["content"]
+            assert path == "/metrics" or "$ref" in content["application/json"]["schema"], path
+
+
+def test_figures_for_prometheus(server: Served, tmp_path: Path) -> None:
+    answer = server.client.get("/metrics")
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    assert 'sweep_trials{state="done",study="grid"} 17.0' in answer.text
+    assert 'sweep_failures_total{kind="bug",study="grid"} 2.0' in answer.text
+    with served(settings_of(tmp_path / "none"), FakeLauncher()) as other:
+        assert "sweep_studies 0.0" in other.client.get("/metrics").text
