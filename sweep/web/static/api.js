@@ -2,7 +2,7 @@
 // command line would say.
 
 /** A refusal, or no answer at all (status 0). */
-export class Problem extends Error {
+class Problem extends Error {
   constructor(status, title, detail) {
     super(detail || title);
     this.status = status;

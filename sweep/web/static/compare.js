@@ -50,7 +50,7 @@ export function comparison(found) {
         { key: "n", label: "pairs", num: true },
         { key: "difference", label: "difference", num: true },
         { key: "ci", label: "95 % interval", num: true },
-        { key: "p", label: "p", num: true, title: "paired t test, not corrected for the number of pairs" },
+        { key: "p", label: "p", num: true, title: "paired t test, not corrected" },
         { key: "verdict", label: "the first is" },
       ],
       rows: found.differences.map((pair) => ({

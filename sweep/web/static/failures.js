@@ -1,11 +1,11 @@
 // What failed, grouped by kind and message, each group with a traceback and a way to run it again.
 
-import { link } from "./address.js";
+import { retry } from "./actions.js";
 import { api } from "./api.js";
 import { h } from "./dom.js";
-import { counted, moment, shortId, words } from "./format.js";
+import { count, counted, moment, words } from "./format.js";
+import { button, card, head, held, note, trialLinks } from "./parts.js";
 import { Resource } from "./resource.js";
-import { retry } from "./actions.js";
 
 const TRIALS_SHOWN = 12;
 
@@ -23,71 +23,52 @@ export class Failures {
   }
 
   draw(context) {
-    const { state } = context;
-    const found = this.#groups.want(api`studies/${this.#name}/failures`, state.version);
-    if (found.data === null) {
-      return found.problem
-        ? h("p", { class: "trouble", role: "alert" }, found.problem.message)
-        : h("p", { class: "wait" }, "Loading …");
-    }
-    const groups = found.data.groups;
-    if (groups.length === 0) {
-      return h("section", { class: "card" }, h("h2", null, "Failures"), h("p", { class: "note" }, "No attempt has failed."));
-    }
-    return groups.map((group, i) => this.#group(group, i, context));
-  }
-
-  #group(group, i, context) {
-    const failed = group.still_failed;
-    const rest = group.trial_ids.length - TRIALS_SHOWN;
-    return h(
-      "section",
-      { class: "card", key: `${group.kind} ${group.headline}`, "aria-labelledby": `group${i}` },
-      h(
-        "div",
-        { class: "head" },
-        h(
-          "div",
-          null,
-          h("h2", { id: `group${i}`, class: "bad" }, `✕ ${words(group.kind)}`),
-          h("p", null, group.headline),
-          h(
-            "p",
-            { class: "note" },
-            `${counted(group.attempts, "failed attempt")} of ${counted(group.trials, "trial")}; ` +
-              `${counted(failed, "trial")} still without a result; last ${moment(group.last_at)}` +
-              (group.nodes.length ? `; on ${group.nodes.join(", ")}` : ""),
-          ),
-        ),
-        h(
-          "div",
-          { class: "buttons" },
-          failed
-            ? h(
-                "button",
-                { type: "button", disabled: context.state.active, onclick: () => retry(context, group.kind, failed) },
-                `Retry ${words(group.kind)}`,
-              )
-            : null,
-        ),
-      ),
-      group.trial_ids.length
-        ? h(
-            "p",
-            { class: "note" },
-            "Trials: ",
-            group.trial_ids.slice(0, TRIALS_SHOWN).map((id, at) => [at ? ", " : "", h("a", { href: link(["trials", id]) }, h("code", null, shortId(id)))]),
-            rest > 0 ? `, and ${rest} more` : null,
-          )
-        : null,
-      group.traceback
-        ? h(
-            "details",
-            { key: "traceback" },
-            h("summary", null, "Traceback of the last one"),
-            h("pre", { tabindex: 0 }, group.traceback),
-          )
-        : null,
+    const path = api`studies/${this.#name}/failures`;
+    return held(this.#groups.want(path, context.state.version), ({ groups }) =>
+      groups.length
+        ? groups.map((group) => failed(group, context))
+        : card("none", "Failures", h("h2", null, "Failures"), note("No attempt has failed.")),
     );
   }
+}
+
+function failed(group, context) {
+  const kind = words(group.kind);
+  const rest = group.trial_ids.length - TRIALS_SHOWN;
+  const again = { disabled: context.state.active };
+  const said = h(
+    "div",
+    null,
+    h("h2", { class: "bad" }, `✕ ${kind}`),
+    h("p", null, group.headline),
+    note(
+      `${counted(group.attempts, "failed attempt")} of ${counted(group.trials, "trial")}; `,
+      `${counted(group.still_failed, "trial")} still without a result; `,
+      `last ${moment(group.last_at)}`,
+      group.nodes.length ? `; on ${group.nodes.join(", ")}` : "",
+    ),
+  );
+  return card(
+    `${group.kind} ${group.headline}`,
+    kind,
+    head(
+      said,
+      group.still_failed
+        ? button(`Retry ${kind}`, () => retry(context, group.kind, group.still_failed), again)
+        : null,
+    ),
+    note(
+      "Trials: ",
+      trialLinks(group.trial_ids.slice(0, TRIALS_SHOWN)),
+      rest > 0 ? `, and ${count(rest)} more` : "",
+    ),
+    group.traceback
+      ? h(
+          "details",
+          { key: "traceback" },
+          h("summary", null, "Traceback of the last one"),
+          h("pre", { tabindex: 0 }, group.traceback),
+        )
+      : null,
+  );
 }

@@ -37,7 +37,7 @@ export function panelOf(found) {
 }
 
 /** What a cell shows under a choice of value, in words. */
-export function cellText(cell, value, metricName) {
+function cellText(cell, value, metricName) {
   if (cell === null) return "";
   const marks = (cell.running ? " ▶" : "") + (cell.failed ? " ✕" : "");
   if (value === "done" || cell.done === 0) {
@@ -48,7 +48,7 @@ export function cellText(cell, value, metricName) {
 }
 
 /** A cell in a sentence. */
-export function sentence(panel, cell) {
+function sentence(panel, cell) {
   const parts = [cell.label ?? "", `${count(cell.done)} of ${count(cell.asked)} seeds done`];
   if (cell.running) parts.push(`${count(cell.running)} running`);
   if (cell.failed) parts.push(`${count(cell.failed)} failed`);
@@ -78,7 +78,7 @@ export function figure(panel, { value, chosen, cursor, onCell }) {
       ),
     );
   const hover = panel.cells.map((row) =>
-    row.map((cell) => (cell === null ? "" : literal(sentence(panel, cell)).replaceAll(", ", "<br>"))),
+    row.map((cell) => (cell === null ? "" : lines(sentence(panel, cell)))),
   );
   const shapes = [];
   const frame = (at, colour, dash) =>
@@ -151,6 +151,10 @@ export function figure(panel, { value, chosen, cursor, onCell }) {
   };
 }
 
+function lines(text) {
+  return literal(text).replaceAll(", ", "<br>");
+}
+
 function scale(panel, value) {
   if (value === "done") return { colorscale: FILLING, zmin: 0, zmax: 1 };
   const middle = value === "delta" ? 0 : (panel.midpoint ?? 0);
@@ -162,9 +166,29 @@ function scale(panel, value) {
 
 /** The same cells as a table of links. */
 export function cellTable(panel, { value, chosen, hrefOf }) {
+  const { x, y, title, metricName } = panel;
+  const region = { tabindex: 0, role: "region", "aria-label": `${title}, as a table` };
+  const shown = (cell) =>
+    h(
+      "a",
+      {
+        href: hrefOf(cell),
+        title: sentence(panel, cell),
+        "aria-label": `${sentence(panel, cell)}: its trials`,
+        "aria-current": cell.key === chosen ? "true" : null,
+      },
+      cellText(cell, value, metricName),
+    );
+  const row = (entry, r) =>
+    h(
+      "tr",
+      { key: r },
+      h("th", { scope: "row" }, plain(entry)),
+      panel.cells[r].map((cell, c) => h("td", { key: c }, cell === null ? "" : shown(cell))),
+    );
   return h(
     "div",
-    { class: "scroll", tabindex: 0, role: "region", "aria-label": `${panel.title}, as a table`, key: "table" },
+    { class: "scroll", key: "table", ...region },
     h(
       "table",
       { class: "grid-cells" },
@@ -174,39 +198,11 @@ export function cellTable(panel, { value, chosen, hrefOf }) {
         h(
           "tr",
           null,
-          h("th", { scope: "col" }, panel.y.title ? `${panel.y.title} \\ ${panel.x.title}` : panel.x.title),
-          panel.x.values.map((entry, i) => h("th", { scope: "col", class: "num", key: i }, plain(entry))),
+          h("th", { scope: "col" }, y.title ? `${y.title} \\ ${x.title}` : x.title),
+          x.values.map((entry, i) => h("th", { scope: "col", key: i }, plain(entry))),
         ),
       ),
-      h(
-        "tbody",
-        null,
-        panel.y.values.map((entry, r) =>
-          h(
-            "tr",
-            { key: r },
-            h("th", { scope: "row" }, plain(entry)),
-            panel.cells[r].map((cell, c) =>
-              h(
-                "td",
-                { key: c },
-                cell === null
-                  ? ""
-                  : h(
-                      "a",
-                      {
-                        href: hrefOf(cell),
-                        title: sentence(panel, cell),
-                        "aria-label": `${sentence(panel, cell)}: its trials`,
-                        "aria-current": cell.key === chosen ? "true" : null,
-                      },
-                      cellText(cell, value, panel.metricName),
-                    ),
-              ),
-            ),
-          ),
-        ),
-      ),
+      h("tbody", null, y.values.map(row)),
     ),
   );
 }

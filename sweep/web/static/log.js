@@ -2,10 +2,19 @@
 
 import { api, get, withQuery } from "./api.js";
 import { h } from "./dom.js";
-import { moment, plain } from "./format.js";
+import { moment } from "./format.js";
+import { card, note } from "./parts.js";
 import { pill } from "./progress.js";
 
 const MOST_CHARACTERS = 60_000;
+const MARKS = {
+  running: "running",
+  stopping: "running",
+  done: "done",
+  failed: "failed",
+  lost: "failed",
+  stopped: "stopped",
+};
 
 export class Log {
   #redraw;
@@ -34,12 +43,13 @@ export class Log {
       this.#size = -1;
     }
     if (job.log_bytes !== this.#size && !this.#busy) this.#read(job);
-    return h(
-      "section",
-      { class: "card", key: "log", "aria-label": "Log" },
+    const region = { tabindex: 0, role: "region", "aria-label": "Log of the job" };
+    return card(
+      "log",
+      "Job",
       h("h2", null, "Job"),
-      h("p", { class: "note" }, pill(...standing(job)), ` ${plain(job.action)}, begun ${moment(job.started_at)}`),
-      h("pre", { id: "log", key: "text", tabindex: 0, role: "region", "aria-label": "Log of the job" }, this.#text || "Nothing written yet."),
+      note(pill(MARKS[job.status], job.status), ` ${job.action}, begun ${moment(job.started_at)}`),
+      h("pre", { id: "log", key: "text", ...region }, this.#text || "Nothing written yet."),
     );
   }
 
@@ -66,9 +76,4 @@ export class Log {
       if (shown !== null) shown.scrollTop = shown.scrollHeight;
     }
   }
-}
-
-function standing(job) {
-  const marks = { running: "running", stopping: "running", done: "done", failed: "failed", lost: "failed", stopped: "stopped" };
-  return [marks[job.status] ?? "missing", job.status];
 }

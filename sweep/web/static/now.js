@@ -2,6 +2,7 @@
 
 import { h } from "./dom.js";
 import { bytes, count, plain } from "./format.js";
+import { card, note } from "./parts.js";
 import { table } from "./table.js";
 
 const MOST = 12;
@@ -9,54 +10,57 @@ const MOST = 12;
 /** What runs now; words where nothing does. */
 export function now(state) {
   const live = state.active ? state.live : null;
-  const running = live?.running ?? [];
-  return h(
-    "section",
-    { class: "card", key: "running", "aria-label": "Running now" },
+  return card(
+    "running",
+    "Running now",
     h("h2", null, "Running now"),
-    running.length
-      ? h(
-          "ul",
-          { class: "plainlist" },
-          running.slice(0, MOST).map((text, i) => h("li", { key: i }, text)),
-          running.length > MOST ? h("li", { class: "faint" }, `and ${count(running.length - MOST)} more`) : null,
-        )
-      : h("p", { class: "note" }, state.active ? "Starting or between two stages." : "Nothing runs."),
+    live?.running.length ? list(live.running) : note(idle(state)),
     live?.last_failure
       ? h("p", { class: "bad" }, h("b", null, "Last failure: "), live.last_failure)
       : null,
-    live?.devices?.length ? devices(live.devices) : null,
+    live?.devices.length ? [h("h3", null, "Devices"), devices(live.devices)] : null,
+  );
+}
+
+function idle(state) {
+  return state.active ? "Starting, or between two stages." : "Nothing runs.";
+}
+
+function list(running) {
+  const rest = running.length - MOST;
+  return h(
+    "ul",
+    { class: "plainlist" },
+    running.slice(0, MOST).map((text, i) => h("li", { key: i }, text)),
+    rest > 0 ? h("li", { class: "faint", key: "rest" }, `and ${count(rest)} more`) : null,
   );
 }
 
 function devices(found) {
-  return [
-    h("h3", null, "Devices"),
-    table({
-      name: "Devices",
-      columns: [
-        { key: "node", label: "node" },
-        { key: "device", label: "device" },
-        { key: "busy", label: "slots in use", num: true },
-        { key: "use", label: "use", num: true },
-        { key: "memory", label: "memory", num: true },
+  return table({
+    name: "Devices",
+    columns: [
+      { key: "node", label: "node" },
+      { key: "device", label: "device" },
+      { key: "busy", label: "slots in use", num: true },
+      { key: "use", label: "use", num: true },
+      { key: "memory", label: "memory", num: true },
+    ],
+    rows: found.map((one) => ({
+      key: `${one.node} ${one.device}`,
+      cells: [
+        plain(one.node),
+        plain(one.device),
+        [meter(one.busy, one.slots), `${plain(one.busy)} of ${plain(one.slots)}`],
+        typeof one.utilisation_percent === "number"
+          ? `${one.utilisation_percent.toFixed(0)} %`
+          : "–",
+        typeof one.memory_total_bytes === "number"
+          ? `${bytes(one.memory_used_bytes)} of ${bytes(one.memory_total_bytes)}`
+          : "–",
       ],
-      rows: found.map((one) => ({
-        key: `${one.node} ${one.device}`,
-        cells: [
-          plain(one.node),
-          plain(one.device),
-          [meter(one.busy, one.slots), `${plain(one.busy)} of ${plain(one.slots)}`],
-          typeof one.utilisation_percent === "number"
-            ? `${one.utilisation_percent.toFixed(0)} %`
-            : "–",
-          typeof one.memory_total_bytes === "number"
-            ? `${bytes(one.memory_used_bytes)} of ${bytes(one.memory_total_bytes)}`
-            : "–",
-        ],
-      })),
-    }),
-  ];
+    })),
+  });
 }
 
 function meter(part, whole) {

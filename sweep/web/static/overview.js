@@ -3,17 +3,21 @@
 import { go, link } from "./address.js";
 import { api, withQuery } from "./api.js";
 import { h } from "./dom.js";
-import { Resource } from "./resource.js";
-import { pager } from "./table.js";
 import { Cursor, VALUES, cellTable, figure, legend, measured, panelOf } from "./heatmap.js";
 import { Log } from "./log.js";
 import { now } from "./now.js";
+import { button, card, head, held, note } from "./parts.js";
 import { Plan } from "./plan.js";
+import { Resource } from "./resource.js";
+import { pager } from "./table.js";
 import { trialTable } from "./trials.js";
 
 const PAGE = 50;
 const PANELS = 9;
+const CELL_PX = 46;
+const WIDE_CELL_PX = 68;
 const KEPT = "sweep-heatmap-as";
+const HOW = "Click a cell for its trials, or use the arrow keys and Enter on a figure.";
 
 export class Overview {
   #redraw;
@@ -50,7 +54,10 @@ export class Overview {
       this.#opened = false;
       queueMicrotask(() => document.getElementById("chosen")?.focus()); // once it is drawn
     }
-    if (state.counts === null) return [this.#unbegun(), this.#log.draw(state)];
+    if (state.counts === null) {
+      const plan = card("plan", "Plan", h("h2", null, "Plan"), this.#plan.draw(this.#name));
+      return [plan, this.#log.draw(state)];
+    }
     return [
       this.#cells(state, at),
       chosen === null ? null : this.#chosen(state, chosen, at),
@@ -58,129 +65,116 @@ export class Overview {
     ];
   }
 
-  #unbegun() {
-    return h(
-      "section",
-      { class: "card", key: "plan", "aria-label": "Plan" },
-      h("h2", null, "Plan"),
-      this.#plan.draw(this.#name),
-    );
-  }
-
+  /** This address with some of its query changed. */
   #with(at, changes) {
     const known = { value: at.query.get("value"), cell: at.query.get("cell"), ...changes };
     return link(["studies", this.#name], known);
   }
 
   #cells(state, at) {
-    const chosen = at.query.get("cell");
     const path = api`studies/${this.#name}/heatmap`;
     const found = this.#first.want(path, state.version);
-    const ids = (found.data?.panels ?? []).map((panel) => panel.id);
-    const panels = [];
-    for (const id of ids.slice(0, this.#shown)) {
-      if (id === found.data.panel) {
-        panels.push(panelOf(found.data));
-        continue;
-      }
-      if (!this.#panels.has(id)) this.#panels.set(id, new Resource(this.#redraw));
-      const { data } = this.#panels.get(id).want(withQuery(path, { panel: id }), state.version);
-      if (data !== null) panels.push(panelOf(data));
-    }
-    const value = at.query.get("value") ?? bestValue(panels);
-    const open = (cell) => {
-      this.#opened = true;
-      go(this.#with(at, { cell: cell.key }));
-    };
-    return h(
-      "section",
-      { class: "card", key: "heatmap", "aria-label": "Cells" },
-      h(
-        "div",
-        { class: "head" },
-        h("h2", null, "Cells"),
-        h(
-          "div",
-          { class: "controls" },
+    return card(
+      "heatmap",
+      "Cells",
+      held(found, (first) => {
+        const panels = this.#known(first, path, state.version);
+        const value = at.query.get("value") ?? bestValue(panels);
+        const open = (cell) => this.#open(at, cell);
+        const look = { value, at, chosen: at.query.get("cell"), open };
+        const wide = { "--panel": `${widest(panels) * WIDE_CELL_PX + 80}px` };
+        return [
+          this.#controls(at, value),
           h(
-            "label",
-            null,
-            "Shown",
-            h(
-              "select",
-              { value, onchange: (event) => go(this.#with(at, { value: event.target.value })) },
-              VALUES.map(([key, title]) => h("option", { value: key }, title)),
-            ),
+            "div",
+            { class: "panels", key: "panels", style: wide },
+            panels.map((panel) => this.#panel(panel, look)),
           ),
-          h(
-            "button",
-            {
-              type: "button",
-              "aria-pressed": String(this.#asTable),
-              onclick: () => {
-                this.#asTable = !this.#asTable;
-                remember(this.#asTable);
-                this.#redraw();
-              },
-            },
-            this.#asTable ? "As figures" : "As tables",
-          ),
-        ),
-      ),
-      found.problem ? h("p", { class: "trouble", role: "alert", key: "problem" }, found.problem.message) : null,
-      found.data === null
-        ? h("p", { class: "wait", key: "wait" }, "Loading …")
-        : panels.length === 0
-          ? h("p", { class: "note", key: "none" }, "No cells yet: the study was not run here.")
-          : h(
-              "div",
-              { class: "panels", key: "panels", style: { "--panel": `${width(panels)}px` } },
-              panels.map((panel) => this.#panel(panel, { value, chosen, at, open })),
-            ),
-      ids.length > this.#shown
-        ? h(
-            "button",
-            {
-              type: "button",
-              key: "more",
-              onclick: () => {
-                this.#shown += PANELS;
-                this.#redraw();
-              },
-            },
-            `Show more of ${ids.length} panels`,
-          )
-        : null,
-      panels.length ? h("p", { class: "note", key: "legend" }, legend(panels, value)) : null,
-      panels.length && !this.#asTable
-        ? h("p", { class: "note", key: "keys" }, "Click a cell for its trials, or use the arrow keys and Enter on a figure.")
-        : null,
+          first.panels.length > this.#shown ? this.#more(first.panels.length) : null,
+          note(legend(panels, value)),
+          this.#asTable ? null : note(HOW),
+        ];
+      }),
     );
   }
 
-  #panel(panel, { value, chosen, at, open }) {
-    const title = `${panel.title}: ${measured(panel, value)}`;
-    const hrefOf = (cell) => this.#with(at, { cell: cell.key });
-    if (this.#asTable) {
-      return h(
-        "figure",
-        { key: `table ${panel.key}` },
-        h("figcaption", null, panel.title, h("span", null, `: ${measured(panel, value)}`)),
-        cellTable(panel, { value, chosen, hrefOf }),
-      );
+  /** The panels that have arrived, of those that are shown. */
+  #known(first, path, version) {
+    const panels = [];
+    for (const { id } of first.panels.slice(0, this.#shown)) {
+      if (id === first.panel) {
+        panels.push(panelOf(first));
+        continue;
+      }
+      if (!this.#panels.has(id)) this.#panels.set(id, new Resource(this.#redraw));
+      const { data } = this.#panels.get(id).want(withQuery(path, { panel: id }), version);
+      if (data !== null) panels.push(panelOf(data));
     }
-    const drawn = figure(panel, { value, chosen, cursor: this.#cursor.of(panel), onCell: open });
+    return panels;
+  }
+
+  #more(total) {
+    const more = () => {
+      this.#shown += PANELS;
+      this.#redraw();
+    };
+    return button(`Show more of ${total} panels`, more, { key: "more" });
+  }
+
+  #controls(at, value) {
+    const turn = () => {
+      this.#asTable = !this.#asTable;
+      remember(this.#asTable);
+      this.#redraw();
+    };
+    return h(
+      "div",
+      { class: "head", key: "controls" },
+      h("h2", null, "Cells"),
+      h(
+        "div",
+        { class: "controls" },
+        h(
+          "label",
+          null,
+          "Shown",
+          h(
+            "select",
+            { value, onchange: (event) => go(this.#with(at, { value: event.target.value })) },
+            VALUES.map(([key, title]) => h("option", { value: key }, title)),
+          ),
+        ),
+        button(this.#asTable ? "As figures" : "As tables", turn),
+      ),
+    );
+  }
+
+  #open(at, cell) {
+    this.#opened = true;
+    go(this.#with(at, { cell: cell.key }));
+  }
+
+  #panel(panel, { value, at, chosen, open }) {
+    const said = measured(panel, value);
+    const caption = h("figcaption", null, panel.title, h("span", null, `: ${said}`));
+    if (this.#asTable) {
+      const hrefOf = (cell) => this.#with(at, { cell: cell.key });
+      const cells = cellTable(panel, { value, chosen, hrefOf });
+      return h("figure", { key: `table ${panel.key}` }, caption, cells);
+    }
+    const drawn = { value, chosen, cursor: this.#cursor.of(panel), onCell: open };
+    const how = "Arrow keys move between cells, Enter opens one.";
     return h(
       "figure",
       { key: `figure ${panel.key}` },
-      h("figcaption", null, panel.title, h("span", null, `: ${measured(panel, value)}`)),
+      caption,
       h(
         "div",
         {
           class: "across plot-frame",
           tabindex: 0,
           role: "application",
-          "aria-label": `${title}. Arrow keys move between cells, Enter opens one.`,
+          "aria-label": `${panel.title}: ${said}. ${how}`,
           onkeydown: (event) => {
             if (!this.#cursor.press(event, panel, open)) return;
             event.preventDefault();
@@ -195,46 +189,37 @@ export class Overview {
           class: "plot",
           opaque: true,
           key: panel.key,
-          style: { "min-width": `${panel.x.values.length * 46 + 70}px` },
-          keep: drawn,
+          style: { "min-width": `${panel.x.values.length * CELL_PX + 70}px` },
+          keep: figure(panel, drawn),
         }),
       ),
     );
   }
 
   #chosen(state, cell, at) {
-    const offset = Number(at.query.get("offset") ?? 0) || 0;
+    const offset = Number(at.query.get("offset")) || 0;
     const path = withQuery(api`studies/${this.#name}/trials`, { cell, offset, limit: PAGE });
     const found = this.#trials.want(path, state.version);
-    const rows = found.data?.trials ?? [];
-    return h(
-      "section",
-      { class: "card", key: "chosen", "aria-labelledby": "chosen" },
-      h(
-        "div",
-        { class: "head" },
-        h("h2", { id: "chosen", tabindex: -1 }, rows.length ? `Trials: ${rows[0].label}` : "Trials"),
-        h("div", { class: "buttons" }, h("a", { class: "button", href: this.#with(at, { cell: null }) }, "Close")),
+    const label = found.data?.trials[0]?.label;
+    const title = label ? `Trials: ${label}` : "Trials";
+    const turn = (to) => go(this.#with(at, { offset: to || null }));
+    return card(
+      "chosen",
+      "Trials of the chosen cell",
+      head(
+        h("h2", { id: "chosen", tabindex: -1 }, title),
+        h("a", { class: "button", href: this.#with(at, { cell: null }) }, "Close"),
       ),
-      found.problem ? h("p", { class: "trouble", role: "alert" }, found.problem.message) : null,
-      found.data === null
-        ? h("p", { class: "wait" }, "Loading …")
-        : [
-            trialTable(rows, { name: "Trials of the chosen cell", oneCell: true }),
-            pager({
-              offset,
-              limit: PAGE,
-              total: found.data.total,
-              onPage: (to) => go(link(["studies", this.#name], { cell, value: at.query.get("value"), offset: to || null })),
-            }),
-          ],
+      held(found, ({ trials, total }) => [
+        trialTable(trials, { name: "Trials", oneCell: true }),
+        pager({ offset, limit: PAGE, total, onPage: turn }),
+      ]),
     );
   }
 }
 
-/** How wide a panel wants to be, so that narrow ones stand beside each other. */
-function width(panels) {
-  return Math.max(...panels.map((panel) => panel.x.values.length)) * 68 + 80;
+function widest(panels) {
+  return Math.max(1, ...panels.map((panel) => panel.x.values.length));
 }
 
 /** Differences where there is something to differ from, else means. */

@@ -4,10 +4,8 @@ import { link, rewrite } from "./address.js";
 import { announce } from "./announce.js";
 import { get, post } from "./api.js";
 import { h } from "./dom.js";
-import { count, counted, plain } from "./format.js";
+import { counted, plain } from "./format.js";
 import { table } from "./table.js";
-
-const ROWS_SHOWN = 1000;
 
 export class Query {
   #redraw;
@@ -141,24 +139,23 @@ export class Query {
     if (this.#answer === null) {
       return h("p", { class: "note", key: "none" }, "The answer appears here.");
     }
-    const { columns, rows, truncated } = this.#answer;
-    const names = columns.map((column) => column.name ?? column);
+    const { columns, rows, warnings } = this.#answer;
+    const names = columns.map((column) => column.name);
     const numeric = names.map((_, i) => {
       const known = rows.filter((row) => row[i] !== null);
       return known.length > 0 && known.every((row) => typeof row[i] === "number");
     });
-    const part = rows.slice(0, ROWS_SHOWN);
-    const said =
-      truncated || rows.length > ROWS_SHOWN
-        ? `The first ${count(part.length)} rows; the answer has more. Ask for less, or use sweep query.`
-        : counted(rows.length, "row");
     return [
-      h("p", { class: "note", key: "size" }, said),
+      h("p", { class: "note", key: "size" }, counted(rows.length, "row")),
+      warnings.map((text, i) => h("p", { class: "warning", key: `warning ${i}` }, text)),
       table({
         name: "Answer",
         tall: true,
         columns: names.map((name, i) => ({ key: `${i} ${name}`, label: name, num: numeric[i] })),
-        rows: part.map((row, i) => ({ key: i, cells: row.map((value, at) => cell(value, names[at])) })),
+        rows: rows.map((row, i) => ({
+          key: i,
+          cells: row.map((value, at) => cell(value, names[at])),
+        })),
         empty: "The answer has no rows.",
       }),
     ];

@@ -1,17 +1,18 @@
 // A study: how far it is, what can be done with it, and its parts in tabs.
 
+import { actions } from "./actions.js";
 import { link } from "./address.js";
 import { Milestones } from "./announce.js";
 import { api } from "./api.js";
-import { h } from "./dom.js";
-import { count, duration, pace } from "./format.js";
-import { Poll } from "./poll.js";
-import { Resource } from "./resource.js";
-import { pill, progress } from "./progress.js";
-import { actions } from "./actions.js";
 import { Configurations } from "./configurations.js";
+import { h } from "./dom.js";
 import { Failures } from "./failures.js";
+import { count, duration, pace } from "./format.js";
 import { Overview } from "./overview.js";
+import { card, note, tiles, trouble, waiting } from "./parts.js";
+import { Poll } from "./poll.js";
+import { pill, progress } from "./progress.js";
+import { Resource } from "./resource.js";
 import { standing } from "./standing.js";
 import { StudyFile } from "./studyfile.js";
 import { Trials } from "./trials.js";
@@ -25,7 +26,6 @@ const TABS = [
   ["failures", "Failures", Failures],
   ["file", "Study file", StudyFile],
 ];
-
 const NEED_RESULTS = new Set(["configurations", "trials", "failures"]);
 
 export class Study {
@@ -33,10 +33,10 @@ export class Study {
   #name;
   #at;
   #poll;
+  #detail;
   #state = null;
   #problem = null;
   #refused = null;
-  #detail;
   #parts = new Map();
   #milestones = new Milestones();
 
@@ -84,23 +84,46 @@ export class Study {
   }
 
   draw() {
-    const state = this.#state;
-    if (state === null) {
-      const said = this.#problem
-        ? h("p", { class: "trouble", role: "alert" }, this.#problem.message)
-        : h("p", { class: "wait" }, "Loading …");
+    if (this.#state === null) {
+      const said = this.#problem ? trouble(this.#problem.message) : waiting();
       return [crumbs(), h("h1", null, this.#name), said];
     }
+    const context = this.#context();
     const wanted = this.#at.parts[2] ?? "overview";
     const [tab, , Kind] = TABS.find(([key]) => key === wanted) ?? TABS[0];
     if (!this.#parts.has(tab)) this.#parts.set(tab, new Kind(this.#redraw, this.#name));
+    return [
+      crumbs(),
+      this.#head(context),
+      trouble(this.#refused),
+      h(
+        "nav",
+        { "aria-label": "Parts of the study", key: "tabs" },
+        h(
+          "ul",
+          { class: "tabs" },
+          TABS.map(([key, title]) => this.#tab(key, title, key === tab)),
+        ),
+      ),
+      h(
+        "div",
+        { key: `tab ${tab}` },
+        context.state.counts === null && NEED_RESULTS.has(tab)
+          ? note("The study was not begun here.")
+          : this.#parts.get(tab).draw(context),
+      ),
+    ];
+  }
+
+  /** What the parts are given. */
+  #context() {
+    const state = this.#state;
     // What it asks for changes only when it is run with other settings.
     const version = `${state.active} ${state.cells?.total}`;
-    const detail = this.#detail.want(api`studies/${this.#name}`, version).data;
-    const context = {
+    return {
       name: this.#name,
       state,
-      detail,
+      detail: this.#detail.want(api`studies/${this.#name}`, version).data,
       at: this.#at,
       again: () => {
         this.#refused = null;
@@ -111,49 +134,23 @@ export class Study {
         this.#redraw();
       },
     };
-    return [
-      crumbs(),
-      this.#head(state, context),
-      this.#refused ? h("p", { class: "trouble", role: "alert", key: "refused" }, this.#refused) : null,
-      h(
-        "nav",
-        { "aria-label": "Parts of the study", key: "tabs" },
-        h("ul", { class: "tabs" }, TABS.map(([key, title]) => this.#tab(key, title, key === tab))),
-      ),
-      h(
-        "div",
-        { key: `tab ${tab}` },
-        state.counts === null && NEED_RESULTS.has(tab)
-          ? h("p", { class: "note" }, "The study was not begun here.")
-          : this.#parts.get(tab).draw(context),
-      ),
-    ];
   }
 
   #tab(key, title, here) {
     const failed = this.#state.counts?.failed ?? 0;
     const more = key === "failures" && failed ? ` (${count(failed)})` : "";
     const parts = key === "overview" ? ["studies", this.#name] : ["studies", this.#name, key];
-    return h(
-      "li",
-      { key },
-      h("a", { href: link(parts), "aria-current": here ? "page" : null }, title + more),
-    );
+    const current = here ? "page" : null;
+    return h("li", { key }, h("a", { href: link(parts), "aria-current": current }, title + more));
   }
 
-  #head(state, context) {
-    const { detail } = context;
-    const live = state.live;
-    const tiles = [];
-    if (state.active && live) {
-      tiles.push([duration(live.eta_s), "to go (estimated)"]);
-      tiles.push([pace(live.trials_per_minute), "trials a minute"]);
-      tiles.push([`${count(live.epochs_done)} of ${count(live.epochs_total)}`, "epochs, after sharing"]);
-      tiles.push([duration(live.elapsed_s), "since the start"]);
-    }
-    return h(
-      "section",
-      { class: "card", key: "head", "aria-label": "Progress" },
+  #head(context) {
+    const { state, detail } = context;
+    const { counts, damaged } = state;
+    const lead = (key, text) => (text ? h("p", { class: "lead", key }, text) : null);
+    return card(
+      "head",
+      "Progress",
       h(
         "div",
         { class: "head" },
@@ -161,18 +158,30 @@ export class Study {
           "div",
           null,
           h("h1", null, this.#name),
-          detail?.title ? h("p", { class: "lead", key: "title" }, h("b", null, detail.title)) : null,
-          detail?.question ? h("p", { class: "lead", key: "question" }, detail.question) : null,
-          h("p", { class: "note" }, pill(...standing(state)), warned(state)),
+          lead("title", detail?.title ? h("b", null, detail.title) : null),
+          lead("question", detail?.question),
+          note(
+            pill(...standing(state)),
+            damaged.length
+              ? h("span", { class: "bad" }, ` ✕ damaged, left out: ${damaged.join(", ")}`)
+              : null,
+          ),
         ),
-        actions(context, detail),
+        actions(context),
       ),
-      state.counts ? progress(this.#name, state.counts, state.counts.total) : null,
-      tiles.length
-        ? h("ul", { class: "tiles" }, tiles.map(([value, what]) => h("li", { key: what }, h("b", null, value), h("span", null, what))))
-        : null,
+      counts ? progress(this.#name, counts, counts.total) : null,
+      state.active && state.live ? tiles(pulse(state.live)) : null,
     );
   }
+}
+
+function pulse(live) {
+  return [
+    [duration(live.eta_s), "to go (estimated)"],
+    [pace(live.trials_per_minute), "trials a minute"],
+    [`${count(live.epochs_done)} of ${count(live.epochs_total)}`, "epochs, after sharing"],
+    [duration(live.elapsed_s), "since the start"],
+  ];
 }
 
 /** On a narrow screen the tabs scroll, and the chosen one may be out of sight. */
@@ -184,9 +193,4 @@ function showTab() {
 
 function crumbs() {
   return h("p", { class: "crumbs", key: "crumbs" }, h("a", { href: "#/studies" }, "Studies"));
-}
-
-function warned(state) {
-  if (!state.damaged.length) return null;
-  return h("span", { class: "bad" }, ` ✕ damaged files are left out: ${state.damaged.join(", ")}`);
 }

@@ -1,6 +1,7 @@
 // The file of a study, and what running the rest of it would cost.
 
 import { h } from "./dom.js";
+import { card, waiting } from "./parts.js";
 import { Plan } from "./plan.js";
 
 export class StudyFile {
@@ -13,17 +14,11 @@ export class StudyFile {
   leave() {}
 
   draw({ name, detail }) {
-    if (detail === null) return h("p", { class: "wait" }, "Loading …");
+    if (detail === null) return waiting();
+    const region = { tabindex: 0, role: "region", "aria-label": "Study file" };
     return [
-      detail.can_launch
-        ? h("section", { class: "card", key: "plan" }, h("h2", null, "Plan"), this.#plan.draw(name))
-        : null,
-      h(
-        "section",
-        { class: "card", key: "file" },
-        h("h2", null, "Study file"),
-        h("pre", { tabindex: 0, role: "region", "aria-label": "Study file" }, detail.text),
-      ),
+      detail.can_launch ? card("plan", "Plan", h("h2", null, "Plan"), this.#plan.draw(name)) : null,
+      card("file", "Study file", h("h2", null, "Study file"), h("pre", region, detail.text)),
     ];
   }
 }

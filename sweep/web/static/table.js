@@ -42,7 +42,8 @@ function heading(column, sort, onSort) {
   if (sort?.by === column.key) {
     props["aria-sort"] = sort.order === "desc" ? "descending" : "ascending";
   }
-  return h("th", props, h("button", { type: "button", onclick: () => onSort(column.key) }, column.label));
+  const press = { type: "button", onclick: () => onSort(column.key) };
+  return h("th", props, h("button", press, column.label));
 }
 
 function entry(cell, column) {
@@ -50,6 +51,12 @@ function entry(cell, column) {
   const styled = !plainly && !Array.isArray(cell);
   const classes = [column.num ? "num" : "", styled ? (cell.class ?? "") : ""].join(" ").trim();
   return h("td", { class: classes || null }, styled ? cell.show : cell);
+}
+
+/** How an address says that a table is sorted; null where it does not. */
+export function sortOf(query) {
+  const by = query.get("sort");
+  return by === null ? null : { by, order: query.get("order") === "desc" ? "desc" : "asc" };
 }
 
 /** The other order of a column that is sorted by already; ascending for another one. */

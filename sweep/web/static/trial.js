@@ -4,7 +4,19 @@ import { link } from "./address.js";
 import { api } from "./api.js";
 import { CATEGORIES, DASHES, INK, axis, layout, literal } from "./charts.js";
 import { h } from "./dom.js";
-import { bytes, count, dataset, metric, metricTitle, moment, plain, shortId, took, words } from "./format.js";
+import {
+  bytes,
+  count,
+  dataset,
+  metric,
+  metricTitle,
+  moment,
+  plain,
+  shortId,
+  took,
+  words,
+} from "./format.js";
+import { card, facts, note, tiles, trialLinks, trouble, waiting } from "./parts.js";
 import { Poll } from "./poll.js";
 import { pill } from "./progress.js";
 import { table } from "./table.js";
@@ -15,8 +27,8 @@ const MEASURED = [
   ["validation_metric", "validation"],
 ];
 const RUN = new Set([
-  "status", "metric_name", "test_metric", "test_loss", "validation_metric", "validation_loss", "mae",
-  "r2", "epochs_run", "diverged_epoch", "stopped_epoch", "best_epoch", "selected_on",
+  "status", "metric_name", "test_metric", "test_loss", "validation_metric", "validation_loss",
+  "mae", "r2", "epochs_run", "diverged_epoch", "stopped_epoch", "best_epoch", "selected_on",
   "teacher_trial_ids", "wall_s", "train_s", "evaluate_s", "stage_s", "device_s",
   "peak_memory_bytes", "device_name", "numerics_class", "numerics_version", "code_version",
   "data_fingerprint", "schedule", "finished_at", "zero_gradients_percent", "steps_per_epoch",
@@ -63,9 +75,7 @@ export class Trial {
   draw() {
     const found = this.#found;
     if (found === null) {
-      const said = this.#problem
-        ? h("p", { class: "trouble", role: "alert" }, this.#problem.message)
-        : h("p", { class: "wait" }, "Loading …");
+      const said = this.#problem ? trouble(this.#problem.message) : waiting();
       return [crumbs([]), h("h1", null, this.title()), said];
     }
     return [
@@ -79,81 +89,91 @@ export class Trial {
   }
 
   #head(found) {
-    const { record } = found;
-    const tiles = MEASURED.filter(([key]) => typeof record[key] === "number").map(([key, split]) => [
-      metric(record[key], found.metric),
-      `${split} ${metricTitle(found.metric).replace(" (%)", "")}`,
+    const { record, metric: name } = found;
+    const measured = MEASURED.filter(([key]) => typeof record[key] === "number");
+    const said = measured.map(([key, split]) => [
+      metric(record[key], name),
+      `${split} ${unitless(name)}`,
     ]);
-    if (record.epochs_run !== undefined) tiles.push([count(record.epochs_run), "epochs"]);
-    if (record.wall_s !== undefined) tiles.push([took(record.wall_s), "wall time"]);
-    return h(
-      "section",
-      { class: "card", key: "head", "aria-label": "Trial" },
+    if (record.epochs_run !== undefined) said.push([count(record.epochs_run), "epochs"]);
+    if (record.wall_s !== undefined) said.push([took(record.wall_s), "wall time"]);
+    return card(
+      "head",
+      "Trial",
       h("h1", null, found.uses[0]?.label ?? this.title()),
       h("p", { class: "lead" }, "Trial ", h("code", null, found.trial_id)),
-      h("p", { class: "note" }, pill(found.status), found.weights_kept ? " · its weights are kept" : ""),
-      tiles.length
-        ? h("ul", { class: "tiles" }, tiles.map(([value, what]) => h("li", { key: what }, h("b", null, value), h("span", null, what))))
-        : null,
-      uses(found),
+      note(pill(found.status), found.weights_kept ? " · its weights are kept" : ""),
+      tiles(said),
+      related(found),
     );
   }
 }
 
-function crumbs(used) {
-  const study = used[0]?.study;
-  return h(
-    "p",
-    { class: "crumbs", key: "crumbs" },
-    h("a", { href: "#/studies" }, "Studies"),
-    study ? [" / ", h("a", { href: link(["studies", study]) }, study)] : null,
-    study
-      ? [" / ", h("a", { href: link(["studies", study], { cell: used[0].cell }) }, "its cell")]
-      : null,
-  );
+function unitless(metricName) {
+  return metricTitle(metricName).replace(" (%)", "");
 }
 
-function uses(found) {
+function crumbs(uses) {
+  const parts = [h("a", { href: "#/studies" }, "Studies")];
+  if (uses.length) {
+    const { study, cell } = uses[0];
+    parts.push(" / ", h("a", { href: link(["studies", study]) }, study));
+    parts.push(" / ", h("a", { href: link(["studies", study], { cell }) }, "its cell"));
+  }
+  return h("p", { class: "crumbs", key: "crumbs" }, parts);
+}
+
+/** Links to the teachers, to the baseline, and to whatever else asks for this trial. */
+function related(found) {
   const baselines = [...new Set(found.uses.map((use) => use.baseline_trial).filter(Boolean))];
-  const trials = (ids) =>
-    ids.map((id, i) => [i ? ", " : "", h("a", { href: link(["trials", id]) }, h("code", null, shortId(id)))]);
+  const { teachers } = found;
   const rest = found.uses.slice(1);
+  const use = ({ study, cell, label }) =>
+    h(
+      "li",
+      { key: `${study} ${cell}` },
+      h("a", { href: link(["studies", study], { cell }) }, `${study}: ${label}`),
+    );
   return [
-    found.teachers.length ? h("p", { key: "teachers" }, found.teachers.length > 1 ? "Teachers: " : "Teacher: ", trials(found.teachers)) : null,
-    baselines.length ? h("p", { key: "baselines" }, "Baseline of the same seed: ", trials(baselines)) : null,
+    teachers.length
+      ? h(
+          "p",
+          { key: "teachers" },
+          teachers.length > 1 ? "Teachers: " : "Teacher: ",
+          trialLinks(teachers),
+        )
+      : null,
+    baselines.length
+      ? h("p", { key: "baselines" }, "Baseline of the same seed: ", trialLinks(baselines))
+      : null,
     rest.length
       ? h(
           "details",
           { key: "uses" },
           h("summary", null, "Also asked for as"),
-          h("ul", null, rest.map((use) => h("li", { key: `${use.study} ${use.cell}` }, h("a", { href: link(["studies", use.study], { cell: use.cell }) }, `${use.study}: ${use.label}`)))),
+          h("ul", null, rest.map(use)),
         )
       : null,
   ];
 }
 
-function facts(name, entries) {
-  return h(
-    "section",
-    { class: "card", key: name, "aria-label": name },
-    h("h2", null, name),
-    entries.length
-      ? h("dl", { class: "facts" }, entries.map(([key, value]) => [h("dt", null, key), h("dd", null, value)]))
-      : h("p", { class: "note" }, "Nothing is known yet."),
-  );
+function known(name, entries) {
+  const said = entries.length ? facts(entries) : note("Nothing is known yet.");
+  return card(name, name, h("h2", null, name), said);
 }
 
 function parameters({ record }) {
   const entries = Object.entries(record)
     .filter(([name, value]) => !RUN.has(name) && value !== null && !Array.isArray(value))
     .map(([name, value]) => [words(name), name === "dataset" ? dataset(value) : plain(value)]);
-  return facts("Parameters", entries);
+  return known("Parameters", entries);
 }
 
 function run({ record, metric: name }) {
   const entries = [];
   const add = (key, label, write = plain) => {
-    if (record[key] !== undefined && record[key] !== null) entries.push([label, write(record[key])]);
+    const value = record[key];
+    if (value !== undefined && value !== null) entries.push([label, write(value)]);
   };
   add("finished_at", "finished", moment);
   add("test_loss", "test loss", (value) => metric(value, "loss"));
@@ -173,31 +193,32 @@ function run({ record, metric: name }) {
   add("numerics_class", "numerics class");
   add("data_fingerprint", "data");
   add("schedule", "schedule");
-  return facts("Run", entries);
+  return known("Run", entries);
 }
 
 function curves(found) {
-  const known = found.curves.filter((curve) => curve.x.length > 0);
-  if (known.length === 0) return null;
-  // Curves with one kind of x axis and one unit share a figure.
+  const drawn = found.curves.filter((curve) => curve.x.length > 0);
+  if (drawn.length === 0) return null;
+  // Curves with one unit and one kind of x axis share a figure.
   const groups = new Map();
-  for (const curve of known) {
-    const key = `${/loss/.test(curve.name) ? "loss" : curve.name.replace(/^(test|validation|train)[_ ]/, "")}|${curve.x_title}`;
+  for (const curve of drawn) {
+    const key = JSON.stringify([unitOf(curve), curve.x_title]);
     groups.set(key, [...(groups.get(key) ?? []), curve]);
   }
-  return h(
-    "section",
-    { class: "card", key: "curves", "aria-label": "Curves" },
-    h("h2", null, "Curves"),
-    h("div", { class: "pair" }, [...groups].map(([key, group]) => curveFigure(key, group, found))),
-  );
+  const figures = [...groups].map(([key, group]) => curveFigure(key, group, found));
+  return card("curves", "Curves", h("h2", null, "Curves"), h("div", { class: "pair" }, figures));
+}
+
+function unitOf({ name }) {
+  return name.includes("loss") ? "loss" : name.replace(/^(test|validation|train)_/, "");
 }
 
 function curveFigure(key, group, found) {
-  const [unit, xTitle] = key.split("|");
-  const title = group.map((curve) => words(curve.name)).join(", ");
+  const unit = unitOf(group[0]);
+  const xTitle = group[0].x_title;
   const yTitle = unit === "metric" ? metricTitle(found.metric) : words(unit);
-  const thinned = group.filter((curve) => curve.points > curve.x.length);
+  const title = group.map((curve) => words(curve.name)).join(", ");
+  const thinned = group.find((curve) => curve.points > curve.x.length);
   return h(
     "figure",
     { key },
@@ -205,35 +226,50 @@ function curveFigure(key, group, found) {
     h("div", {
       class: "plot",
       opaque: true,
-      key: `plot ${key}`,
+      key: "plot",
       role: "img",
       "aria-label": `${title} over ${xTitle}: ${group.map(ends).join("; ")}`,
       keep: {
         data: group.map((curve, i) => ({
-          type: "scatter",
+          ...series(words(curve.name), i, "%{x:.4g}"),
           mode: curve.x.length < 40 ? "lines+markers" : "lines",
-          name: literal(words(curve.name)),
           x: curve.x,
           y: curve.y,
-          line: { color: CATEGORIES[i % CATEGORIES.length], width: 2, dash: DASHES[i % DASHES.length] },
-          marker: { size: 5 },
-          hovertemplate: `%{x:.4g}: %{y:.5g}<extra>${literal(words(curve.name))}</extra>`,
         })),
-        layout: layout({
-          height: 300,
-          margin: { l: 58, r: 12, t: group.length > 1 ? 34 : 10, b: 46 },
-          showlegend: group.length > 1,
-          dragmode: false,
-          xaxis: axis(literal(xTitle), { fixedrange: true, rangemode: "tozero" }),
-          yaxis: axis(literal(yTitle), { fixedrange: true }),
-          ...guidanceEnd(found, xTitle),
-        }),
+        layout: chart(xTitle, yTitle, group.length > 1, guidanceEnd(found, xTitle)),
       },
     }),
-    thinned.length
-      ? h("p", { class: "note" }, `Thinned for drawing: ${count(thinned[0].x.length)} of ${count(thinned[0].points)} points, peaks kept.`)
-      : null,
+    thinned ? note(thinning(thinned)) : null,
   );
+}
+
+function thinning(curve) {
+  const [shown, all] = [curve.x.length, curve.points].map(count);
+  return `Thinned for drawing: ${shown} of ${all} points, peaks kept.`;
+}
+
+/** How the curve at a position among others is drawn. */
+function series(name, i, at) {
+  const colour = CATEGORIES[i % CATEGORIES.length];
+  return {
+    type: "scatter",
+    name: literal(name),
+    line: { color: colour, width: 2, dash: DASHES[i % DASHES.length] },
+    marker: { size: 6 },
+    hovertemplate: `${at}: %{y:.5g}<extra>${literal(name)}</extra>`,
+  };
+}
+
+function chart(xTitle, yTitle, legend, more = {}) {
+  return layout({
+    height: 300,
+    margin: { l: 58, r: 12, t: legend ? 34 : 10, b: 46 },
+    showlegend: legend,
+    dragmode: false,
+    xaxis: axis(literal(xTitle), { fixedrange: true, rangemode: "tozero" }),
+    yaxis: axis(literal(yTitle), { fixedrange: true }),
+    ...more,
+  });
 }
 
 /** A line where the teacher leaves: what is minimised is another loss from there on. */
@@ -242,35 +278,35 @@ function guidanceEnd({ record }, xTitle) {
   const within = record.role === "student" && at > 0 && at < record.epochs;
   if (!within || xTitle !== "epoch") return {};
   const line = { color: INK, width: 1, dash: "dot" };
+  const corner = { y: 1, yref: "paper", xanchor: "left", yanchor: "top", showarrow: false };
   return {
     shapes: [{ type: "line", x0: at, x1: at, y0: 0, y1: 1, yref: "paper", line }],
-    annotations: [
-      { x: at, y: 1, yref: "paper", xanchor: "left", yanchor: "top", showarrow: false, text: " guidance ends" },
-    ],
+    annotations: [{ ...corner, x: at, text: " guidance ends" }],
   };
 }
 
 function ends(curve) {
-  const known = curve.y.filter((value) => value !== null);
-  return `${words(curve.name)} from ${plain(known[0])} to ${plain(known.at(-1))}`;
+  const values = curve.y.filter((value) => value !== null);
+  return `${words(curve.name)} from ${plain(values[0])} to ${plain(values.at(-1))}`;
 }
 
 function robustness(found) {
-  const { record, metric: name } = found;
-  if (found.robustness.length === 0) return null;
-  const rows = found.robustness.map((point) => ({
-    key: `${point.split} ${point.attack} ${point.epsilon}`,
-    cells: [words(point.attack), point.split, plain(point.epsilon), metric(point.value, name)],
-  }));
-  const series = new Map();
-  for (const point of found.robustness) {
+  const { robustness: points, metric: name } = found;
+  if (points.length === 0) return null;
+  const attacks = new Map();
+  for (const point of points) {
     const key = point.split === "test" ? point.attack : `${point.attack} (${point.split})`;
-    series.set(key, [...(series.get(key) ?? []), point]);
+    attacks.set(key, [...(attacks.get(key) ?? []), point]);
   }
-  const clean = (points) => (points[0].split === "test" ? record.test_metric : record.validation_metric);
-  return h(
-    "section",
-    { class: "card", key: "robustness", "aria-label": "Robustness" },
+  const drawn = [...attacks].map(([attack, own], i) => ({
+    ...series(words(attack), i, "epsilon %{x}"),
+    mode: "lines+markers",
+    x: [0, ...own.map((point) => point.epsilon)],
+    y: [clean(found, own[0].split), ...own.map((point) => point.value)],
+  }));
+  return card(
+    "robustness",
+    "Robustness",
     h("h2", null, "Robustness"),
     h(
       "div",
@@ -281,26 +317,7 @@ function robustness(found) {
         key: "plot",
         role: "img",
         "aria-label": "Figures under attack by epsilon; the table beside has the numbers",
-        keep: {
-          data: [...series].map(([attack, points], i) => ({
-            type: "scatter",
-            mode: "lines+markers",
-            name: literal(words(attack)),
-            x: [0, ...points.map((point) => point.epsilon)],
-            y: [clean(points) ?? null, ...points.map((point) => point.value)],
-            line: { color: CATEGORIES[i % CATEGORIES.length], width: 2, dash: DASHES[i % DASHES.length] },
-            marker: { size: 7 },
-            hovertemplate: `epsilon %{x}: %{y:.5g}<extra>${literal(words(attack))}</extra>`,
-          })),
-          layout: layout({
-            height: 300,
-            margin: { l: 58, r: 12, t: 34, b: 46 },
-            showlegend: true,
-            dragmode: false,
-            xaxis: axis("epsilon (0: clean)", { fixedrange: true, rangemode: "tozero" }),
-            yaxis: axis(literal(metricTitle(name)), { fixedrange: true }),
-          }),
-        },
+        keep: { data: drawn, layout: chart("epsilon (0: clean)", metricTitle(name), true) },
       }),
       table({
         name: "Robustness",
@@ -308,32 +325,48 @@ function robustness(found) {
           { key: "attack", label: "attack" },
           { key: "split", label: "split" },
           { key: "epsilon", label: "epsilon", num: true },
-          { key: "value", label: metricTitle(name).replace(" (%)", ""), num: true },
+          { key: "value", label: unitless(name), num: true },
         ],
-        rows,
+        rows: points.map((point) => ({
+          key: `${point.split} ${point.attack} ${point.epsilon}`,
+          cells: [
+            words(point.attack),
+            point.split,
+            plain(point.epsilon),
+            metric(point.value, name),
+          ],
+        })),
       }),
     ),
   );
 }
 
+/** The figure without an attack. */
+function clean({ record }, split) {
+  return (split === "test" ? record.test_metric : record.validation_metric) ?? null;
+}
+
+const ATTEMPTS = [
+  { key: "number", label: "no.", num: true },
+  { key: "status", label: "outcome" },
+  { key: "kind", label: "kind" },
+  { key: "node", label: "node" },
+  { key: "worker", label: "worker" },
+  { key: "device", label: "device" },
+  { key: "started", label: "begun" },
+  { key: "wall", label: "time", num: true },
+  { key: "message", label: "message" },
+];
+
 function attempts(found) {
-  return h(
-    "section",
-    { class: "card", key: "attempts", "aria-label": "Attempts" },
+  const explained = found.attempts.filter((one) => one.traceback || one.message);
+  return card(
+    "attempts",
+    "Attempts",
     h("h2", null, "Attempts"),
     table({
       name: "Attempts",
-      columns: [
-        { key: "number", label: "no.", num: true },
-        { key: "status", label: "outcome" },
-        { key: "kind", label: "kind" },
-        { key: "node", label: "node" },
-        { key: "worker", label: "worker" },
-        { key: "device", label: "device" },
-        { key: "started", label: "begun" },
-        { key: "wall", label: "time", num: true },
-        { key: "message", label: "message" },
-      ],
+      columns: ATTEMPTS,
       rows: found.attempts.map((one) => ({
         key: one.attempt_id,
         cells: [
@@ -350,15 +383,13 @@ function attempts(found) {
       })),
       empty: "It was not tried yet.",
     }),
-    found.attempts
-      .filter((one) => one.traceback || one.message)
-      .map((one) =>
-        h(
-          "details",
-          { key: one.attempt_id, open: one === found.attempts.at(-1) && found.status === "failed" },
-          h("summary", null, `Traceback of attempt ${plain(one.number)}`),
-          h("pre", { tabindex: 0 }, one.traceback || one.message),
-        ),
+    explained.map((one) =>
+      h(
+        "details",
+        { key: one.attempt_id, open: found.status === "failed" && one === explained.at(-1) },
+        h("summary", null, `Traceback of attempt ${plain(one.number)}`),
+        h("pre", { tabindex: 0 }, one.traceback || one.message),
       ),
+    ),
   );
 }

@@ -4,6 +4,7 @@ import { go, link } from "./address.js";
 import { announce } from "./announce.js";
 import { post } from "./api.js";
 import { h } from "./dom.js";
+import { button, card, note, trouble, waiting } from "./parts.js";
 import { overview } from "./plan.js";
 
 const MOST_BYTES = 256 * 1024;
@@ -25,45 +26,56 @@ export class Upload {
 
   draw() {
     if (!this.#session.can_launch) return null;
-    return h(
-      "section",
-      { class: "card", key: "upload", "aria-label": "Upload" },
+    return card(
+      "upload",
+      "Upload",
       h("h2", null, "Bring a study file"),
-      h(
-        "div",
-        {
-          class: this.#over ? "drop over" : "drop",
-          ondragover: (event) => {
-            event.preventDefault();
-            if (!this.#over) this.#set({ over: true });
-          },
-          ondragleave: () => this.#set({ over: false }),
-          ondrop: (event) => {
-            event.preventDefault();
-            this.#over = false;
-            this.#take(event.dataTransfer.files[0]);
-          },
-        },
-        h(
-          "label",
-          { class: "field" },
-          "A study file (TOML), dropped here or chosen",
-          h("input", {
-            type: "file",
-            accept: ".toml,text/plain",
-            onchange: (event) => this.#take(event.target.files[0]),
-          }),
-        ),
-        h("p", { class: "note" }, "It is checked as ", h("code", null, "sweep run"), " checks it and planned; nothing is trained before you launch it."),
-      ),
-      this.#busy ? h("p", { class: "wait" }, `Checking ${this.#file} …`) : null,
-      this.#problem ? h("p", { class: "trouble", role: "alert" }, this.#problem) : null,
+      this.#place(),
+      this.#busy ? waiting(`Checking ${this.#file} …`) : null,
+      trouble(this.#problem),
       this.#plan === null ? null : this.#planned(),
+    );
+  }
+
+  #place() {
+    return h(
+      "div",
+      {
+        class: this.#over ? "drop over" : "drop",
+        key: "drop",
+        ondragover: (event) => {
+          event.preventDefault();
+          if (!this.#over) this.#set({ over: true });
+        },
+        ondragleave: () => this.#set({ over: false }),
+        ondrop: (event) => {
+          event.preventDefault();
+          this.#over = false;
+          this.#take(event.dataTransfer.files[0]);
+        },
+      },
+      h(
+        "label",
+        { class: "field" },
+        "A study file (TOML), dropped here or chosen",
+        h("input", {
+          type: "file",
+          accept: ".toml,text/plain",
+          onchange: (event) => this.#take(event.target.files[0]),
+        }),
+      ),
+      note(
+        "It is checked as ",
+        h("code", null, "sweep run"),
+        " checks it and planned; nothing is trained before you launch it.",
+      ),
     );
   }
 
   #planned() {
     const { study } = this.#plan;
+    const discard = () => this.#set({ plan: null, problem: null, text: null });
+    const keep = { class: "primary", disabled: this.#busy };
     return h(
       "div",
       { key: "plan" },
@@ -72,18 +84,18 @@ export class Upload {
       h(
         "div",
         { class: "buttons" },
-        h("button", { type: "button", class: "primary", disabled: this.#busy, onclick: () => this.#keep() }, `Upload ${study}`),
-        h("button", { type: "button", onclick: () => this.#set({ plan: null, problem: null, text: null }) }, "Discard"),
+        button(`Upload ${study}`, () => this.#keep(), keep),
+        button("Discard", discard),
       ),
     );
   }
 
-  #set({ plan = this.#plan, problem = this.#problem, busy = this.#busy, over = this.#over, text = this.#text }) {
-    this.#plan = plan;
-    this.#problem = problem;
-    this.#busy = busy;
-    this.#over = over;
-    this.#text = text;
+  #set(changes) {
+    if ("plan" in changes) this.#plan = changes.plan;
+    if ("problem" in changes) this.#problem = changes.problem;
+    if ("busy" in changes) this.#busy = changes.busy;
+    if ("over" in changes) this.#over = changes.over;
+    if ("text" in changes) this.#text = changes.text;
     this.#redraw();
   }
 
@@ -91,7 +103,8 @@ export class Upload {
     if (file === undefined) return;
     this.#file = file.name;
     if (file.size > MOST_BYTES) {
-      this.#set({ plan: null, problem: `${file.name}: larger than 256 KiB, which no study file is.` });
+      const problem = `${file.name}: larger than 256 KiB, which no study file is.`;
+      this.#set({ plan: null, problem });
       return;
     }
     this.#set({ plan: null, problem: null, busy: true });
