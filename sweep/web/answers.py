@@ -16,8 +16,6 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sweep.web.problems import ProblemError
-
 MOST, MOST_BYTES = 512, 64 * 1024 * 1024
 COMPRESSED_FROM = 1024
 JSON = "application/json"
@@ -75,7 +73,7 @@ class Answers:
     def __init__(self) -> None:
         self._kept: OrderedDict[Hashable, tuple[Hashable, Made]] = OrderedDict()
         self._bytes = 0
-        self._being_made: dict[Hashable, asyncio.Future[Made]] = {}
+        self._being_made: dict[Hashable, asyncio.Task[Made]] = {}
 
     async def get(
         self, key: Hashable, version: Hashable, make: Callable[[], BaseModel | bytes]
@@ -92,23 +90,23 @@ class Answers:
             self._kept.move_to_end(key)
             return found[1]
         both = (key, version)
-        if both in self._being_made:
-            return await asyncio.shield(self._being_made[both])
-        future = asyncio.get_running_loop().create_future()
-        self._being_made[both] = future
-        try:
-            one = await run_in_threadpool(_made, make)
-        except BaseException as error:
-            failed = error if isinstance(error, Exception) else ProblemError(503, "try again")
-            future.set_exception(failed)
-            future.exception()  # whoever waits has it; nobody may
-            raise
-        else:
-            future.set_result(one)
-            self._keep(key, version, one)
-            return one
-        finally:
-            del self._being_made[both]
+        task = self._being_made.get(both)
+        if task is None:
+            task = self._being_made[both] = asyncio.create_task(self._make(key, version, make))
+            task.add_done_callback(lambda ended: self._is_made(both, ended))
+        return await asyncio.shield(task)  # who goes away does not take it from the others
+
+    async def _make(
+        self, key: Hashable, version: Hashable, make: Callable[[], BaseModel | bytes]
+    ) -> Made:
+        one = await run_in_threadpool(_made, make)
+        self._keep(key, version, one)
+        return one
+
+    def _is_made(self, both: Hashable, ended: "asyncio.Task[Made]") -> None:
+        del self._being_made[both]
+        if not ended.cancelled():
+            ended.exception()  # whoever waits has it; nobody may
 
     async def send(
         self,

@@ -1,5 +1,6 @@
 """Puts the server together."""
 
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -27,7 +28,7 @@ from sweep.web.security import Guard, Sessions, Tries
 from sweep.web.server import Server, state_folder
 from sweep.web.settings import Settings
 from sweep.web.static_files import StaticFiles
-from sweep.web.studies import Studies
+from sweep.web.studies import Studies, read_builtin
 from sweep.web.uploads import Uploads
 from sweep.web.watch import Watch
 
@@ -105,6 +106,7 @@ def _api(web: Server) -> FastAPI:
     @asynccontextmanager
     async def at_work(_: FastAPI) -> AsyncIterator[None]:
         web.watch.start()
+        threading.Thread(target=read_builtin, name="studies", daemon=True).start()
         try:
             yield
         finally:

@@ -49,6 +49,12 @@ def builtin(name: str) -> About:
     return of_study(load_study(name), "builtin", path.read_text("utf-8"))
 
 
+def read_builtin() -> None:
+    """Reads all of them, so that nobody who asks has to wait for it."""
+    for name in builtin_names():
+        builtin(name)
+
+
 def of_study(study: Study, source: Source, text: str) -> About:
     """What a validated study says."""
     return About(

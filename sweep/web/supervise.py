@@ -53,7 +53,7 @@ class Log:
             os.close(self._handle)
         self._begins.append(self._total)
         path = self._folder / f"{self._id}.log.{self._total}"
-        self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         self._size = 0
         while len(self._begins) > PARTS:
             (self._folder / f"{self._id}.log.{self._begins.pop(0)}").unlink(missing_ok=True)
@@ -68,7 +68,7 @@ def write(path: Path, about: dict[str, object]) -> None:
 
 def main(folder: Path, job_id: str, about: str, words: list[str]) -> int:
     """Runs a command to its end."""
-    lock = os.open(folder / f"{job_id}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = os.open(folder / f"{job_id}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.pwrite(lock, str(os.getpid()).encode(), 0)
     child: subprocess.Popen[bytes] | None = None

@@ -201,7 +201,7 @@ class Watch:
         before = self._moment
         live = self._store.read_live()
         self._live = live
-        running = frozenset((live or {}).get("running_trials", ()))
+        running = _texts((live or {}).get("running_trials"))
         trials = self._read(self._store.trials, TRIAL_COLUMNS, before.trials)
         attempts = self._read(self._store.attempts, ATTEMPT_COLUMNS, before.attempts)
         points = self._read(self._store.evaluations, POINT_COLUMNS, before.points)
@@ -232,9 +232,12 @@ class Watch:
 
     def _read(self, shelf: Shelf, columns: tuple[str, ...], before: Reading) -> Reading:
         """What a shelf holds; the same object as before where its files are the same."""
-        if before.parts.keys() == set(shelf.files()) and not before.damaged and before.rows.schema:
+        begun = bool(before.rows.column_names)
+        if begun and before.parts.keys() == set(shelf.files()):
             return before
-        return shelf.read_on(columns, before.parts)
+        after = shelf.read_on(columns, before.parts)  # a damaged file may have been mended
+        same = begun and after.parts.keys() == before.parts.keys()
+        return before if same and after.damaged == before.damaged else after
 
     def _studies(self, before: Mapping[str, Asked]) -> tuple[dict[str, Asked], list[str]]:
         """What each study asks for, read again where its file was written again."""
@@ -265,6 +268,15 @@ class Watch:
                 return None
             return status.st_mtime_ns, status.st_ino, status.st_size
         return self._store.on.read(path)
+
+
+def _texts(values: object) -> frozenset[str]:
+    """The texts in a list; a run of another version may say something else."""
+    return (
+        frozenset(v for v in values if isinstance(v, str))
+        if isinstance(values, list)
+        else frozenset()
+    )
 
 
 def _same(studies: Mapping[str, Asked], before: Mapping[str, Asked]) -> bool:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from fastapi import APIRouter, Request
+from pydantic import ValidationError
 from starlette.responses import Response
 
 from sweep.web.models import Counts, Live, ReportState, Studies, StudyDetail, StudyLine, StudyState
@@ -63,7 +64,7 @@ def study_state(web: Server, name: str, moment: Moment, live: Any) -> StudyState
         cells=None if view is None else _cell_counts(view),
         failed_attempts={} if view is None else moment.failed_attempts(name),
         active=active,
-        live=Live(**live) if live and active else None,
+        live=_told(live) if live and active else None,
         job=None if job is None else job.state(),
         report=ReportState(
             exists=report is not None,
@@ -77,7 +78,7 @@ def study_state(web: Server, name: str, moment: Moment, live: Any) -> StudyState
 
 
 def _studies(web: Server, moment: Moment, live: Any) -> Studies:
-    lines = []
+    lines, said = [], _told(live or {})
     for name in web.studies.names(moment):
         about, view = web.about(name), moment.view(name)
         active = _is_active(name, view, live)
@@ -91,8 +92,8 @@ def _studies(web: Server, moment: Moment, live: Any) -> Studies:
                 cells=about.cells if view is None else len(view.status),
                 counts=None if view is None else Counts(**view.trials),
                 running=active,
-                eta_s=live.get("eta_s") if active else None,
-                trials_per_minute=live.get("trials_per_minute") if active else None,
+                eta_s=said.eta_s if active else None,
+                trials_per_minute=said.trials_per_minute if active else None,
             )
         )
     return Studies(version=moment.version, studies=lines)
@@ -139,8 +140,15 @@ def _is_active(name: str, view: View | None, live: Any) -> bool:
     said = live.get("study")
     if said is not None:
         return bool(said == name)
-    running = set(live.get("running_trials", ()))
-    return view is not None and not running.isdisjoint(view.asked.trial_ids)
+    return view is not None and view.trials["running"] > 0
+
+
+def _told(live: Any) -> Live:
+    """What the active run says; nothing of it where a run of another version says it otherwise."""
+    try:
+        return Live.model_validate(live)
+    except ValidationError:
+        return Live()
 
 
 def _said(live: Any) -> object:

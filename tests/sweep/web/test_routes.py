@@ -311,6 +311,28 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
         found = server.get("/api/studies/grid/state")
         assert found["damaged"] == [path.name]
         assert found["counts"]["done"] == 0
+        server.look()
+        assert server.get("/api/studies/grid/state")["version"] == found["version"]
+        finish(store, [ask(store, study())[0]], figure)
+        server.look()
+        assert server.get("/api/studies/grid/state")["counts"]["done"] == 1
+
+
+def test_a_run_of_another_version_may_say_other_things(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    asked = ask(store, study())
+    with served(settings_of(tmp_path), FakeLauncher()) as server, store.writing():
+        for said in (
+            {}, {"study": 3}, {"running_trials": {"a": 1}, "study": "grid"}, {"study": "grid", "eta_s": "soon"},
+            {"study": "grid", "running": 3, "devices": "none", "running_trials": [1, None]},
+        ):  # fmt: skip
+            store.write_live(said)
+            server.look()
+            server.get("/api/studies/grid/state")
+            server.get("/api/studies")
+        store.write_live({"running_trials": [asked[0].trial_id]})  # of a version before this one
+        server.look()
+        assert server.get("/api/studies/grid/state")["active"] is True
 
 
 def test_a_curve_is_thinned_without_losing_its_peaks() -> None:
