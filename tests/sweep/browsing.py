@@ -54,7 +54,9 @@ def register():
 """
 
 
-def study_text(name: str, title: str = "A tiny study", teachers: tuple[str, ...] = ("small",)) -> str:
+def study_text(
+    name: str, title: str = "A tiny study", teachers: tuple[str, ...] = ("small",)
+) -> str:
     """A study of two alphas, two switch epochs and two seeds on 128 digits."""
     said = ", ".join(f'"{teacher}"' for teacher in teachers)
     return STUDY.format(name=name, title=title, teachers=f"[{said}]")
@@ -170,6 +172,4 @@ class Watched:
 
     def unexpected(self) -> list[str]:
         """Complaints that hold none of the expected texts."""
-        return [
-            text for text in self.complaints if not any(one in text for one in self.expected)
-        ]
+        return [text for text in self.complaints if not any(one in text for one in self.expected)]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sweep.service import Where, run_study
-from sweep.study import load_study
 from tests.sweep.browsing import (
     PATIENCE_S,
     Server,
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
 NAME_AS_MARKUP = "<img src=x onerror=alert(1)>"
 DESKTOP = {"width": 1400, "height": 900}
+CHOSEN = "[aria-label='Trials of the chosen cell']"
 PHONE = {"width": 390, "height": 844}
 
 
@@ -124,6 +124,7 @@ class TestStory:
             self._open_a_cell_and_a_trial(page)
             self._open_the_report(page, context)
         finally:
+            page.goto("about:blank")  # it would miss the server
             server.stop()
 
     def _upload(self, page: "Page") -> None:
@@ -176,9 +177,11 @@ class TestStory:
     def _open_a_cell_and_a_trial(self, page: "Page") -> None:
         page.get_by_role("link", name="Overview").click()
         page.get_by_role("button", name="As tables").click()
-        page.get_by_role("link", name=re.compile("small teacher, alpha 0.9, switch epoch 2")).click()
-        trials = page.locator("section[aria-label='Trials of the chosen cell'] tbody tr")
-        _until(page, "() => document.querySelectorAll('[aria-label='Trials of the chosen cell'] tbody tr').length === 2")
+        page.get_by_role(
+            "link", name=re.compile("small teacher, alpha 0.9, switch epoch 2")
+        ).click()
+        trials = page.locator(f"{CHOSEN} tbody tr")
+        _until(page, "(rows) => document.querySelectorAll(rows).length === 2", f"{CHOSEN} tbody tr")
         trials.first.get_by_role("link").click()
         page.get_by_role("heading", name="Curves").wait_for()
         page.get_by_role("heading", name="Robustness").wait_for()
@@ -247,7 +250,9 @@ class TestNumbers:
         self, finished: Server, watched: Watched
     ) -> None:
         page, rows = watched.page, _rows(finished)
-        page.goto(f"{finished.url}/#/studies/tiny/configurations?filter=role%3Dstudent%20alpha%3D0.1")
+        page.goto(
+            f"{finished.url}/#/studies/tiny/configurations?filter=role%3Dstudent%20alpha%3D0.1"
+        )
         for switch in (1, 3):
             page.get_by_label(re.compile(f"^Compare .*alpha 0.1, switch {switch}$")).check()
         page.get_by_role("button", name="To the comparison").click()
@@ -467,8 +472,8 @@ class TestEverybody:
         page.keyboard.press("Enter")
         page.get_by_role("heading", name="Trials: teacher small, alpha 0.1, switch 3").wait_for()
         _until(page, "() => document.activeElement.id === 'chosen'")
-        page.locator("[aria-label='Trials of the chosen cell'] tbody a").first.wait_for()
-        self._tab_to(page, "tagName", "A", within="[aria-label='Trials of the chosen cell'] tbody")
+        page.locator(f"{CHOSEN} tbody a").first.wait_for()
+        self._tab_to(page, "tagName", "A", within=f"{CHOSEN} tbody")
         page.keyboard.press("Enter")
         page.get_by_role("heading", name="Attempts").wait_for()
 
