@@ -2,8 +2,11 @@
 
 import { go, link } from "./address.js";
 import { api, withQuery } from "./api.js";
+import { VALUES, legend, measured, panelOf } from "./cells.js";
+import { cellTable } from "./celltable.js";
+import { Cursor } from "./cursor.js";
 import { h } from "./dom.js";
-import { Cursor, VALUES, cellTable, figure, legend, measured, panelOf } from "./heatmap.js";
+import { figure } from "./heatmap.js";
 import { Log } from "./log.js";
 import { now } from "./now.js";
 import { button, card, head, held, note } from "./parts.js";
