@@ -4,6 +4,7 @@ The axes are the switch epoch and alpha where these vary, else the words of the 
 values; what else varies makes panels, as `analysis.variants` makes figures.
 """
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -41,10 +42,9 @@ def heatmap(view: View, version: int, panel: str | None, x: str | None, y: str |
         ProblemError: an unknown panel, or a word that does not vary.
     """
     asked = view.asked
-    subjects = _subjects(asked)
-    words = _varying(asked, subjects)
+    words = _words(asked)
     across, up = _axes(words, x, y)
-    grouped = _panels(asked, subjects, [word for word in words if word not in (across, up)])
+    grouped = _panels(asked, tuple(word for word in words if word not in (across, up)))
     panels = [one for one, _ in grouped.values()]
     chosen = panel or (panels[0].id if panels else None)
     if chosen is not None and chosen not in grouped:
@@ -81,8 +81,10 @@ def _subjects(asked: Asked) -> list[int]:
     return next((found for found in by_role.values() if found), [])
 
 
-def _varying(asked: Asked, numbers: Sequence[int]) -> list[str]:
+@functools.lru_cache(maxsize=64)
+def _words(asked: Asked) -> list[str]:
     """Words that vary within a dataset, those with most values first."""
+    numbers = _subjects(asked)
     found: dict[str, int] = {}
     for word in asked.configurations[numbers[0]].words if numbers else ():
         if word in ("role", "dataset"):
@@ -113,12 +115,11 @@ def _axes(words: Sequence[str], x: str | None, y: str | None) -> tuple[str, str 
     return across, y or (free[0] if free else None)
 
 
-def _panels(
-    asked: Asked, numbers: Sequence[int], words: Sequence[str]
-) -> dict[str, tuple[Panel, list[int]]]:
+@functools.lru_cache(maxsize=64)
+def _panels(asked: Asked, words: tuple[str, ...]) -> dict[str, tuple[Panel, list[int]]]:
     """The configurations by what is on no axis."""
     found: dict[str, tuple[Mapping[str, Any], list[int]]] = {}
-    for number in numbers:
+    for number in _subjects(asked):
         own = asked.configurations[number].words
         fixed = {word: own[word] for word in ("dataset", *words)}
         identity = hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]

@@ -87,35 +87,45 @@ def _row(trials: pa.Table, trial_id: str) -> int | None:
 
 def _record(store: Store, moment: Moment, trial_id: str) -> dict[str, Any]:
     """The row of a trial, from the file that holds it."""
+    done = moment.trials.rows["status"][_row(moment.trials.rows, trial_id) or 0].as_py() == "done"
     for path, part in moment.trials.parts.items():
         place = _row(part, trial_id)
-        if place is None:
-            continue
-        row = _read_row(store, path, trial_id, place)
-        if row is not None and (row["status"] == "done" or _only(moment, trial_id)):
+        row = None if place is None else _read_row(store, path, trial_id, place)
+        if row is not None and (row["status"] == "done" or not done):
             return row
-    raise ProblemError(503, "the results are being folded; ask again", {"Retry-After": "1"})
+    for path in store.trials.files():  # what it was in has been folded since
+        row = _read_row(store, path, trial_id, None)
+        if row is not None and (row["status"] == "done" or not done):
+            return row
+    raise ProblemError(503, "the results are changing; ask again", {"Retry-After": "1"})
 
 
-def _only(moment: Moment, trial_id: str) -> bool:
-    """Whether no other file holds a record of a trial that is done."""
-    trials = moment.trials.rows
-    return bool(trials["status"][_row(trials, trial_id) or 0].as_py() != "done")
+def _read_row(
+    store: Store, path: PurePath, trial_id: str, place: int | None
+) -> dict[str, Any] | None:
+    """A row of a file, of which only the group that holds it is decoded.
 
-
-def _read_row(store: Store, path: PurePath, trial_id: str, place: int) -> dict[str, Any] | None:
-    """A row of a file, of which only the group that holds it is decoded."""
-    if isinstance(path, Path):
-        try:
-            file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
-        except OSError:
-            return None
-    else:
+    Args:
+        store: where it lies.
+        path: of the file.
+        trial_id: whose row.
+        place: its position in the file; None looks for it.
+    """
+    source: Any = path
+    if not isinstance(path, Path):
         content = store.on.read(path)
         if content is None:
             return None
-        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+        source = pa.BufferReader(content)
+    try:
+        file = pq.ParquetFile(source, memory_map=True, page_checksum_verification=True)
+    except (OSError, pa.ArrowException):
+        return None
     with file:
+        if place is None:
+            place = _row(file.read(columns=["trial_id"], use_threads=False), trial_id)
+            if place is None:
+                return None
         for group in range(file.num_row_groups):
             rows = file.metadata.row_group(group).num_rows
             if place < rows:
@@ -127,7 +137,8 @@ def _read_row(store: Store, path: PurePath, trial_id: str, place: int) -> dict[s
 
 def _row_of(file: pq.ParquetFile, group: int, place: int) -> dict[str, Any]:
     """A row of a group; of a large one, as earlier versions wrote, no more than a column is held."""
-    names = [name for name in TRIALS.names if name in file.schema_arrow.names]
+    there = set(file.schema_arrow.names)
+    names = [name for name in TRIALS.names if name in there]
     if file.metadata.row_group(group).num_rows <= GROUP_ROWS:
         rows = file.read_row_group(group, columns=names, use_threads=False)
         found: dict[str, Any] = rows.slice(place, 1).to_pylist()[0]

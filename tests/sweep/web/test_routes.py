@@ -10,6 +10,8 @@ from sweep.expand import Cell
 from sweep.records import Attempt, FailureKind, trial_row
 from sweep.store import Store
 from sweep.web.record import MAX_POINTS, thinned
+from sweep.web.record import trial as whole
+from sweep.web.watch import Watch
 from tests.sweep.tiny import result
 from tests.sweep.web.serving import (
     AT,
@@ -253,6 +255,18 @@ def test_a_trial_is_found_wherever_its_record_is_folded_to(tmp_path: Path) -> No
         assert not list((tmp_path / "incoming").iterdir())
         assert [server.get(f"/api/trials/{one}")["record"]["seed"] for one in ids] == seeds
         assert seeds == [cell.seed for cell in asked]
+
+
+def test_a_record_that_was_folded_since_the_last_look_is_found(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    asked = ask(store, study())
+    for cell in asked[:3]:
+        finish(store, [cell], figure)
+    moment = Watch(store).moment
+    with store.writing():
+        pass
+    for cell in asked[:3]:
+        assert whole(store, moment, cell.trial_id).record["seed"] == cell.seed
 
 
 def test_a_done_record_counts_beside_a_diverged_one(tmp_path: Path) -> None:
