@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from sweep.begun import begun_of
 from sweep.errors import StudyError
-from sweep.expand import Cell, expand
+from sweep.expand import Cell, Expansion, expand
 from sweep.failures import last_failures
 from sweep.filters import Condition, check, matches
 from sweep.findings import known_to
 from sweep.records import TRIALS, tuples
+from sweep.searching import Course
 from sweep.selection import SELECTION_COLUMNS, Candidate
 from sweep.store import Store
 from sweep.study import Study
@@ -46,6 +48,7 @@ class Demand:
             damaged: nothing goes on from them.
         damaged: trials whose kept snapshot would be gone on from, but is not what was written.
         waiting: what will be asked for once some of these are done, in words.
+        courses: the search of `[tune]` by dataset, where it has begun.
     """
 
     study: Study
@@ -63,6 +66,12 @@ class Demand:
     superseded: frozenset[str]
     damaged: frozenset[str] = frozenset()
     waiting: tuple[str, ...] = ()
+    courses: Mapping[str, Course] = field(default_factory=dict)
+
+    @property
+    def resumed(self) -> frozenset[str]:
+        """Trials from whose snapshots later ones of a search go on."""
+        return frozenset[str]().union(*(one.resumed for one in self.courses.values()))
 
     @property
     def teaching(self) -> frozenset[str]:
@@ -84,7 +93,7 @@ class Demand:
         return Wanted(
             Measures(section.attacks, section.every_epochs, section.validation),
             section.keep != "none" or trial_id in self.teacher_ids,
-            section.keep == "snapshot",
+            section.keep == "snapshot" or trial_id in self.resumed,
         )
 
 
@@ -170,6 +179,8 @@ def demand(
     only: Iterable[Condition] = (),
     seeds: int | None = None,
     retry: Callable[[str], bool] = lambda _: False,
+    *,
+    searched_alone: bool = False,
 ) -> Demand:
     """Study minus store.
 
@@ -179,10 +190,12 @@ def demand(
         only: see `choose`.
         seeds: see `choose`.
         retry: for a trial that failed earlier, whether to try it again, by the kind of failure.
+        searched_alone: whether only the cells of the search of `[tune]` are chosen, and what they need.
     """
-    expansion = expand(study, {} if store is None else known_to(study, store), seeds)
+    known = {} if store is None else known_to(study, store)
+    expansion = expand(study, known, seeds, begun_of(study, store))
     everything = expansion.cells
-    chosen = choose(everything, only, seeds)
+    chosen = _searched(expansion) if searched_alone else choose(everything, only, seeds)
     by_id: dict[str, Cell] = {}
     for cell in chosen:
         by_id.setdefault(cell.trial_id, cell)
@@ -233,7 +246,25 @@ def demand(
         continuing=states.continuing,
         superseded=states.superseded,
         damaged=states.damaged,
-        waiting=expansion.waiting,
+        waiting=_waiting(expansion) if searched_alone else expansion.waiting,
+        courses=expansion.courses,
+    )
+
+
+def _searched(expansion: Expansion) -> tuple[Cell, ...]:
+    """The cells of a search and of what they need."""
+    learners = [cell for course in expansion.courses.values() for cell in course.cells]
+    needed = supporting(learners, expansion.cells)
+    others = [c for c in expansion.cells if c.role.supports and c.trial_id in needed]
+    return (*others, *learners)
+
+
+def _waiting(expansion: Expansion) -> tuple[str, ...]:
+    """What a search waits for, whatever else the study does."""
+    return tuple(
+        f"{name}: {course.waiting}"
+        for name, course in expansion.courses.items()
+        if course.waiting is not None
     )
 
 

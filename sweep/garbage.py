@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import PurePath
 
 from sweep import extensions
+from sweep.begun import begun_of
 from sweep.cells import demand
 from sweep.errors import DamagedError
 from sweep.expand import expand
@@ -139,9 +140,12 @@ def _pending(record: str, store: Store) -> str | None:
     extensions.load()
     try:
         study = Study.model_validate(json.loads(record))
-        if not (study.then or study.search):
+        begun = begun_of(study, store)
+        if not (study.then or study.search or begun):
             return None
-        return next(iter(expand(study, known_to(study, store)).waiting), None)
+        return next(iter(expand(study, known_to(study, store), begun=begun).waiting), None)
+    except DamagedError as error:
+        return str(error)
     except ValueError:  # of another version: its cells are what is known
         return None
 

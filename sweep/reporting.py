@@ -79,14 +79,16 @@ def _about(origin: Origin) -> str:
 
 def _epochs(results: Results, described: dict[str, Any], distinct: pd.DataFrame) -> tuple[int, int]:
     """Epochs of the trials that were asked for, each alone and after sharing."""
-    from sweep.expand import cells
+    from sweep.begun import begun_of
+    from sweep.expand import expand
     from sweep.findings import known_to
     from sweep.plan import plan
     from sweep.study import Study
 
     extensions.load()
     study, asked = Study.model_validate(described), set(distinct["trial_id"])
-    found = cells(study, known_to(study, results.store))
+    known = known_to(study, results.store)
+    found = expand(study, known, begun=begun_of(study, results.store)).cells
     planned = plan(cell.spec for cell in found if cell.trial_id in asked).epochs
     return int(distinct["epochs"].sum()), planned
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 import data
 import models
+from sweep.begun import begun_of
 from sweep.cells import Demand, demand, matching
 from sweep.errors import StudyError, SweepError
 from sweep.execution.base import Executor, Runner, WorkerSetup
@@ -30,6 +31,7 @@ from sweep.snapshots import DURABLE_EVERY_S
 from sweep.store import Store
 from sweep.study import Study
 from sweep.summary import RunSummary
+from sweep.tuning import Tuning
 from trials.attack_settings import NO_ATTACKS
 from trials.engine import Engine
 from trials.spec import TrialSpec
@@ -98,7 +100,6 @@ def run_study(
         retry: kinds of earlier failures to try again; empty for every kind, None for none.
         progress: told what happens.
     """
-    progress, where = progress or Silent(), where or Where()
     kinds = None if retry is None else frozenset(retry)
     store = Store(results)
     only = list(only)
@@ -109,6 +110,69 @@ def run_study(
             retry=lambda kind: again and kinds is not None and (not kinds or kind in kinds),
         )  # fmt: skip
 
+    return _carry_out(study, store, look, where or Where(), policy, share, progress or Silent())
+
+
+def tune_study(
+    study: Study,
+    results: Path | str = "results",
+    where: Where | None = None,
+    *,
+    policy: Policy | None = None,
+    share: bool = True,
+    progress: Progress | None = None,
+) -> RunSummary:
+    """Runs the search of a study by its section `[tune]`, or goes on with it.
+
+    Args:
+        study: what to search.
+        results: the results directory; what it holds of the points is known.
+        where: on what.
+        policy: what to do about failures.
+        share: False trains every trial alone.
+        progress: told what happens.
+
+    Raises:
+        StudyError: where the study has no such section.
+    """
+    store = Store(results)
+    tuning = Tuning(study, store)
+    begun = False
+
+    def look(again: bool = True) -> Demand:
+        nonlocal begun
+        if not begun:
+            tuning.begin()
+            begun = True
+        wanted = demand(study, store, searched_alone=True)
+        if tuning.looked(wanted):
+            wanted = demand(study, store, searched_alone=True)
+            tuning.looked(wanted)
+        return wanted
+
+    return _carry_out(study, store, look, where or Where(), policy, share, progress or Silent())
+
+
+def _carry_out(
+    study: Study,
+    store: Store,
+    look: Callable[..., Demand],
+    where: Where,
+    policy: Policy | None,
+    share: bool,
+    progress: Progress,
+) -> RunSummary:
+    """Trains what is wanted, and what follows from it.
+
+    Args:
+        study: what it is of.
+        store: for the results.
+        look: finds what is wanted by now; `again` says whether what failed is to be tried again.
+        where: on what.
+        policy: what to do about failures.
+        share: whether trials share what they train alike.
+        progress: told what happens.
+    """
     refuse_to_run(store, study.name)
     with end_on_signals(), store.writing():
         wanted = _without_damage(look, store, progress)
@@ -238,7 +302,7 @@ def evaluate_study(
     """
     progress = progress or Silent()
     store = Store(results)
-    asked = expand(study, known_to(study, store), seeds).cells
+    asked = expand(study, known_to(study, store), seeds, begun_of(study, store)).cells
     specs = {cell.trial_id: cell.spec for cell in matching(asked, only, seeds)}
     if not specs:
         raise StudyError("nothing is left to evaluate: no cell matches --only and --seeds")
