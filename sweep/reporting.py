@@ -48,6 +48,7 @@ def write(results: Results, study: str, path: Path | None = None) -> tuple[str, 
     runs = results.runs(study)
     totals = run_totals(runs)
     counted = totals is not None and totals.saved is not None  # planning again takes its time
+    search = results.store.read_search_table(study)
     info = analysis.ReportInfo(
         study=study,
         title=(origin.title if origin else described.get("title")) or study,
@@ -61,6 +62,7 @@ def write(results: Results, study: str, path: Path | None = None) -> tuple[str, 
         figures=tuple(described.get("figures", ())),
         tables=tuple(described.get("tables", ())),
         saved_epochs=None if origin or counted else _epochs(results, described, distinct),
+        search=None if search is None else search.to_pandas(),
     )
     attempts = results.attempts()
     own = attempts[attempts["trial_id"].isin(set(distinct["trial_id"]))]

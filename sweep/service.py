@@ -139,7 +139,7 @@ def tune_study(
     tuning = Tuning(study, store)
     begun = False
 
-    def look(again: bool = True) -> Demand:
+    def look(**_: bool) -> Demand:
         nonlocal begun
         if not begun:
             tuning.begin()

@@ -11,11 +11,26 @@ from sweep.findings import known_to
 from sweep.search_table import search_table
 from sweep.store import Store, to_parquet
 from sweep.study import Study
+from sweep.tune import Tune
 
 if TYPE_CHECKING:
     from sweep.cells import Demand
 
 MINUTE_S = 60.0
+
+
+def require_tune(study: Study) -> Tune:
+    """The section `[tune]` of a study.
+
+    Raises:
+        StudyError: where there is none.
+    """
+    if study.tune is None:
+        raise StudyError(
+            f"study {study.name} has no section [tune]: it says what to search, by which figure, and "
+            "when to end"
+        )
+    return study.tune
 
 
 class Tuning:
@@ -37,12 +52,7 @@ class Tuning:
         Raises:
             StudyError: where the study has no such section.
         """
-        if study.tune is None:
-            raise StudyError(
-                f"study {study.name} has no section [tune]: it says what to search, by which figure, "
-                "and when to end"
-            )
-        self._study, self._store, self._clock, self._tune = study, store, clock, study.tune
+        self._study, self._store, self._clock, self._tune = study, store, clock, require_tune(study)
         self._began_s = clock()
 
     def begin(self) -> None:

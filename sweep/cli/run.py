@@ -399,7 +399,7 @@ def _smoke(study: str, where: "Where", choosing: Choosing, *, as_json: bool, sto
         only=parse(choosing.only or ()),
         progress=progress.choose(out),
     )
-    _conclude(tried, "smoke run", None, out)
+    conclude(tried, "smoke run", None, out)
     if stop or tried.exit_status:
         if as_json:
             print_json(tried.__dict__)
@@ -435,13 +435,21 @@ def _train(
         progress=progress.choose(out),
     )
     more = f"sweep trials {chosen.name} --status failed --results {shlex.quote(results)}"
-    _conclude(summary, f"study {chosen.name} in {results}", more, out)
+    conclude(summary, f"study {chosen.name} in {results}", more, out)
     if as_json:
         print_json(summary.__dict__)
     sys.exit(summary.exit_status)
 
 
-def _conclude(summary: "RunSummary", what: str, more: str | None, out: TextIO) -> None:
+def conclude(summary: "RunSummary", what: str, more: str | None, out: TextIO) -> None:
+    """Says in words how a run ended.
+
+    Args:
+        summary: of the run.
+        what: it was.
+        more: a command that shows further failures.
+        out: where to print.
+    """
     from sweep.progress import duration
 
     parts = [f"{summary.done} trained"]
