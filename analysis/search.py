@@ -185,10 +185,11 @@ def _rivals(judged: pd.DataFrame, best: int) -> tuple[Rival, ...]:
         judged: scores, seeds by points.
         best: the chosen point.
     """
-    others = [point for point in judged.columns if point != best]
+    scores = {int(point): judged[point].to_numpy(float) for point in judged}
+    others = [point for point in scores if point != best]
     if not others:
         return ()
-    differences = np.stack([judged[best] - judged[point] for point in others])
+    differences = np.stack([scores[best] - scores[point] for point in others])
     n = differences.shape[1]
     means = differences.mean(1)
     finite = np.isfinite(means)
@@ -200,7 +201,7 @@ def _rivals(judged: pd.DataFrame, best: int) -> tuple[Rival, ...]:
     low, high = t_interval(means, spread, n)
     corrected = holm(raw)
     return tuple(
-        Rival(int(point), float(means[i]), float(low[i]), float(high[i]), float(corrected[i]))
+        Rival(point, float(means[i]), float(low[i]), float(high[i]), float(corrected[i]))
         for i, point in enumerate(others)
     )
 

@@ -92,7 +92,7 @@ class _Seen:
     @property
     def full(self) -> NDArray[np.bool_]:
         """Cells without a further seed."""
-        return self.counts >= self._scores.shape[1]
+        return np.asarray(self.counts >= self._scores.shape[1])
 
 
 Strategy = Callable[[Benchmark, np.random.Generator, int], Chosen]

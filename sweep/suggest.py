@@ -268,7 +268,7 @@ class _Optuna:
 
     def ask(self) -> tuple[int, dict[str, Value]]:
         number = next(self._asked)
-        found = self._search.suggest(str(number))
+        found: dict[str, Any] = self._search.suggest(str(number)) or {}
         return number, {
             key: domain.snapped(found[key]) if isinstance(domain, Range) else found[key]
             for key, domain in self._space.items()

@@ -51,7 +51,7 @@ def search(points: pd.DataFrame, choice: Choice | None) -> Table:
     )
 
 
-def _interval(one: "pd.Series") -> str:  # type: ignore[type-arg]
+def _interval(one: "pd.Series") -> str:
     if pd.isna(one["ci_low"]):
         return "–"
     return f"{one['ci_low']:.5g} to {one['ci_high']:.5g}"
