@@ -218,7 +218,7 @@ def by_elimination(benchmark: Benchmark, rng: np.random.Generator, limit: int) -
         means = scores[left, :count].mean(1)
         leader = left[int(means.argmax())]
         chosen[-1] = int(leader)
-        if len(left) == 1 or len(chosen) >= limit:
+        if len(chosen) >= limit:
             break
         if count >= RACE_FROM:
             difference = scores[leader, :count] - scores[left, :count]
@@ -226,6 +226,8 @@ def by_elimination(benchmark: Benchmark, rng: np.random.Generator, limit: int) -
             with np.errstate(invalid="ignore", divide="ignore"):
                 t = np.where(difference.mean(1) == 0, 0.0, difference.mean(1) / error)
             left = left[2 * stdtr(count - 1, -t) >= RACE_LEVEL]
+        if len(left) == 1:
+            break
     return np.array(chosen[:limit])
 
 
