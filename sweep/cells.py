@@ -9,9 +9,11 @@ from sweep.expand import Cell, Expansion, expand
 from sweep.failures import last_failures
 from sweep.filters import Condition, check, matches
 from sweep.findings import known_to
+from sweep.needs import pools, supporting
 from sweep.records import TRIALS, tuples
 from sweep.searching import Course
 from sweep.selection import SELECTION_COLUMNS, Candidate
+from sweep.shard import Shard, Share, share_of
 from sweep.store import Store
 from sweep.study import Study
 from trials.spec import TrialSpec
@@ -49,6 +51,8 @@ class Demand:
         damaged: trials whose kept snapshot would be gone on from, but is not what was written.
         waiting: what will be asked for once some of these are done, in words.
         courses: the search of `[tune]` by dataset, where it has begun.
+        shard: which part of what was asked this is; None for all of it.
+        repeated: requested trials that other shards need, and train, as well.
     """
 
     study: Study
@@ -66,6 +70,8 @@ class Demand:
     superseded: frozenset[str]
     damaged: frozenset[str] = frozenset()
     waiting: tuple[str, ...] = ()
+    shard: Shard | None = None
+    repeated: frozenset[str] = frozenset()
     courses: Mapping[str, Course] = field(default_factory=dict)
 
     @property
@@ -155,30 +161,13 @@ def matching(
     ]
 
 
-def pools(asked: Iterable[Cell]) -> frozenset[str]:
-    """The trials that some rule of a cell may choose a teacher from."""
-    rules = {rule.key: rule for cell in asked for rule in cell.spec.rules}
-    return frozenset(trial_id for rule in rules.values() for trial_id in rule.pool)
-
-
-def supporting(learners: Iterable[Cell], everything: Iterable[Cell]) -> frozenset[str]:
-    """The trials that cells need, and those that these need, by id."""
-    by_id = {cell.trial_id: cell for cell in everything if cell.role.supports}
-    needed: frozenset[str] = frozenset()
-    more = pools(learners)
-    while not more <= needed:
-        new = more - needed
-        needed |= more
-        more = pools(by_id[trial_id] for trial_id in new if trial_id in by_id)
-    return needed
-
-
 def demand(
     study: Study,
     store: Store | None,
     only: Iterable[Condition] = (),
     seeds: int | None = None,
     retry: Callable[[str], bool] = lambda _: False,
+    shard: Shard | None = None,
     *,
     searched_alone: bool = False,
 ) -> Demand:
@@ -190,12 +179,19 @@ def demand(
         only: see `choose`.
         seeds: see `choose`.
         retry: for a trial that failed earlier, whether to try it again, by the kind of failure.
+        shard: which part of what is chosen; None for all of it.
         searched_alone: whether only the cells of the search of `[tune]` are chosen, and what they need.
     """
     known = {} if store is None else known_to(study, store)
-    expansion = expand(study, known, seeds, begun_of(study, store))
+    begun = begun_of(study, store)
+    expansion = expand(study, known, seeds, begun)
     everything = expansion.cells
-    chosen = _searched(expansion) if searched_alone else choose(everything, only, seeds)
+    if searched_alone:
+        share = Share(_searched(expansion))
+    else:
+        all_chosen = choose(everything, only, seeds)
+        share = _share(study, all_chosen, seeds, shard, begun is not None)
+    chosen = share.cells
     by_id: dict[str, Cell] = {}
     for cell in chosen:
         by_id.setdefault(cell.trial_id, cell)
@@ -248,6 +244,8 @@ def demand(
         damaged=states.damaged,
         waiting=_waiting(expansion) if searched_alone else expansion.waiting,
         courses=expansion.courses,
+        shard=shard,
+        repeated=share.repeated,
     )
 
 
@@ -266,6 +264,17 @@ def _waiting(expansion: Expansion) -> tuple[str, ...]:
         for name, course in expansion.courses.items()
         if course.waiting is not None
     )
+
+
+def _share(
+    study: Study, chosen: tuple[Cell, ...], seeds: int | None, shard: Shard | None, searched: bool
+) -> Share:
+    if shard is None:
+        return Share(chosen)
+    first = None
+    if study.then or study.search or searched:  # what is known by now may be more
+        first = frozenset(cell.trial_id for cell in expand(study, {}, seeds).cells)
+    return share_of(chosen, shard, first)
 
 
 @dataclass(frozen=True)

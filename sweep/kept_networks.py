@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from sweep.errors import DamagedError
+from sweep.events import Event, Events, Unheard, What
 from sweep.execution.base import Executor, Finished, Inputs, Outcome
 from sweep.progress import Progress
 from sweep.store import Store
@@ -19,6 +20,7 @@ def answers(
     failures: list[str],
     progress: Progress,
     done: str,
+    events: Events | None = None,
 ) -> Iterator[Outcome]:
     """What workers say of networks, as it comes; how far they are is told every few seconds.
 
@@ -29,13 +31,17 @@ def answers(
         failures: takes a line for each task without an answer.
         progress: is told.
         done: what has then been done, such as "evaluated".
+        events: is told of each answer, once whoever asked has taken it, and of each failure.
     """
+    events = events or Unheard()
     told = time.monotonic()
-    for position, finished in enumerate(_each(workers, tasks, store, failures), start=1):
+    for position, finished in enumerate(_each(workers, tasks, store, failures, events), start=1):
         if finished.failure is not None:
             failures.append(f"{finished.task_id}: {finished.failure.message}")
+            events.tell(_ended(finished))
         elif finished.outcome is not None:
             yield finished.outcome
+            events.tell(_ended(finished))
         if position == len(tasks) or time.monotonic() - told >= TELL_S:
             progress.say(f"{position}/{len(tasks)} {done}")
             told = time.monotonic()
@@ -46,6 +52,7 @@ def _each(
     tasks: Sequence[EvaluateTask | AttributeTask],
     store: Store,
     failures: list[str],
+    events: Events,
 ) -> Iterator[Finished]:
     """Keeps the workers busy and yields what ends; damaged weights are set aside and noted."""
     queue = list(reversed(tasks))
@@ -58,12 +65,32 @@ def _each(
             except DamagedError as error:
                 store.set_aside(store.layout.weights(task.trial_id))
                 failures.append(str(error))
+                events.tell(_not_asked(task.trial_id, failures[-1]))
                 continue
             if content is None:
                 failures.append(f"{task.trial_id}: its weights are gone")
+                events.tell(_not_asked(task.trial_id, failures[-1]))
                 continue
             workers.submit(task.trial_id, task, Inputs(start=workers.put(content)))
             running += 1
         for finished in workers.wait(timeout_s=1.0):
             running -= 1
             yield finished
+
+
+def _not_asked(trial_id: str, why: str) -> Event:
+    return Event(What.EVALUATION_FAILED, why, trial_id=trial_id)
+
+
+def _ended(finished: Finished) -> Event:
+    failure = finished.failure
+    return Event(
+        What.EVALUATION_FAILED if failure else What.TRIAL_EVALUATED,
+        failure.message if failure else "evaluated",
+        trial_id=finished.task_id,
+        node=finished.node,
+        worker=finished.worker,
+        device=finished.device,
+        kind=failure.kind if failure else None,
+        duration_s=finished.elapsed_s,
+    )

@@ -11,6 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sweep.execution.devices import DeviceUse
+
 
 @dataclass(frozen=True)
 class RunState:
@@ -25,6 +27,7 @@ class RunState:
         eta_s: estimated seconds to go; None before anything is known.
         trials_per_minute: over the whole run.
         last_failure: one line.
+        devices: what each does.
     """
 
     total: int
@@ -38,10 +41,12 @@ class RunState:
     eta_s: float | None
     trials_per_minute: float
     last_failure: str | None = None
+    devices: tuple[DeviceUse, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The state as JSON types."""
-        return {**asdict(self), "running": list(self.running)}
+        lists = {"running": list(self.running), "devices": [d.as_dict() for d in self.devices]}
+        return {**asdict(self), **lists}
 
 
 class Progress(Protocol):

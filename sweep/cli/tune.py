@@ -8,6 +8,7 @@ import typer
 
 from sweep.cli import app
 from sweep.cli.groups import with_groups
+from sweep.cli.logged import Logging
 from sweep.cli.options import (
     RESULTS,
     Directory,
@@ -59,6 +60,7 @@ def tune(
     placing: Placing,
     training: Training,
     giving: Giving,
+    log: Logging,
     settings: Settings = None,
     results: Directory = RESULTS,
     as_json: Json = False,
@@ -67,19 +69,20 @@ def tune(
 
     Points are trials of the study like any other: those that are done already cost nothing.
     """
-    from sweep import progress, service
+    from sweep import service
     from sweep.store import Store
 
-    out = sys.stderr if as_json else sys.stdout
+    out = log.out(as_json)
     chosen = study_to_run(study, [*(settings or ()), *searching.settings()], results)
-    summary = service.tune_study(
-        chosen,
-        results,
-        training.added_to(placing.where()),
-        policy=giving.policy(),
-        share=not training.no_sharing,
-        progress=progress.choose(out),
-    )
+    with log.listening():
+        summary = service.tune_study(
+            chosen,
+            results,
+            training.added_to(placing.where()),
+            policy=giving.policy(),
+            share=not training.no_sharing,
+            progress=log.display(out),
+        )
     conclude(summary, f"search {chosen.name} in {results}", None, out)
     found = Store(results).read_search_table(chosen.name)
     table = None if found is None or not len(found) else found.to_pandas()

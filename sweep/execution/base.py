@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sweep.execution.devices import DeviceUse
 from sweep.records import FailureKind
 from trials.engine import Engine, LaneGroup, engine_for, lane_group
 from trials.spec import TrialSpec
@@ -190,6 +191,11 @@ class Executor(Protocol):
         """Memory for snapshots that wait for the stages that go on from them."""
         ...
 
+    @property
+    def devices(self) -> tuple[DeviceUse, ...]:
+        """What each device does now."""
+        ...
+
     def put(self, value: bytes | ChosenTeacher) -> Handle:
         """Makes a value available to all workers."""
         ...
@@ -226,6 +232,10 @@ class Executor(Protocol):
 
     def wait(self, timeout_s: float) -> list[Finished]:
         """What has ended, waiting for at most `timeout_s` seconds for something to."""
+        ...
+
+    def take_lost_nodes(self) -> tuple[str, ...]:
+        """Nodes of the cluster that went since this was last asked, by name."""
         ...
 
     def interrupt(self) -> None:

@@ -26,6 +26,7 @@ from sweep.execution.base import (
     WorkerSetup,
     describe_failure,
 )
+from sweep.execution.devices import DeviceUse, Seat, uses
 from trials.crew import Crew, Member
 from trials.device import choose, configure
 from trials.engine import LANES, LaneGroup
@@ -87,6 +88,13 @@ class LocalExecutor:
     def room_bytes(self) -> int:
         """Memory for snapshots that wait."""
         return ROOM_BYTES
+
+    @property
+    def devices(self) -> tuple[DeviceUse, ...]:
+        """That of this process."""
+        device = "CPU" if self._workshop.device.type == "cpu" else "GPU 0"
+        busy = bool(self._queue or self._aboard)
+        return uses([Seat(platform.node(), device, busy)], {})
 
     def put(self, value: bytes | ChosenTeacher) -> Handle:
         """The value itself."""
@@ -161,6 +169,10 @@ class LocalExecutor:
             yield
         finally:
             self._inside = None
+
+    def take_lost_nodes(self) -> tuple[str, ...]:
+        """None: this process is all there is."""
+        return ()
 
     def interrupt(self) -> None:
         """Ends the task that runs, where this is called from a signal's handler in its thread."""

@@ -24,7 +24,7 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,6 +46,7 @@ from sweep.execution.base import (
     WorkerSetup,
     describe_failure,
 )
+from sweep.execution.devices import DeviceUse, Gauge, GaugeReader, Seat, uses
 from sweep.interrupts import children_ignore_hangups
 from sweep.policy import timed_out
 from sweep.records import FailureKind
@@ -176,6 +177,12 @@ class Place:
     node: str
     device: str
 
+    @property
+    def name(self) -> tuple[str, str]:
+        """The machine and the device on it."""
+        machine, _, device = self.device.partition("/")
+        return machine, device
+
 
 @dataclass(eq=False)
 class _Slot:
@@ -252,7 +259,10 @@ class RayExecutor:
         self._idle: list[_Slot] = []
         self._running: dict[Any, _Given] = {}
         self._relieved: Counter[str] = Counter()
+        self._names: dict[str, str] = {}
+        self._lost_nodes: list[str] = []
         self._stopped = False
+        self._reader: GaugeReader | None = None
         try:
             self._start(setup, address, workers)
         except BaseException:  # what is started so far is not to stay
@@ -289,9 +299,13 @@ class RayExecutor:
             SNAPSHOT_SHARE
             * sum(n["Resources"].get("object_store_memory", 0.0) for n in self._cluster_nodes())
         )
+        if address is None and self._gpus:
+            self._reader = GaugeReader()
+            self._within.callback(self._reader.stop)
         self._idle = [self._new_worker() for _ in range(self._wanted())]
         self._looked = self._had_room = time.monotonic()
         self._lost_in_a_row = 0
+        self._note_lost(node for node in self._cluster_nodes() if node["Alive"])
 
     @property
     def slots(self) -> int:
@@ -308,6 +322,23 @@ class RayExecutor:
         """Groups that a worker trains side by side while it has an empty lane."""
         slots = {given.slot for given in self._running.values()} if self._has_lanes else set()
         return frozenset(s.group for s in slots if s.group and s.alive and s.tasks < LANES)
+
+    @property
+    def devices(self) -> tuple[DeviceUse, ...]:
+        """As far as workers have said where they are; asks nobody."""
+        idle = dict.fromkeys(self._idle, False)
+        busy = {given.slot: True for given in self._running.values() if given.slot.alive}
+        seats = [
+            Seat(*(("", "starting") if slot.place is None else slot.place.name), busy=does)
+            for slot, does in (idle | busy).items()
+        ]
+        return uses(seats, self._gauges())
+
+    def _gauges(self) -> dict[tuple[str, str], Gauge]:
+        if self._reader is None:
+            return {}
+        here = platform.node()
+        return {(here, device): gauge for device, gauge in self._reader.latest().items()}
 
     @property
     def room_bytes(self) -> int:
@@ -544,7 +575,9 @@ class RayExecutor:
             SweepError: where there was no room for any for long.
         """
         self._looked = time.monotonic()
-        alive = {node["NodeID"] for node in self._cluster_nodes() if node["Alive"]}
+        nodes = [node for node in self._cluster_nodes() if node["Alive"]]
+        self._note_lost(nodes)
+        alive = {node["NodeID"] for node in nodes}
         self._drop([s for s in self._idle if (place := self._place(s)) and place.node not in alive])
         wanted = self._wanted()
         if wanted > 0:
@@ -563,6 +596,17 @@ class RayExecutor:
             if too_many > 0 and self._place(slot) is None:
                 self._kill(slot)  # `wait` finds it lost
                 too_many -= 1
+
+    def take_lost_nodes(self) -> tuple[str, ...]:
+        """See `Executor.take_lost_nodes`."""
+        lost, self._lost_nodes = tuple(self._lost_nodes), []
+        return lost
+
+    def _note_lost(self, alive: Iterable[Mapping[str, Any]]) -> None:
+        """Notes the nodes that were alive when the cluster was last looked at, and are not now."""
+        names = {n["NodeID"]: str(n.get("NodeManagerHostname") or n["NodeID"]) for n in alive}
+        self._lost_nodes += [name for key, name in self._names.items() if key not in names]
+        self._names = names
 
     def _drop(self, slots: list[_Slot]) -> None:
         for slot in slots:

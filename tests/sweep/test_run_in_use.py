@@ -441,7 +441,8 @@ def _busy_worker(driver: int, live: Path, timeout_s: float = 120.0) -> int:
     until = time.monotonic() + timeout_s
     while time.monotonic() < until:
         time.sleep(0.2)
-        if not live.exists() or not json.loads(live.read_text())["running"]:
+        doing = json.loads(live.read_text())["running"] if live.exists() else []
+        if all(what.startswith("load") for what in doing):  # a dataset is no attempt at a trial
             continue
         for process in busy_workers(driver):
             return process
