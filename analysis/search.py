@@ -185,7 +185,7 @@ def _rivals(judged: pd.DataFrame, best: int) -> tuple[Rival, ...]:
         judged: scores, seeds by points.
         best: the chosen point.
     """
-    scores = {int(point): judged[point].to_numpy(float) for point in judged}
+    scores = dict(zip(map(int, judged.columns.tolist()), judged.to_numpy(float).T, strict=True))
     others = [point for point in scores if point != best]
     if not others:
         return ()

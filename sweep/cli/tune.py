@@ -88,7 +88,7 @@ def tune(
     table = None if found is None or not len(found) else found.to_pandas()
     if as_json:
         print_json({**summary.__dict__, **(_told(table) if table is not None else {})})
-    elif table is not None:
+    elif table is not None and not log.on_output:
         _show(table)
     sys.exit(summary.exit_status)
 

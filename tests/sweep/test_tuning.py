@@ -21,6 +21,7 @@ from sweep.errors import DamagedError, StudyError
 from sweep.expand import Role
 from sweep.findings import findings, known_to
 from sweep.garbage import survey
+from sweep.merge import merge
 from sweep.reporting import write
 from sweep.results import Results
 from sweep.service import Where, run_study, tune_study
@@ -365,3 +366,13 @@ def test_a_killed_search_goes_on_as_if_it_had_not(
     assert table_of(results) == table_of(undisturbed)
     assert science(Store(results)) == science(Store(undisturbed))
     assert time.monotonic() - began < 300
+
+
+def test_a_merged_search_goes_on_with_what_it_knew(undisturbed: Path, tmp_path: Path) -> None:
+    done = merge([Store(undisturbed)], Store(tmp_path / "merged"))
+    assert (done.exit_status, done.added["searches"]) == (0, 1)
+    assert table_of(tmp_path / "merged") == table_of(undisturbed)
+    wanted = demand(study_of(), Store(tmp_path / "merged"), searched_alone=True)
+    assert (wanted.todo, wanted.waiting) == ({}, ())
+    again = merge([Store(undisturbed)], Store(tmp_path / "merged"))
+    assert "searches" not in again.added
