@@ -173,6 +173,8 @@ def test_the_table_of_the_report_begins_with_the_chosen_point() -> None:
     assert [row[0].text for row in made.rows] == ["2", "1", "3"]
     assert [row[-1].text for row in made.rows] == ["chosen", "", ""]
     assert [row[made.columns.index("seeds")].text for row in made.rows] == ["5", "5", "1"]
+    further = made.columns.index("further seeds")
+    assert [row[further].text for row in made.rows] == ["75", "70", "–"]
     (block,) = report._searched(own)
     assert block.said == tuple(choice.sentences())
     assert [figure.name for figure in block.figures] == ["search0-history"]
