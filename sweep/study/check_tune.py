@@ -139,13 +139,28 @@ def _check_start(study: Study, tune: Tune, name: str, dataset: DatasetStudy) -> 
         raise StudyError(
             f"starts.{taken[0]}: must have another name; points of [tune] are called so"
         )
-    for end in ("low", "high"):
-        ends = {key: _end(tune.space[key].domain(False), end) for key in weights}
-        try:
-            changed = Setting.of(ends).start(start)
+    domains = {key: tune.space[key].domain(False) for key in weights}
+    high = {key: _end(domain, "high") for key, domain in domains.items()}
+    low = {key: _end(domain, "low") for key, domain in domains.items()}
+    for key, value in low.items():
+        if value < 0:
+            raise StudyError(f"tune.space.{key} = {value}: must be 0 or more, a weight")
+    try:
+        changed = Setting.of(high).start(start)
+    except ValidationError as error:
+        raise StudyError(f"tune.space: {_said(error)}") from None
+    check_start(tune.start, changed, name, dataset, f"tune.start = {tune.start!r}")
+    if count(tuple(domains.items())) is not None:
+        try:  # drawn from a few values, this may be
+            Setting.of(low).start(start)
         except ValidationError as error:
-            raise StudyError(f"tune.space: {line_of('', error.errors()[0], False)}") from None
-        check_start(tune.start, changed, name, dataset, f"tune.start = {tune.start!r}")
+            raise StudyError(
+                f"tune.space: with every weight at its least, {_said(error)}; raise one of them"
+            ) from None
+
+
+def _said(error: ValidationError) -> str:
+    return line_of("", error.errors()[0], False)
 
 
 def _end(domain: Choice | Range, end: str) -> Any:

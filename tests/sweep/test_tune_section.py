@@ -103,6 +103,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"tune.start": "near"}, r"tune\.space has none of its weights"),
     ({"tune.start": "far", "tune.space.anchor": {"low": 0, "high": 1}}, r"tune\.start = 'far'; allowed: near"),
     ({"tune.space.momentum": {"low": 0.0, "high": 1.0}}, r"momentum"),
+    ({"tune.start": "near", "tune.space.hard": {"low": 0, "high": 1, "step": 0.5}}, r"every weight at its least.*all 0"),
+    ({"tune.start": "near", "tune.space.hard": [1.0, -1.0]}, r"tune\.space\.hard = -1\.0: must be 0 or more"),
 ]  # fmt: skip
 
 
