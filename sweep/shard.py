@@ -100,22 +100,17 @@ def share_of(chosen: Sequence[Cell], shard: Shard, first: Container[str] | None 
     below = supporting(spare, chosen)
     divided = [*(cell for cell in spare if cell.trial_id not in below), *learners]
     shard_of = divide(divided, shard.count, first)
-    mine: list[Cell] = []
-    others: list[Cell] = []
-    for cell in divided:
-        here = shard_of[tree_of(cell.spec)] == shard.index
-        (mine if here else others).append(cell)
+
+    def is_mine(cell: Cell) -> bool:
+        return shard_of[tree_of(cell.spec)] == shard.index
+
+    mine = [cell for cell in divided if is_mine(cell)]
+    others = [cell for cell in divided if not is_mine(cell)]
     needs = supporting(mine, chosen)
+    # A baseline may be a teacher too: as one trial, in the words of a teacher, as in the whole study.
     own = needs | {cell.trial_id for cell in mine}
-    return Share(
-        tuple(
-            cell
-            for cell in chosen
-            if (cell.role.supports and cell.trial_id in own)
-            or (not cell.role.supports and shard_of[tree_of(cell.spec)] == shard.index)
-        ),
-        needs & supporting(others, chosen),
-    )
+    cells = (c for c in chosen if (c.trial_id in own if c.role.supports else is_mine(c)))
+    return Share(tuple(cells), needs & supporting(others, chosen))
 
 
 def divide(

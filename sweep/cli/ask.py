@@ -1,5 +1,6 @@
 """Commands that read results: status, trials, show, query, report, compare, export."""
 
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -432,5 +433,5 @@ def _hand_over(found: "Results", study: str, to: str, dest: Path, as_json: bool)
         f"{study} in {handed.dest}: {handed.added:,} trials added, {handed.changed:,} changed, "
         f"{handed.unchanged:,} unchanged" + (f", {without:,} without a result" if without else "")
     )
-    look = kind_of(to).look.format(dest=handed.dest, study=study)
+    look = kind_of(to).look.format(dest=shlex.quote(handed.dest), study=study)
     print(f"look at it: {look}")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 
 STUDY = """
 name = "tiny"

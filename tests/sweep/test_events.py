@@ -20,7 +20,8 @@ from sweep.progress import Silent
 from sweep.records import FailureKind
 from sweep.run import run
 from sweep.store import Store
-from tests.sweep.tiny import FakeTraining, tiny_study
+from tests.sweep.handover.made import BEGAN
+from tests.sweep.tiny import FakeTraining, tiny_study, weights
 
 
 class Heard:
@@ -336,3 +337,48 @@ def test_what_a_full_disk_does_not_take_is_written_later_once(
     lines.close()
     assert lines.lost is None
     assert [row["message"] for row in told(tmp_path / "run.jsonl")] == ["one", "two", "three"]
+
+
+# Evaluations
+
+
+def test_evaluations_are_told_of_once_they_are_taken_and_failures_with_their_kind(
+    store: Store, heard: Heard
+) -> None:
+    from sweep.kept_networks import answers
+    from trials.attack_settings import NO_ATTACKS
+    from trials.task import EvaluateOutcome, EvaluateTask
+
+    cells = list(demand(tiny_study(), store).todo.values())[:4]
+    tasks = [
+        EvaluateTask(c.trial_id, c.spec.data, c.spec.recipe.model, NO_ATTACKS, c.spec.seed)
+        for c in cells
+    ]
+    good, bad, gone, damaged = (task.trial_id for task in tasks)
+
+    def runner(task: Any, *_: Any) -> EvaluateOutcome:
+        if task.trial_id == bad:
+            raise MemoryError("no room")
+        return EvaluateOutcome(task.trial_id, (), None, "test", BEGAN)
+
+    with store.writing():
+        for trial_id in (good, bad, damaged):
+            store.write_weights(trial_id, weights(trial_id))
+    path = store.layout.weights(damaged)
+    assert isinstance(path, Path)
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    executor = LocalExecutor(WorkerSetup(runner=runner))
+    failures: list[str] = []
+    taken = 0
+    for _ in answers(executor, tasks, store, failures, Silent(), "evaluated", heard):
+        assert heard.of(What.TRIAL_EVALUATED) == []
+        taken += 1
+    executor.stop()
+    assert taken == 1
+    assert [event.trial_id for event in heard.of(What.TRIAL_EVALUATED)] == [good]
+    failed = {event.trial_id: event for event in heard.of(What.EVALUATION_FAILED)}
+    assert failed.keys() == {bad, gone, damaged}
+    assert len(heard.of(What.EVALUATION_FAILED)) == len(failures) == 3
+    assert failed[bad].kind is FailureKind.HOST_OUT_OF_MEMORY
+    assert "its weights are gone" in failed[gone].message
+    assert "damaged" in failed[damaged].message

@@ -93,6 +93,7 @@ def test_the_standard_output_is_the_logs_alone(
     assert f"{TRIALS} trained" in err
 
 
+@pytest.mark.slow
 def test_a_panel_on_a_terminal_does_not_reach_the_log(study: Path) -> None:
     """The panel draws on a pretended terminal while the log goes to a file."""
     log, folder = study.parent / "run.jsonl", study.parent / "results"

@@ -243,8 +243,10 @@ def sweep_command(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int,
     return status, printed.out, printed.err
 
 
-def test_three_shards_joined_are_the_run_in_one_piece(tmp_path: Path) -> None:
-    study = tiny_study(**{"evaluation.keep": "weights"})
+@pytest.mark.parametrize("student", ["medium", "small"])
+def test_three_shards_joined_are_the_run_in_one_piece(tmp_path: Path, student: str) -> None:
+    """Where students are of the teachers' kind, baselines are teachers as well."""
+    study = tiny_study(**{"evaluation.keep": "weights", "datasets.digits.student": student})
     assert run_study(study, tmp_path / "whole", HERE).exit_status == 0
     parts = [Store(tmp_path / f"{index}") for index in (1, 2, 3)]
     for index, store in enumerate(parts, start=1):

@@ -1,11 +1,14 @@
 """Handing over: only what is new, whole again after an interruption, never into the results."""
 
+import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sweep import cli
 from sweep.errors import HandoverError, StoreError
 from sweep.handover import handing, targets
 from sweep.handover.folders import NOTE
@@ -132,3 +135,47 @@ def test_another_tool_and_one_that_is_not_installed_are_named(
         hand_over(results, STUDY, "wandb-offline", tmp_path / "out")
     assert "pip install 'distillation-sweep[wandb]'" in str(raised.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_command_says_what_was_done_and_where_to_look(
+    results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def called(*more: str, status: int = 0) -> tuple[str, str]:
+        command = ["sweep", "export", STUDY, str(tmp_path / "out"), *more]
+        monkeypatch.setattr(sys, "argv", [*command, "--results", str(results.store)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == status
+        return capsys.readouterr()
+
+    out, _ = called("--to", "tensorboard")
+    assert f"{ENDED} trials added, 0 changed, 0 unchanged, {MISSING} without a result" in out
+    assert f"tensorboard --logdir {tmp_path / 'out'}" in out
+    told = json.loads(called("--to", "tensorboard", "--json")[0])
+    assert told == {
+        "study": STUDY, "to": "tensorboard", "added": 0, "changed": 0, "unchanged": ENDED,
+        "without_result": MISSING, "dest": str(tmp_path / "out"),
+    }  # fmt: skip
+    _, said = called("--to", "excel", status=2)
+    assert said == "sweep: --to 'excel': must be one of mlflow, wandb-offline, tensorboard\n"
+    _, said = called(status=2)  # a folder is no file of a table
+    assert "must end with .parquet or .csv" in said
+
+
+@pytest.mark.parametrize("to", FOLDERS)
+def test_imported_results_are_handed_over_as_far_as_they_are_known(tmp_path: Path, to: str) -> None:
+    from sweep.importing import import_table
+
+    table = tmp_path / "old.csv"
+    table.write_text(
+        "role,dataset,model,teacher,alpha,switch_epoch,seed,test_metric,metric_name\n"
+        "teacher,digits,small,,,,1,50.5,accuracy\n"
+        "student,digits,large,small,0.5,3,1,60.25,accuracy\n"
+        "student,digits,large,small,0.5,3,2,,accuracy\n"
+    )
+    import_table(table, "old", tmp_path / "results")
+    found = Results(tmp_path / "results")
+    done = hand_over(found, "old", to, tmp_path / "out")
+    assert (done.added, done.without_result) == (2, 1)
+    assert hand_over(found, "old", to, tmp_path / "out").unchanged == 2
