@@ -20,7 +20,7 @@ from sweep.cells import demand
 from sweep.errors import DamagedError, StudyError
 from sweep.expand import Role
 from sweep.findings import findings, known_to
-from sweep.garbage import survey
+from sweep.garbage import free, survey
 from sweep.merge import merge
 from sweep.reporting import write
 from sweep.results import Results
@@ -376,3 +376,25 @@ def test_a_merged_search_goes_on_with_what_it_knew(undisturbed: Path, tmp_path: 
     assert (wanted.todo, wanted.waiting) == ({}, ())
     again = merge([Store(undisturbed)], Store(tmp_path / "merged"))
     assert "searches" not in again.added
+
+
+def test_snapshots_of_rungs_may_go_when_the_search_is_at_its_end(
+    undisturbed: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(undisturbed, tmp_path / "r")
+    store = Store(tmp_path / "r")
+    rungs = {row["trial_id"] for row in table_of(undisturbed) if row["epochs"] < 4}
+    assert set(store.kept_snapshots()) == rungs
+    free(store)
+    assert set(store.kept_snapshots()) == set()
+    assert demand(study_of(), store, searched_alone=True).todo == {}
+    # One that keeps snapshots of the same trials holds on to them.
+    shutil.copytree(undisturbed, tmp_path / "kept")
+    store = Store(tmp_path / "kept")
+    cells, text = store.read_cells("searched") or (None, "")
+    keeps = json.loads(text) | {"name": "other", "tune": None}
+    keeps["datasets"]["digits"]["evaluation"]["keep"] = "snapshot"
+    assert cells is not None
+    with store.writing():
+        store.put_cells("other", cells, json.dumps(keeps))
+    assert not any(item.kind == "snapshot" for item in survey(store).garbage)
