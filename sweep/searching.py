@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from sweep import follow
 from sweep.follow import Findings
-from sweep.suggest import Settings, Space, Suggester, Value, Values, count, every
+from sweep.suggest import Settings, Space, Suggester, Value, Values, count, drawn, every
 from sweep.tune import MAX_POINTS, Tune
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 REPEATED_AT_MOST = 20
 """Suggestions in a row that were tried before, after which one that was not is drawn."""
+
+DRAWS = 1000
 
 
 class State(StrEnum):
@@ -306,8 +308,13 @@ class _Course:
         """One of the points that were not tried, of a space in which suggestions repeat themselves."""
         if self._size is None:
             return None
-        left = [v for v in every(self._problem.space) if frozen(v) not in self._numbers]
         chance = random.Random(f"{self._tune.sampler_seed} {len(self._points)}")
+        for _ in range(DRAWS):
+            values = drawn(self._problem.space, chance)
+            if frozen(values) not in self._numbers:
+                return None, values
+        # Hardly any is left, of not many then.
+        left = [v for v in every(self._problem.space) if frozen(v) not in self._numbers]
         return None, left[chance.randrange(len(left))]
 
     # Trials

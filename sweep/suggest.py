@@ -10,6 +10,7 @@ are several objectives, what is known already is suggested first and told at onc
 
 import itertools
 import math
+import random
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +21,6 @@ Value = float | int | str
 Values = Mapping[str, Value]
 Sampler = Literal["tpe", "gp", "random", "grid"]
 
-MAX_FINITE = 1_000_000
-"""Points of a space that is gone through one by one."""
 _REMEMBERED = 16
 
 
@@ -32,9 +31,13 @@ class Choice:
     values: tuple[Value, ...]
 
     @property
-    def points(self) -> Sequence[Value] | None:
-        """All its values."""
-        return self.values
+    def size(self) -> int:
+        """How many values there are."""
+        return len(self.values)
+
+    def at(self, number: int) -> Value:
+        """The value at a place."""
+        return self.values[number]
 
     def holds(self, value: object) -> Value | None:
         """The value of it that equals another, or None."""
@@ -64,12 +67,11 @@ class Range:
     whole: bool = False
 
     @property
-    def points(self) -> Sequence[Value] | None:
-        """All its values; None where there are too many, or any number is one."""
+    def size(self) -> int | None:
+        """How many values there are; None where any number between is one."""
         if self.step is None:
             return None
-        count = math.floor((self.high - self.low) / self.step + 1e-9) + 1
-        return [self.at(k) for k in range(count)] if count <= MAX_FINITE else None
+        return math.floor((self.high - self.low) / self.step + 1e-9) + 1
 
     def at(self, number: int) -> Value:
         """The value so many steps above the least, as it would be written: 0.3, not 0.30000000000000004."""
@@ -100,15 +102,23 @@ Space = tuple[tuple[str, Domain], ...]
 
 def count(space: Space) -> int | None:
     """The number of points of a space; None where it is not finite."""
-    sizes = [None if domain.points is None else len(domain.points) for _, domain in space]
+    sizes = [domain.size for _, domain in space]
     return None if None in sizes else math.prod(size for size in sizes if size is not None)
 
 
 def every(space: Space) -> Iterator[dict[str, Value]]:
     """The points of a finite space, the last key fastest."""
-    keys = [key for key, _ in space]
-    for values in itertools.product(*(domain.points or () for _, domain in space)):
-        yield dict(zip(keys, values, strict=True))
+    for places in itertools.product(*(range(domain.size or 0) for _, domain in space)):
+        yield _placed(space, places)
+
+
+def drawn(space: Space, chance: random.Random) -> dict[str, Value]:
+    """A point of a finite space, each as likely as any other."""
+    return _placed(space, [chance.randrange(domain.size or 0) for _, domain in space])
+
+
+def _placed(space: Space, places: Sequence[int]) -> dict[str, Value]:
+    return {key: domain.at(place) for (key, domain), place in zip(space, places, strict=True)}
 
 
 @dataclass(frozen=True)

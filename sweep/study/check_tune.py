@@ -60,7 +60,7 @@ def _check_end(study: Study, tune: Tune, space: Space) -> None:
             "tune: nothing says when it ends; give trials, epochs or minutes, or a finite space"
         )
     if tune.sampler == "grid" and count(space) is None:
-        endless = next(key for key, domain in space if domain.points is None)
+        endless = next(key for key, domain in space if domain.size is None)
         raise StudyError(
             f"tune.sampler = 'grid': needs a finite space, and {endless} may be any number; give it "
             "values or a step"

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sweep import searching
 from sweep.begun import Begun, definition_of
 from sweep.expand import Cell, problem
 from sweep.follow import Finding
@@ -245,6 +246,16 @@ def test_a_finite_space_has_an_end() -> None:
         assert sorted((p.values["alpha"], p.values["switch_epoch"]) for p in found.points) == [
             (a, s) for a in (0.1, 0.2, 0.3) for s in (1, 3)
         ]  # fmt: skip
+
+
+def test_a_vast_space_whose_suggestions_repeat_themselves_is_drawn_from() -> None:
+    space = {"alpha": {"low": 0.0, "high": 1.0, "step": 1e-6}, "learning_rate": {"low": 1e-6, "high": 1.0,
+             "step": 1e-6}}  # fmt: skip
+    lab = Lab(study_of(**{"tune.space": space, "tune.trials": 12}))
+    run = searching._Course(problem(lab.study, "digits", lab.begun), {})
+    assert run._size == 1_000_001 * 1_000_000
+    _, values = run._drawn() or (None, {})
+    assert set(values) == {"alpha", "learning_rate"}  # and not all of them were gone through
 
 
 # Failures and the end
