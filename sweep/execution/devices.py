@@ -70,8 +70,7 @@ def uses(seats: Iterable[Seat], gauges: Mapping[tuple[str, str], Gauge]) -> tupl
         slots.setdefault((seat.node, seat.device), []).append(seat.busy)
     nothing = Gauge(None, None, None)
     return tuple(
-        _use(where, busy, gauges.get(where, nothing))
-        for where, busy in sorted(slots.items())
+        _use(where, busy, gauges.get(where, nothing)) for where, busy in sorted(slots.items())
     )
 
 
