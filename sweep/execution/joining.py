@@ -113,7 +113,11 @@ def _agree_on_token(ray: Any, address: str) -> None:
 
 
 def _greet(address: str) -> None:
-    with _nothing_said():
+    """Asks a cluster something, which it answers only to who has its token."""
+    from ray.exceptions import RpcError
+
+    # One that is slow to answer is left to `ray.init`, which is patient.
+    with _nothing_said(), contextlib.suppress(RpcError):
         _inside().GcsClient(address=address)
 
 
