@@ -80,12 +80,27 @@ def check_reachable(address: str) -> None:
     host, _, port = address.rpartition(":")
     if "//" in address or not host or not port.isdecimal():
         return
+    wanted = "HOST:PORT of a Ray cluster's head node, or auto"
+    check_listening(address, host.strip("[]"), int(port), wanted)
+
+
+def check_listening(address: str, host: str, port: int, wanted: str) -> None:
+    """Finds out in seconds that nothing listens on a port.
+
+    Args:
+        address: as it was given.
+        host: the machine.
+        port: on it.
+        wanted: what the address must be, in words.
+
+    Raises:
+        SweepError: where nothing does.
+    """
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5.0).close()
+        socket.create_connection((host, port), timeout=5.0).close()
     except (OSError, OverflowError) as error:
         raise SweepError(
-            f"--address {address}: nothing answers there ({error}); must be HOST:PORT of a Ray "
-            "cluster's head node, or auto"
+            f"--address {address}: nothing answers there ({error}); must be {wanted}"
         ) from None
 
 
