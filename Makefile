@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 QUICKSTART_RESULTS ?= results/quickstart
 TEST_WORKERS ?= 2
 
-.PHONY: help setup quickstart test test-all check format bench lock clean
+.PHONY: help setup quickstart test test-all check format bench lock image image-cuda clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -52,6 +52,17 @@ bench: $(READY) ## benchmarks; writes tables under tests/benchmarks
 lock: $(UV) ## resolve the dependencies again
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --group dev pyproject.toml -o requirements.lock
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --extra s3 --constraints requirements.lock \
+		pyproject.toml -o docker/requirements.lock
+	echo "hatchling>=1.25" | $(UV) pip compile --quiet --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header - -o docker/build.lock
+
+image: ## build the image for nodes without a GPU (Docker)
+	docker build --file docker/Dockerfile --target cpu --tag distillation-sweep:cpu .
+
+image-cuda: ## build the image for nodes with GPUs
+	docker build --file docker/Dockerfile --target cuda --tag distillation-sweep:cuda .
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

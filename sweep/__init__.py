@@ -39,6 +39,7 @@ def plan_study(
     only: Iterable[str] = (),
     seeds: int | None = None,
     workers: int = 1,
+    shard: str | None = None,
 ) -> "Overview":
     """Counts what a study asks for, what of it is done, and what sharing saves. Trains nothing.
 
@@ -48,14 +49,16 @@ def plan_study(
         only: filters such as `"dataset=cifar10 alpha=0.1|0.6"`.
         seeds: the first so many seeds.
         workers: trials at a time, for the estimate of time.
+        shard: a part such as `"2/8"`; see `run_study`.
     """
     from sweep.cells import demand
     from sweep.estimate import overview
     from sweep.filters import parse
+    from sweep.shard import Shard
     from sweep.store import Store
 
-    store = Store(results)
-    return overview(demand(study, store, parse(only), seeds), store, workers)
+    store, part = Store(results), None if shard is None else Shard.parse(shard)
+    return overview(demand(study, store, parse(only), seeds, shard=part), store, workers)
 
 
 def run_study(
@@ -65,6 +68,7 @@ def run_study(
     *,
     only: Iterable[str] = (),
     seeds: int | None = None,
+    shard: str | None = None,
     progress: "Progress | None" = None,
 ) -> "RunSummary":
     """Trains what is missing of a study.
@@ -76,13 +80,16 @@ def run_study(
             this process, where a breakpoint stops.
         only: filters such as `"dataset=cifar10 alpha=0.1|0.6"`.
         seeds: the first so many seeds.
+        shard: a part such as `"2/8"`, the second of eight, to be given results of its own.
         progress: told what happens; silent by default.
     """
     from sweep import service
     from sweep.filters import parse
+    from sweep.shard import Shard
 
+    part = None if shard is None else Shard.parse(shard)
     return service.run_study(
-        study, results, where, only=parse(only), seeds=seeds, progress=progress
+        study, results, where, only=parse(only), seeds=seeds, shard=part, progress=progress
     )
 
 

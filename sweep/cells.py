@@ -8,8 +8,10 @@ from sweep.expand import Cell, expand
 from sweep.failures import last_failures
 from sweep.filters import Condition, check, matches
 from sweep.findings import known_to
+from sweep.needs import pools, supporting
 from sweep.records import TRIALS, tuples
 from sweep.selection import SELECTION_COLUMNS, Candidate
+from sweep.shard import Shard, Share, share_of
 from sweep.store import Store
 from sweep.study import Study
 from trials.spec import TrialSpec
@@ -46,6 +48,8 @@ class Demand:
             damaged: nothing goes on from them.
         damaged: trials whose kept snapshot would be gone on from, but is not what was written.
         waiting: what will be asked for once some of these are done, in words.
+        shard: which part of what was asked this is; None for all of it.
+        repeated: requested trials that other shards need, and train, as well.
     """
 
     study: Study
@@ -63,6 +67,8 @@ class Demand:
     superseded: frozenset[str]
     damaged: frozenset[str] = frozenset()
     waiting: tuple[str, ...] = ()
+    shard: Shard | None = None
+    repeated: frozenset[str] = frozenset()
 
     @property
     def teaching(self) -> frozenset[str]:
@@ -146,30 +152,13 @@ def matching(
     ]
 
 
-def pools(asked: Iterable[Cell]) -> frozenset[str]:
-    """The trials that some rule of a cell may choose a teacher from."""
-    rules = {rule.key: rule for cell in asked for rule in cell.spec.rules}
-    return frozenset(trial_id for rule in rules.values() for trial_id in rule.pool)
-
-
-def supporting(learners: Iterable[Cell], everything: Iterable[Cell]) -> frozenset[str]:
-    """The trials that cells need, and those that these need, by id."""
-    by_id = {cell.trial_id: cell for cell in everything if cell.role.supports}
-    needed: frozenset[str] = frozenset()
-    more = pools(learners)
-    while not more <= needed:
-        new = more - needed
-        needed |= more
-        more = pools(by_id[trial_id] for trial_id in new if trial_id in by_id)
-    return needed
-
-
 def demand(
     study: Study,
     store: Store | None,
     only: Iterable[Condition] = (),
     seeds: int | None = None,
     retry: Callable[[str], bool] = lambda _: False,
+    shard: Shard | None = None,
 ) -> Demand:
     """Study minus store.
 
@@ -179,10 +168,12 @@ def demand(
         only: see `choose`.
         seeds: see `choose`.
         retry: for a trial that failed earlier, whether to try it again, by the kind of failure.
+        shard: which part of what is chosen; None for all of it.
     """
     expansion = expand(study, {} if store is None else known_to(study, store), seeds)
     everything = expansion.cells
-    chosen = choose(everything, only, seeds)
+    share = _share(study, choose(everything, only, seeds), seeds, shard)
+    chosen = share.cells
     by_id: dict[str, Cell] = {}
     for cell in chosen:
         by_id.setdefault(cell.trial_id, cell)
@@ -234,7 +225,18 @@ def demand(
         superseded=states.superseded,
         damaged=states.damaged,
         waiting=expansion.waiting,
+        shard=shard,
+        repeated=share.repeated,
     )
+
+
+def _share(study: Study, chosen: tuple[Cell, ...], seeds: int | None, shard: Shard | None) -> Share:
+    if shard is None:
+        return Share(chosen)
+    first = None
+    if study.then or study.search:  # what is known by now may be more
+        first = frozenset(cell.trial_id for cell in expand(study, {}, seeds).cells)
+    return share_of(chosen, shard, first)
 
 
 @dataclass(frozen=True)

@@ -31,3 +31,7 @@ class QueryError(SweepError, ValueError):
 
 class TableError(SweepError, ValueError):
     """A table that cannot be imported."""
+
+
+class HandoverError(SweepError, ValueError):
+    """Results that cannot be handed over as asked."""

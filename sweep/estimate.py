@@ -22,7 +22,8 @@ ROLES = (Role.STUDENT, Role.BASELINE, Role.TEACHER, Role.START)
 class Overview:
     """The counts of a plan, as `sweep plan` shows them.
 
-    Epochs are an upper bound where some of the trials may stop early.
+    Epochs are an upper bound where some of the trials may stop early. `repeated` counts trials that
+    other shards train as well, each with the epochs that lead to it.
     """
 
     study: str
@@ -44,6 +45,9 @@ class Overview:
     todo_epochs: int
     estimate: Mapping[str, Any]
     waiting: tuple[str, ...] = ()
+    shard: str | None = None
+    repeated: int = 0
+    repeated_epochs: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """The overview as JSON types."""
@@ -124,6 +128,9 @@ def overview(
         stages=len(whole.stages),
         todo_epochs=sum(todo.values()),
         waiting=demand.waiting,
+        shard=None if demand.shard is None else str(demand.shard),
+        repeated=len(demand.repeated),
+        repeated_epochs=plan((distinct[key].spec for key in demand.repeated), share).epochs,
         estimate=_estimate(
             demand, todo, slots, costs or costs_of_results(store), weights_sizes(store)
         ),

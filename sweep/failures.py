@@ -2,9 +2,12 @@
 
 from datetime import datetime
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweep.store import Store
+
+ATTEMPT_COLUMNS = ("trial_id", "status", "kind", "finished_at", "number")
 
 
 def last_failures(store: Store) -> dict[str, str]:
@@ -12,10 +15,20 @@ def last_failures(store: Store) -> dict[str, str]:
 
     One that was about to be tried again when its run ended counts as missing.
     """
-    attempts, _ = store.attempts.read(["trial_id", "status", "kind", "finished_at", "number"])
+    attempts, _ = store.attempts.read(ATTEMPT_COLUMNS)
+    return last_failures_of(attempts)
+
+
+def last_failures_of(attempts: pa.Table) -> dict[str, str]:
+    """The same, of attempts that were read.
+
+    Args:
+        attempts: at least `ATTEMPT_COLUMNS` of all.
+    """
     ever = attempts.filter(pc.equal(attempts["status"], "failed"))["trial_id"].unique()
     if not len(ever):
         return {}
+    attempts = attempts.select(ATTEMPT_COLUMNS)
     attempts = attempts.filter(pc.is_in(attempts["trial_id"], value_set=ever))
     last: dict[str, tuple[tuple[int, datetime], str, str]] = {}
     for row in attempts.to_pylist():

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from data import DataSpec
 from sweep.errors import DamagedError
+from sweep.events import Event, Events, Unheard, What
 from sweep.execution.base import Executor, Finished, Handle, Inputs, Outcome
 from sweep.progress import Progress
 from sweep.store import Store
@@ -22,6 +23,7 @@ def answers(
     failures: list[str],
     progress: Progress,
     done: str,
+    events: Events | None = None,
 ) -> Iterator[Outcome]:
     """What workers say of networks, as it comes; how far they are is told every few seconds.
 
@@ -32,13 +34,17 @@ def answers(
         failures: takes a line for each task without an answer.
         progress: is told.
         done: what has then been done, such as "evaluated".
+        events: is told of each answer, once whoever asked has taken it, and of each failure.
     """
+    events = events or Unheard()
     told = time.monotonic()
-    for position, finished in enumerate(_each(workers, tasks, store, failures), start=1):
+    for position, finished in enumerate(_each(workers, tasks, store, failures, events), start=1):
         if finished.failure is not None:
             failures.append(f"{finished.task_id}: {finished.failure.message}")
+            events.tell(_ended(finished))
         elif finished.outcome is not None:
             yield finished.outcome
+            events.tell(_ended(finished))
         if position == len(tasks) or time.monotonic() - told >= TELL_S:
             progress.say(f"{position}/{len(tasks)} {done}")
             told = time.monotonic()
@@ -49,6 +55,7 @@ def _each(
     tasks: Sequence[EvaluateTask | AttributeTask],
     store: Store,
     failures: list[str],
+    events: Events,
 ) -> Iterator[Finished]:
     """Keeps the workers busy and yields what ends; damaged weights are set aside and noted.
 
@@ -60,7 +67,7 @@ def _each(
     for spec, group in by_data.items():
         loaded = _loaded(workers, spec)
         if loaded.failure is None:
-            yield from _of_one_dataset(workers, group, loaded.product, store, failures)
+            yield from _of_one_dataset(workers, group, loaded.product, store, failures, events)
         else:
             for task in group:
                 yield replace(loaded, task_id=task.trial_id)
@@ -83,6 +90,7 @@ def _of_one_dataset(
     dataset: Handle,
     store: Store,
     failures: list[str],
+    events: Events,
 ) -> Iterator[Finished]:
     queue = list(reversed(tasks))
     running = 0
@@ -94,9 +102,11 @@ def _of_one_dataset(
             except DamagedError as error:
                 store.set_aside(store.layout.weights(task.trial_id))
                 failures.append(str(error))
+                events.tell(_not_asked(task.trial_id, failures[-1]))
                 continue
             if content is None:
                 failures.append(f"{task.trial_id}: its weights are gone")
+                events.tell(_not_asked(task.trial_id, failures[-1]))
                 continue
             inputs = Inputs(start=workers.put(content), dataset=dataset)
             workers.submit(task.trial_id, task, inputs)
@@ -104,3 +114,21 @@ def _of_one_dataset(
         for finished in workers.wait(timeout_s=1.0):
             running -= 1
             yield finished
+
+
+def _not_asked(trial_id: str, why: str) -> Event:
+    return Event(What.EVALUATION_FAILED, why, trial_id=trial_id)
+
+
+def _ended(finished: Finished) -> Event:
+    failure = finished.failure
+    return Event(
+        What.EVALUATION_FAILED if failure else What.TRIAL_EVALUATED,
+        failure.message if failure else "evaluated",
+        trial_id=finished.task_id,
+        node=finished.node,
+        worker=finished.worker,
+        device=finished.device,
+        kind=failure.kind if failure else None,
+        duration_s=finished.elapsed_s,
+    )

@@ -156,6 +156,13 @@ class _Walker(NamedTuple):
         position = self.segment + 1
         return _Walker(self.spec, position, self.end + self.spec.schedule[position].epochs)
 
+    def last(self) -> "_Walker":
+        """The trial in its last segment."""
+        rest = self.spec.schedule[self.segment + 1 :]
+        return _Walker(
+            self.spec, self.segment + len(rest), self.end + sum(part.epochs for part in rest)
+        )
+
 
 def _tree(base: str, group: Iterable[TrialSpec]) -> list[Stage]:
     """The stages of trials that share a base, parents first.
@@ -171,6 +178,8 @@ def _tree(base: str, group: Iterable[TrialSpec]) -> list[Stage]:
     ]
     while branches:
         parent, start, branch = branches.pop()
+        if len(branch) == 1:  # it has no other to part from
+            branch = [branch[0].last()]
         while True:
             through, stop = len(branch), branch[-1].end
             leaving = []

@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -125,7 +125,7 @@ class Results:
         Raises:
             StoreError: where the study was never run here.
         """
-        cells = self._asked(study)
+        cells = self.asked_cells(study)
         return cells.append_column("status", self._statuses(cells, trials))
 
     def statuses(self, study: str) -> dict[str, str]:
@@ -134,7 +134,7 @@ class Results:
         Raises:
             StoreError: where the study was never run here.
         """
-        cells = self._asked(study)
+        cells = self.asked_cells(study)
         trials, _ = self.store.trials.read(["trial_id", "status"])
         found = self._statuses(cells, trials)
         return dict(zip(cells["trial_id"].to_pylist(), found.to_pylist(), strict=True))
@@ -145,10 +145,14 @@ class Results:
         Raises:
             StoreError: where the study was never run here.
         """
-        return len(self._asked(study))
+        return len(self.asked_cells(study))
 
-    def _asked(self, study: str) -> pa.Table:
-        """The cells of a study as they were asked for."""
+    def asked_cells(self, study: str) -> pa.Table:
+        """The cells of a study as they were asked for, with `sweep.records.CELLS` as columns.
+
+        Raises:
+            StoreError: where the study was never run here.
+        """
         found = self.store.read_cells(study)
         if found is None:
             known = ", ".join(self.studies()) or "none"
@@ -220,7 +224,10 @@ class Results:
         for study in self.studies():
             with suppress(DamagedError):
                 origin = self.origin(study)
-                if origin is not None and trial_id in self._asked(study)["trial_id"].to_pylist():
+                if (
+                    origin is not None
+                    and trial_id in self.asked_cells(study)["trial_id"].to_pylist()
+                ):
                     found[study] = str(origin)
         return found
 
@@ -267,6 +274,22 @@ class Results:
             trials = _with_points(trials, self._later_points())
         return trials.select(wanted)
 
+    def trial_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """The rows of `trial_table`, some at a time, for more than memory is to hold.
+
+        Args:
+            columns: those that are read; None for all.
+        """
+        wanted = TRIALS.names if columns is None else list(columns)
+        joined = ["trial_id", *ADDED_LATER] if set(ADDED_LATER) & set(wanted) else []
+        later = self._later_points() if joined else None
+        damaged: list[PurePath] = []
+        needed = list(dict.fromkeys([*wanted, *joined]))
+        for batch in self.store.trials.batches(needed, damaged):
+            whole = batch if later is None else _with_points(batch, later)
+            yield whole.select(wanted)
+        _warn_of(damaged)
+
     def trial_dataset(self) -> tuple["Dataset", pa.Table | None]:
         """The same as `trials`, for who does not know yet which columns are wanted.
 
@@ -290,30 +313,41 @@ class Results:
 
     def _statuses(self, cells: pa.Table, trials: pa.Table) -> pa.ChunkedArray:
         """The status of each cell; of the trials, `trial_id` and `status` are looked at."""
-        failures = pa.array(last_failures(self.store), pa.string())
-        known = trials["status"].take(_positions(cells, trials))
-        failed = pc.or_(
-            pc.fill_null(pc.equal(known, "diverged"), False),
-            pc.and_(
-                pc.invert(pc.fill_null(pc.equal(known, "done"), False)),
-                pc.is_in(cells["trial_id"], value_set=failures),
-            ),
-        )
-        teachers = cells.select(["role", "dataset", "model"])
-        teachers = teachers.append_column("known", known).append_column("failed", failed)
-        teachers = teachers.filter(pc.equal(teachers["role"], "teacher")).drop_columns(["role"])
-        pools: dict[tuple[str, str], list[str | None]] = defaultdict(list)
-        for dataset, model, status, no_result in tuples(teachers):
-            pools[dataset, model].append("failed" if no_result and status is None else status)
-        blocked = pa.chunked_array([pa.repeat(False, len(cells))])
-        for (dataset, model), found in pools.items():
-            if "failed" in found or all(status == "diverged" for status in found):
-                own = pc.and_(
-                    pc.equal(cells["dataset"], dataset), pc.equal(cells["teacher"], model)
-                )
-                blocked = pc.or_(blocked, pc.fill_null(own, False))
-        cases = pc.make_struct(pc.fill_null(pc.equal(known, "done"), False), failed, blocked)
-        return pc.case_when(cases, "done", "failed", "blocked", "missing")
+        return statuses_of(cells, trials, last_failures(self.store))
+
+
+def statuses_of(
+    cells: pa.Table, trials: pa.Table, failed_for: Mapping[str, str]
+) -> pa.ChunkedArray:
+    """The status of each cell; see `Results.cells`.
+
+    Args:
+        cells: requested cells of one study.
+        trials: at least `trial_id` and `status` of all trials.
+        failed_for: see `sweep.failures.last_failures`.
+    """
+    failures = pa.array(failed_for, pa.string())
+    known = trials["status"].take(_positions(cells, trials))
+    failed = pc.or_(
+        pc.fill_null(pc.equal(known, "diverged"), False),
+        pc.and_(
+            pc.invert(pc.fill_null(pc.equal(known, "done"), False)),
+            pc.is_in(cells["trial_id"], value_set=failures),
+        ),
+    )
+    teachers = cells.select(["role", "dataset", "model"])
+    teachers = teachers.append_column("known", known).append_column("failed", failed)
+    teachers = teachers.filter(pc.equal(teachers["role"], "teacher")).drop_columns(["role"])
+    pools: dict[tuple[str, str], list[str | None]] = defaultdict(list)
+    for dataset, model, status, no_result in tuples(teachers):
+        pools[dataset, model].append("failed" if no_result and status is None else status)
+    blocked = pa.chunked_array([pa.repeat(False, len(cells))])
+    for (dataset, model), found in pools.items():
+        if "failed" in found or all(status == "diverged" for status in found):
+            own = pc.and_(pc.equal(cells["dataset"], dataset), pc.equal(cells["teacher"], model))
+            blocked = pc.or_(blocked, pc.fill_null(own, False))
+    cases = pc.make_struct(pc.fill_null(pc.equal(known, "done"), False), failed, blocked)
+    return pc.case_when(cases, "done", "failed", "blocked", "missing")
 
 
 def mixed(origins: Mapping[str, Mapping[str, int]]) -> list[str]:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from sweep.binding import Binding, Moved
 from sweep.cells import Demand, Wanted
 from sweep.errors import LockLostError, StoreError
+from sweep.events import Event, Events, Logged, What, of_attempt
 from sweep.execution.base import Executor, Failure, Finished, ProductLostError
 from sweep.expand import Cell, Role
 from sweep.interrupts import Interrupt
@@ -51,6 +52,7 @@ def run(
     executor: Executor,
     *,
     progress: Progress | None = None,
+    events: Events | None = None,
     interrupt: Interrupt | None = None,
     policy: Policy | None = None,
     share: bool = True,
@@ -63,7 +65,8 @@ def run(
         demand: what is wanted, and what of it is already there or has failed.
         store: held for writing by the caller.
         executor: where to train; stopped by the caller.
-        progress: told what happens.
+        progress: shows what happens.
+        events: told what happens to each trial, once that is on disk; None logs it.
         interrupt: looked at between stages.
         policy: what to do about failures.
         share: False trains every trial alone, for comparison.
@@ -72,8 +75,8 @@ def run(
             than that is lost with a node.
     """
     return _Run(
-        demand, store, executor, progress or Silent(), interrupt or Interrupt(),
-        policy or Policy(), share, snapshot_bytes, durable_every_s,
+        demand, store, executor, progress or Silent(), events or Logged(),
+        interrupt or Interrupt(), policy or Policy(), share, snapshot_bytes, durable_every_s,
     ).go()  # fmt: skip
 
 
@@ -84,6 +87,7 @@ class _Run:
         store: Store,
         executor: Executor,
         progress: Progress,
+        events: Events,
         interrupt: Interrupt,
         policy: Policy,
         share: bool,
@@ -91,7 +95,8 @@ class _Run:
         durable_every_s: float,
     ) -> None:
         self._demand, self._store, self._executor = demand, store, executor
-        self._progress, self._interrupt = progress, interrupt
+        self._progress, self._events, self._interrupt = progress, events, interrupt
+        self._untold: list[Event] = []
         self._cells: Mapping[str, Cell] = demand.todo
         self._kept = demand.kept if share else {}
         self._plan: Plan = plan(
@@ -202,6 +207,8 @@ class _Run:
             self._collect(finished)
         for line in self._executor.news():
             self._progress.say(line)
+        for node in self._executor.take_lost_nodes():
+            self._untold.append(Event(What.NODE_LOST, f"node {node} is gone", node=node))
         self._flush()
         self._give_out()
         self._show()
@@ -261,6 +268,8 @@ class _Run:
                 weights=self._weights(chosen.trial_id),
             )
         self._chosen[rule.key] = chosen.trial_id
+        what = f"{_named(self._demand.cell(chosen.trial_id))} was chosen from {len(rule.pool)}"
+        self._untold.append(Event(What.TEACHER_CHOSEN, what, trial_id=chosen.trial_id))
         self._release_all(rule.key)
 
     def _all_diverged(self, rule: TeacherRule) -> str:
@@ -288,6 +297,7 @@ class _Run:
         self._counts["blocked"] += len(lost)
         if lost:
             self._failures.append(f"{len(lost)} trials blocked: {why}")
+        self._untold += [Event(What.TRIAL_BLOCKED, why, trial_id=trial_id) for trial_id in lost]
         for trial_id in lost:  # others may begin with its weights
             self._teacher_is_gone(trial_id, "was blocked")
 
@@ -719,6 +729,7 @@ class _Run:
         )
         self._failures.insert(0, why)
         self._progress.say(why)
+        self._untold += [Event(What.TRIAL_HELD_BACK, why, trial_id=key) for key in held]
         for key in held:
             self._teacher_is_gone(key, "was left alone")
 
@@ -770,6 +781,7 @@ class _Run:
             number=self._attempts[trial_id],
         )
         self._attempt_rows.append(attempt.row())
+        self._untold.append(of_attempt(attempt))
 
     def _flush(self, force: bool = False) -> None:
         rows = len(self._trial_rows) + len(self._attempt_rows)
@@ -780,6 +792,10 @@ class _Run:
             self._keep(lambda: self._store.attempts.publish(self._attempt_rows))
             self._attempt_rows = []
             self._flushed = time.monotonic()
+        if not self._attempt_rows:
+            told, self._untold = self._untold, []
+            for event in told:
+                self._events.tell(event)
 
     # Progress
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import operator
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import data
 import models
 from sweep.cells import Demand, demand, matching
 from sweep.errors import StudyError, SweepError
+from sweep.events import About, Event, Events, Logged, Telling, Unheard, What, told_if_broken
 from sweep.execution.base import Executor, Runner, WorkerSetup
 from sweep.expand import expand, smoke_study
 from sweep.filters import Condition
@@ -26,6 +28,7 @@ from sweep.records import CELLS, ROBUSTNESS_OF, cell_row, code_version, evaluati
 from sweep.results import Results, mixed
 from sweep.run import run
 from sweep.scratch import Scratch
+from sweep.shard import Shard
 from sweep.snapshots import DURABLE_EVERY_S
 from sweep.store import Store
 from sweep.study import Study
@@ -83,7 +86,9 @@ def run_study(
     policy: Policy | None = None,
     share: bool = True,
     retry: Iterable[str] | None = None,
+    shard: Shard | None = None,
     progress: Progress | None = None,
+    events: Events | None = None,
 ) -> RunSummary:
     """Trains what is missing of a study.
 
@@ -96,9 +101,14 @@ def run_study(
         policy: what to do about failures.
         share: False trains every trial alone.
         retry: kinds of earlier failures to try again; empty for every kind, None for none.
-        progress: told what happens.
+        shard: the part of what is chosen that is asked for here. Grids that depend on answers are then
+            left to the next run: their answers lie in several places until they are merged.
+        progress: shows what happens.
+        events: told what happens; None logs it, see `sweep.events`.
     """
-    progress, where = progress or Silent(), where or Where()
+    where = where or Where()
+    told = About(events or Logged(), study.name)
+    progress = Telling(progress or Silent(), told)
     kinds = None if retry is None else frozenset(retry)
     store = Store(results)
     only = list(only)
@@ -107,16 +117,19 @@ def run_study(
         return demand(
             study, store, only, seeds,
             retry=lambda kind: again and kinds is not None and (not kinds or kind in kinds),
+            shard=shard,
         )  # fmt: skip
 
     refuse_to_run(store, study.name)
-    with end_on_signals(), store.writing():
+    with end_on_signals(), store.writing(), told_if_broken(told, "the run"):
         wanted = _without_damage(look, store, progress)
+        told.tell(_begins(wanted, store))
         _say_what_is_there(study, wanted, _write_cells(study, wanted, store), store, progress)
         if not wanted.todo:
             store.remove_checkpoints(wanted.superseded)
             _say_what_waits(wanted, progress)
-            return _nothing_to_do(wanted)
+            told.tell(_ended(nothing := _nothing_to_do(wanted)))
+            return nothing
         _fetch_data(wanted, where, progress)
         interrupt = Interrupt()
         shown = Lasting(progress)
@@ -126,14 +139,21 @@ def run_study(
 
             def train() -> RunSummary:
                 return run(
-                    wanted, store, workers, progress=shown, interrupt=interrupt, policy=policy,
-                    share=share, snapshot_bytes=where.snapshot_bytes,
+                    wanted, store, workers, progress=shown, events=told, interrupt=interrupt,
+                    policy=policy, share=share, snapshot_bytes=where.snapshot_bytes,
                     durable_every_s=where.durable_every_s,
                 )  # fmt: skip
 
             summary = train()
             tried = _uses(wanted)
-            while wanted.waiting and not summary.interrupted and summary.stopped is None:
+            if shard is not None:
+                _say_what_waits(wanted, progress)
+            while (
+                shard is None
+                and wanted.waiting
+                and not summary.interrupted
+                and summary.stopped is None
+            ):
                 wanted = look(again=False)  # what failed was tried again once
                 _write_cells(study, wanted, store)
                 # What was blocked or held back in this run is so still, and counts once.
@@ -149,7 +169,21 @@ def run_study(
                 _fetch_data(wanted, where, progress)
                 summary = summary.then(train())
         progress.close()
+        told.tell(_ended(summary))
         return summary
+
+
+def _begins(wanted: Demand, store: Store) -> Event:
+    """A run has the results directory to itself."""
+    return Event(What.RUN_STARTED, f"{len(wanted.todo)} trials to train, results in {store}")
+
+
+def _ended(summary: RunSummary) -> Event:
+    """A run is over; its message is read by people, its counts are in `runs/*.parquet`."""
+    counts = {key: getattr(summary, key) for key in ("done", "diverged", "failed", "blocked")}
+    said = ", ".join(f"{count} {key}" for key, count in counts.items())
+    why = "; interrupted" if summary.interrupted else f"; {summary.stopped}" * bool(summary.stopped)
+    return Event(What.RUN_ENDED, f"{said}, {summary.left} left{why}", duration_s=summary.elapsed_s)
 
 
 def _without_damage(look: Callable[[], Demand], store: Store, progress: Progress) -> Demand:
@@ -178,9 +212,10 @@ def _say_what_is_there(
     if not changes.first:
         progress.say(_what_is_new(wanted, changes))
     if wanted.failed_before:
+        part = "" if wanted.shard is None else f" --shard {wanted.shard}"
         progress.say(
             f"{wanted.failed_before} trials failed earlier and are left alone; "
-            f"`sweep retry {study.name}` runs them again"
+            f"`sweep retry {study.name}{part}` runs them again"
         )
     for line in mixed(Results(str(store)).origins(wanted.by_id)):
         progress.say(line)
@@ -222,6 +257,7 @@ def evaluate_study(
     only: Iterable[Condition] = (),
     seeds: int | None = None,
     progress: Progress | None = None,
+    events: Events | None = None,
 ) -> EvaluationSummary:
     """Measures the trained networks of a study where points are missing. Trains nothing.
 
@@ -232,13 +268,15 @@ def evaluate_study(
         where: on what.
         only: conditions on the cells, teachers' as well; see `sweep.cells.matching`.
         seeds: the first so many seeds.
-        progress: told what happens.
+        progress: shows what happens.
+        events: told what happens; None logs it, see `sweep.events`.
 
     Raises:
         StoreError: where the study was never run there.
         StudyError: where no cell is chosen.
     """
-    progress = progress or Silent()
+    told = About(events or Logged(), study.name)
+    progress = Telling(progress or Silent(), told)
     store = Store(results)
     asked = expand(study, known_to(study, store), seeds).cells
     specs = {cell.trial_id: cell.spec for cell in matching(asked, only, seeds)}
@@ -273,16 +311,24 @@ def evaluate_study(
             model = spec.recipe.model
             tasks.append(EvaluateTask(trial_id, spec.data, model, missing, spec.seed, validation))
     failures: list[str] = []
-    if tasks:
-        where = where or Where()
-        _have_data({task.data.name for task in tasks}, where, progress)
-        names = tuple(sorted({task.data.name for task in tasks}))
-        with store.writing(), executor(where, datasets=names) as workers:
-            for outcome in answers(workers, tasks, store, failures, progress, "evaluated"):
-                if isinstance(outcome, EvaluateOutcome):
-                    store.evaluations.publish(_evaluation_rows(outcome))
+    began = time.monotonic()
+    told.tell(Event(What.RUN_STARTED, f"{len(tasks)} trials to evaluate, results in {store}"))
+    with told_if_broken(told, "the evaluation"):
+        if tasks:
+            where = where or Where()
+            names = tuple(sorted({task.data.name for task in tasks}))
+            _have_data(names, where, progress)
+            with store.writing(), executor(where, datasets=names) as workers:
+                for outcome in answers(
+                    workers, tasks, store, failures, progress, "evaluated", told
+                ):
+                    if isinstance(outcome, EvaluateOutcome):
+                        store.evaluations.publish(_evaluation_rows(outcome))
     progress.close()
-    return EvaluationSummary(len(tasks) - len(failures), complete, without_weights, tuple(failures))
+    done = len(tasks) - len(failures)
+    ended = f"{done} evaluated, {len(failures)} failed"
+    told.tell(Event(What.RUN_ENDED, ended, duration_s=time.monotonic() - began))
+    return EvaluationSummary(done, complete, without_weights, tuple(failures))
 
 
 def _evaluation_rows(outcome: EvaluateOutcome) -> list[dict[str, Any]]:
@@ -321,7 +367,9 @@ def smoke(
     only = [condition for condition in only if condition.key not in _NOT_IN_SMOKE]
     with Scratch() as scratch:
         results = scratch.folder() / "results"
-        return run_study(smoke_study(study), results, where, only=only, progress=progress)
+        return run_study(
+            smoke_study(study), results, where, only=only, progress=progress, events=Unheard()
+        )
 
 
 @contextlib.contextmanager

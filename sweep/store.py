@@ -13,6 +13,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 SEGMENT_BYTES = 256 * 1024 * 1024
 GATHER_FILES, GATHER_BYTES = 256, 64 * 1024
 _READ_ATTEMPTS = 20
+BATCH_ROWS = 500
 
 T = TypeVar("T")
 
@@ -44,6 +46,20 @@ def to_parquet(content: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(content, sink, compression="zstd", write_page_checksum=True)
     return bytes(sink.getvalue())
+
+
+class Reading(NamedTuple):
+    """What a shelf held at one moment.
+
+    Attributes:
+        rows: one of each key, with the columns that were wanted.
+        parts: what each file held, for who reads on later.
+        damaged: files that are not what was written.
+    """
+
+    rows: pa.Table
+    parts: Mapping[PurePath, pa.Table]
+    damaged: list[PurePath]
 
 
 @dataclass(frozen=True)
@@ -112,14 +128,70 @@ class Shelf:
         Raises:
             StoreError: where a file cannot be read.
         """
-        wanted = list(self.schema.names) if columns is None else list(columns)
-        needed = list(dict.fromkeys([*wanted, *self._ranked]))
+        found = self.read_on(self.schema.names if columns is None else columns, {})
+        return found.rows, found.damaged
+
+    def read_on(self, columns: Sequence[str], before: Mapping[PurePath, pa.Table]) -> "Reading":
+        """Reads as `read` does, but no file twice: what a file holds, its name says.
+
+        Args:
+            columns: the columns wanted, the same every time.
+            before: the parts of an earlier reading.
+
+        Raises:
+            StoreError: where a file cannot be read.
+        """
+        needed = list(dict.fromkeys([*columns, *self._ranked]))
         parts, damaged = self._of_each_file(
-            lambda file: _conform(_columns(file.parquet, needed), self.schema, needed)
+            lambda file: _conform(_columns(file.parquet, needed), self.schema, needed), before
         )
         schema = pa.schema([self.schema.field(name) for name in needed])
-        rows = pa.concat_tables(parts) if parts else schema.empty_table()
-        return self._one_of_each(rows).select(wanted), damaged
+        rows = pa.concat_tables(parts.values()) if parts else schema.empty_table()
+        return Reading(self._one_of_each(rows).select(columns), parts, damaged)
+
+    def batches(
+        self, columns: Sequence[str], damaged: list[PurePath], rows: int = BATCH_ROWS
+    ) -> Iterator[pa.Table]:
+        """The rows that `read` gives, some at a time, for more than memory is to hold.
+
+        Args:
+            columns: the columns wanted.
+            damaged: takes the files that are damaged.
+            rows: at most so many at a time.
+
+        Raises:
+            StoreError: where a file cannot be read.
+        """
+        needed = list(dict.fromkeys([*columns, *self._ranked]))
+        counts, _ = self.read(self._ranked)
+        strong = counts.filter(pc.invert(self._gives_way(counts)))[self.key]
+        seen: set[str] = set()
+        done: set[PurePath] = set()
+        for _ in range(_READ_ATTEMPTS):
+            gone = False
+            for path in self.files():
+                file = None if path in done else _opened(self.on, path)
+                if file is not None:
+                    done.add(path)
+                    for part in _in_pieces(file.parquet, self.schema, needed, rows):
+                        outranked = pc.and_(
+                            self._gives_way(part), pc.is_in(part[self.key], value_set=strong)
+                        )
+                        part = self._one_of_each(part.filter(pc.invert(outranked)))
+                        new = [key not in seen for key in part[self.key].to_pylist()]
+                        part = part.filter(pa.array(new, pa.bool_()))
+                        seen.update(part[self.key].to_pylist())
+                        if len(part):
+                            yield part.select(list(columns))
+                elif path not in done and self.on.exists(path):
+                    done.add(path)
+                    damaged.append(path)
+                elif path not in done:
+                    gone = True  # folded away while we looked: its rows are in a segment now
+            if not gone:
+                return
+        where = self.on.shown(self.folded)
+        raise StoreError(f"{where} changes faster than it can be read; try again")
 
     def scan(self) -> tuple["Dataset", list[PurePath]]:
         """The rows that `read` gives, for who does not know yet which columns are wanted.
@@ -135,7 +207,7 @@ class Shelf:
 
         parquet = ds.ParquetFileFormat()
         parts, damaged = self._of_each_file(lambda file: parquet.make_fragment(file.content))
-        rows = ds.FileSystemDataset(parts, self.schema, parquet)
+        rows = ds.FileSystemDataset(list(parts.values()), self.schema, parquet)
         ranked = rows.to_table(columns=self._ranked, use_threads=False)
         if len(self._one_of_each(ranked)) == len(ranked):
             return rows, damaged
@@ -146,14 +218,23 @@ class Shelf:
         """The columns that say which row of a key counts."""
         return [self.key, *(self.gives_way or ())[:1]]
 
-    def _of_each_file(self, take: Callable[["_File"], T]) -> tuple[list[T], list[PurePath]]:
-        """Something from every file, all as they were at one moment, and the damaged ones."""
+    def _of_each_file(
+        self, take: Callable[["_File"], T], before: Mapping[PurePath, T] = MappingProxyType({})
+    ) -> tuple[dict[PurePath, T], list[PurePath]]:
+        """Something from every file, all as they were at one moment, and the damaged ones.
+
+        What was taken `before` is taken from there.
+        """
         for _ in range(_READ_ATTEMPTS):
-            parts, damaged, gone = [], [], False
+            parts: dict[PurePath, T] = {}
+            damaged, gone = [], False
             for path in self.files():
+                if path in before:
+                    parts[path] = before[path]
+                    continue
                 file = _opened(self.on, path)
                 if file is not None:
-                    parts.append(take(file))
+                    parts[path] = take(file)
                 elif self.on.exists(path):
                     damaged.append(path)
                 else:
@@ -166,7 +247,7 @@ class Shelf:
     def unknown_columns(self) -> set[str]:
         """Columns in the files that the schema does not have: of a later version."""
         parts, _ = self._of_each_file(lambda file: set(file.parquet.schema_arrow.names))
-        return set().union(*parts).difference(self.schema.names)
+        return set().union(*parts.values()).difference(self.schema.names)
 
     def fold(self) -> None:
         """Merges small files into a segment; rows are readable at every moment of it."""
@@ -211,12 +292,17 @@ class Shelf:
             return rows
         rank = np.arange(len(keys))
         if self.gives_way is not None:
-            column, value = self.gives_way
-            weak = pc.fill_null(pc.equal(rows.column(column), value), False)
-            rank += len(keys) * weak.to_numpy()
+            rank += len(keys) * self._gives_way(rows).to_numpy()
         ranked = pa.table({"key": keys, "rank": rank})
         first = ranked.group_by("key").aggregate([("rank", "min")])["rank_min"]
         return rows.take(np.sort(first.to_numpy() % len(keys)))
+
+    def _gives_way(self, rows: pa.Table) -> pa.ChunkedArray:
+        """Whether each row does so to another of its key."""
+        if self.gives_way is None:
+            return pa.chunked_array([pa.repeat(False, len(rows))])
+        column, value = self.gives_way
+        return pc.fill_null(pc.equal(rows.column(column), value), False)
 
     def _publish(self, rows: pa.Table, folder: PurePath) -> PurePath:
         content = to_parquet(rows)
@@ -253,6 +339,16 @@ def _columns(file: pq.ParquetFile, columns: Sequence[str]) -> pa.Table:
     present = set(file.schema_arrow.names)
     # In this thread: a process that ends right after a read by Arrow's pool now and then aborts.
     return file.read(columns=[name for name in columns if name in present], use_threads=False)
+
+
+def _in_pieces(
+    file: pq.ParquetFile, schema: pa.Schema, columns: Sequence[str], rows: int
+) -> Iterator[pa.Table]:
+    """The rows of a file in the columns of a schema, at most so many at a time."""
+    present = set(file.schema_arrow.names)
+    read = [name for name in columns if name in present]
+    for batch in file.iter_batches(rows, columns=read, use_threads=False):
+        yield _conform(pa.Table.from_batches([batch]), schema, columns)
 
 
 def _conform(part: pa.Table, schema: pa.Schema, columns: Sequence[str]) -> pa.Table:

@@ -22,7 +22,7 @@ def main() -> None:
 
     Ctrl-C ends it with 130, and a reader of its output that goes away with 1: typer sees to both.
     """
-    from sweep.cli import ask, attribute, cluster, datasets, figures, plan, run, upkeep  # noqa: F401 (they register their commands)
+    from sweep.cli import ask, attribute, cluster, datasets, figures, metrics, plan, run, upkeep  # noqa: F401 (they register their commands)
     from sweep.errors import SweepError
 
     for stream in (sys.stdout, sys.stderr):

@@ -1,5 +1,6 @@
 """Commands that read results: status, trials, show, query, report, compare, export."""
 
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -382,16 +383,55 @@ def _compared(row: Mapping[Any, Any]) -> list[object]:
 @app.command()
 def export(
     study: Name,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="a .parquet or .csv file")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="a .parquet or .csv file; with --to, a folder")
+    ],
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TOOL",
+            help="hand over to mlflow, wandb-offline or tensorboard: a run for each trial that has "
+            "ended; again, what is new or has changed",
+        ),
+    ] = None,
     results: Directory = RESULTS,
     as_json: Json = False,
 ) -> None:
-    """Write one tidy Parquet or CSV file: a row per cell, a column per measure."""
+    """Write one tidy Parquet or CSV file, or hand the trials over to another tool.
+
+    A file has a row per cell and a column per measure.
+    """
     from sweep import reporting
     from sweep.results import Results
 
+    if to is not None:
+        _hand_over(Results(results), _study_name(study), to, file, as_json)
+        return
     rows = reporting.export(Results(results), _study_name(study), file)
     if as_json:
         print_json({"file": str(file), "rows": rows})
     else:
         print(f"{rows} rows in {file}")
+
+
+def _hand_over(found: "Results", study: str, to: str, dest: Path, as_json: bool) -> None:
+    import dataclasses
+
+    from sweep.handover.handing import hand_over
+    from sweep.handover.targets import kind_of
+
+    def tell(number: int) -> None:
+        if sys.stderr.isatty():
+            print(f"\r{number:,} trials \r", end="", file=sys.stderr, flush=True)
+
+    handed = hand_over(found, study, to, dest, tell)
+    if as_json:
+        print_json({"study": study, "to": to, **dataclasses.asdict(handed)})
+        return
+    without = handed.without_result
+    print(
+        f"{study} in {handed.dest}: {handed.added:,} trials added, {handed.changed:,} changed, "
+        f"{handed.unchanged:,} unchanged" + (f", {without:,} without a result" if without else "")
+    )
+    look = kind_of(to).look.format(dest=shlex.quote(handed.dest), study=study)
+    print(f"look at it: {look}")

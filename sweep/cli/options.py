@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 if TYPE_CHECKING:
+    from sweep.shard import Shard
     from sweep.study import Study as StudyFile
 
 Study = Annotated[str, typer.Argument(metavar="STUDY", help="a built-in study or a TOML file")]
@@ -30,6 +31,14 @@ Only = Annotated[
     ),
 ]
 Seeds = Annotated[int | None, typer.Option(metavar="N", help="only the first N seeds")]
+Part = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="the I-th of N parts, each with results of its own, to be joined by `sweep merge`",
+    ),
+]
 
 RESULTS = "results"
 
@@ -46,6 +55,17 @@ def study_to_run(source: str, settings: list[str] | None, results: str) -> "Stud
 
     refuse_to_run(Store(results), source)
     return load_study(source, settings or ())
+
+
+def shard_of(text: str | None) -> "Shard | None":
+    """What `--shard` says, checked.
+
+    Raises:
+        StudyError: where it is no part of a whole.
+    """
+    from sweep.shard import Shard
+
+    return None if text is None else Shard.parse(text)
 
 
 def fail(message: str) -> NoReturn:

@@ -11,11 +11,13 @@ from sweep.cli.options import (
     Directory,
     Json,
     Only,
+    Part,
     Seeds,
     Settings,
     Study,
     print_json,
     print_table,
+    shard_of,
     study_to_run,
 )
 
@@ -85,6 +87,7 @@ def plan(
     settings: Settings = None,
     only: Only = None,
     seeds: Seeds = None,
+    shard: Part = None,
     workers: Annotated[
         int | None, typer.Option(help="trials at a time, for the estimate; default: CPUs here")
     ] = None,
@@ -103,7 +106,13 @@ def plan(
     from sweep.store import Store
 
     store = Store(results)
-    wanted = demand(study_to_run(study, settings, results), store, parse(only or ()), seeds)
+    wanted = demand(
+        study_to_run(study, settings, results),
+        store,
+        parse(only or ()),
+        seeds,
+        shard=shard_of(shard),
+    )
     costs = estimate.calibrate(wanted) if calibrate else None
     found = estimate.overview(
         wanted, store, workers or os.cpu_count() or 1, costs, share=not no_sharing
@@ -118,7 +127,8 @@ def _show(found: Any, results: str) -> None:
     from sweep.progress import duration
 
     saved = found.epochs_naive / found.epochs_planned if found.epochs_planned else 1.0
-    print(f"study {found.study}: {found.cells:,} cells, {found.trials:,} trials")
+    part = "" if found.shard is None else f", shard {found.shard}"
+    print(f"study {found.study}{part}: {found.cells:,} cells, {found.trials:,} trials")
     print_table(
         [
             (role, n, found.epochs_naive_by_role[role], found.epochs_planned_by_role[role])
@@ -141,6 +151,11 @@ def _show(found: Any, results: str) -> None:
     )
     if found.may_stop_early:
         print(f"at most: {found.may_stop_early:,} trials may stop early")
+    if found.repeated:
+        print(
+            f"{found.repeated:,} of these trials ({found.repeated_epochs:,} epochs planned) are what "
+            "students of other shards need too: each shard trains them, or finds them in its results"
+        )
     for line in found.waiting:
         print(f"and then, {line}")
     failed = f", {found.failed:,} failed (`sweep retry` runs them again)" if found.failed else ""

@@ -11,16 +11,19 @@ import typer
 
 from sweep.cli import app
 from sweep.cli.groups import with_groups
+from sweep.cli.logged import Logging
 from sweep.cli.options import (
     RESULTS,
     Directory,
     Json,
     Only,
+    Part,
     Seeds,
     Settings,
     Study,
     fail,
     print_json,
+    shard_of,
     study_to_run,
 )
 
@@ -187,6 +190,7 @@ class Choosing:
     settings: Settings = None
     only: Only = None
     seeds: Seeds = None
+    shard: Part = None
 
 
 @dataclass(frozen=True)
@@ -212,6 +216,7 @@ def run(
     placing: Placing,
     training: Training,
     giving: Giving,
+    log: Logging,
     results: Directory = RESULTS,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="one short trial per configuration first")
@@ -224,12 +229,13 @@ def run(
     """Start or continue a study: train what is missing."""
     where = training.added_to(placing.where())
     policy = giving.policy()
-    if smoke or smoke_only:
-        _smoke(study, where, choosing, as_json=as_json, stop=smoke_only)
-    _train(
-        study, results, where, choosing, policy, share=not training.no_sharing, retry=None,
-        as_json=as_json,
-    )  # fmt: skip
+    with log.listening():
+        if smoke or smoke_only:
+            _smoke(study, where, choosing, log, as_json=as_json, stop=smoke_only)
+        _train(
+            study, results, where, choosing, policy, log, share=not training.no_sharing, retry=None,
+            as_json=as_json,
+        )  # fmt: skip
 
 
 @app.command()
@@ -240,6 +246,7 @@ def retry(
     placing: Placing,
     training: Training,
     giving: Giving,
+    log: Logging,
     kind: Annotated[
         list[str] | None, typer.Option(metavar="KIND", help="only failures of this kind")
     ] = None,
@@ -254,10 +261,12 @@ def retry(
         if given not in allowed:
             fail(f"--kind {given!r}: must be one of {', '.join(allowed)}")
     where = training.added_to(placing.where())
-    _train(
-        study, results, where, choosing, giving.policy(), share=not training.no_sharing,
-        retry=kind or (), as_json=as_json,
-    )  # fmt: skip
+    policy = giving.policy()
+    with log.listening():
+        _train(
+            study, results, where, choosing, policy, log, share=not training.no_sharing,
+            retry=kind or (), as_json=as_json,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -336,6 +345,7 @@ def evaluate(
     measuring: Measuring,
     choosing: Evaluating,
     placing: Placing,
+    log: Logging,
     results: Directory = RESULTS,
     as_json: Json = False,
 ) -> None:
@@ -346,24 +356,26 @@ def evaluate(
     from sweep import progress, service
     from sweep.filters import parse
 
-    out = sys.stderr if as_json else sys.stdout
-    summary = service.evaluate_study(
-        study_to_run(study, [*(choosing.settings or ()), *measuring.settings()], results),
-        results,
-        placing.where(),
-        only=parse(choosing.only or ()),
-        seeds=choosing.seeds,
-        progress=progress.PlainLines(out),
-    )
+    out = log.out(as_json)
+    with log.listening():
+        summary = service.evaluate_study(
+            study_to_run(study, [*(choosing.settings or ()), *measuring.settings()], results),
+            results,
+            placing.where(),
+            only=parse(choosing.only or ()),
+            seeds=choosing.seeds,
+            progress=progress.PlainLines(out),
+        )
     if as_json:
         print_json(summary.__dict__)
     else:
         print(
             f"{summary.evaluated} trials evaluated, {summary.complete} were complete, "
-            f"{summary.without_weights} without kept weights, {len(summary.failures)} failed"
+            f"{summary.without_weights} without kept weights, {len(summary.failures)} failed",
+            file=out,
         )
         for failure in summary.failures[:10]:
-            print(f"  {failure}")
+            print(f"  {failure}", file=out)
     sys.exit(1 if summary.failures else 0)
 
 
@@ -385,19 +397,21 @@ def _toml(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _smoke(study: str, where: "Where", choosing: Choosing, *, as_json: bool, stop: bool) -> None:
+def _smoke(
+    study: str, where: "Where", choosing: Choosing, log: Logging, *, as_json: bool, stop: bool
+) -> None:
     """Tries every configuration; ends the program where one fails, or where it is to stop."""
-    from sweep import progress, service
+    from sweep import service
     from sweep.filters import parse
     from sweep.study import load_study
 
-    out = sys.stderr if as_json else sys.stdout
+    out = log.out(as_json)
     print("smoke: one short trial per configuration", file=out, flush=True)
     tried = service.smoke(
         load_study(study, choosing.settings or ()),
         where,
         only=parse(choosing.only or ()),
-        progress=progress.choose(out),
+        progress=log.display(out),
     )
     _conclude(tried, "smoke run", None, out)
     if stop or tried.exit_status:
@@ -412,17 +426,18 @@ def _train(
     where: "Where",
     choosing: Choosing,
     policy: "Policy",
+    log: Logging,
     *,
     share: bool,
     retry: Iterable[str] | None,
     as_json: bool,
 ) -> NoReturn:
     """Trains what is missing and ends the program with the status of the run."""
-    from sweep import progress, service
+    from sweep import service
     from sweep.filters import parse
 
-    out = sys.stderr if as_json else sys.stdout
-    chosen = study_to_run(study, choosing.settings, results)
+    out = log.out(as_json)
+    chosen, shard = study_to_run(study, choosing.settings, results), shard_of(choosing.shard)
     summary = service.run_study(
         chosen,
         results,
@@ -432,10 +447,12 @@ def _train(
         policy=policy,
         share=share,
         retry=retry,
-        progress=progress.choose(out),
+        shard=shard,
+        progress=log.display(out),
     )
     more = f"sweep trials {chosen.name} --status failed --results {shlex.quote(results)}"
-    _conclude(summary, f"study {chosen.name} in {results}", more, out)
+    part = "" if shard is None else f" shard {shard}"
+    _conclude(summary, f"study {chosen.name}{part} in {results}", more, out)
     if as_json:
         print_json(summary.__dict__)
     sys.exit(summary.exit_status)

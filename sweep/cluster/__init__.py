@@ -3,7 +3,7 @@
 The run itself lives on the cluster (Ray Jobs), so these functions only talk to the cluster's job server.
 """
 
-from sweep.cluster.handover import submit
 from sweep.cluster.listing import Job, find, follow, jobs, logs, stop
+from sweep.cluster.submitting import submit
 
 __all__ = ["Job", "find", "follow", "jobs", "logs", "stop", "submit"]

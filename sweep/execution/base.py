@@ -263,6 +263,10 @@ class Executor(Protocol):
         """What has ended, waiting for at most `timeout_s` seconds for something to."""
         ...
 
+    def take_lost_nodes(self) -> tuple[str, ...]:
+        """Nodes of the cluster that went since this was last asked, by name."""
+        ...
+
     def interrupt(self) -> None:
         """The run is to end: what this thread does in `wait` at this moment may be given up.
 

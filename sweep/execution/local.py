@@ -188,6 +188,10 @@ class LocalExecutor:
         finally:
             self._inside = None
 
+    def take_lost_nodes(self) -> tuple[str, ...]:
+        """None: this process is all there is."""
+        return ()
+
     def interrupt(self) -> None:
         """Ends the task that runs, where this is called from a signal's handler in its thread."""
         if self._inside == threading.get_ident():

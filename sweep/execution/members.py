@@ -89,13 +89,14 @@ class Members:
             self._watch()
 
     @property
+    def alive(self) -> list[Node]:
+        """The nodes that are there, whether they may be used or not."""
+        return [node for node in self._known if node["Alive"]]
+
+    @property
     def usable(self) -> list[Node]:
         """The nodes that are alive and may be used."""
-        return [
-            node
-            for node in self._known
-            if node["Alive"] and (not self._joined or node["NodeID"] in self._facts)
-        ]
+        return [n for n in self.alive if not self._joined or n["NodeID"] in self._facts]
 
     def name(self, node_id: str) -> str:
         """A node's machine; with its id where several nodes are on one."""

@@ -20,7 +20,7 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -143,6 +143,8 @@ class RayExecutor:
         self._idle: list[_Slot] = []
         self._running: dict[Any, _Given] = {}
         self._relieved: Counter[str] = Counter()
+        self._names: dict[str, str] = {}
+        self._lost_nodes: list[str] = []
         self._stopped = False
         self._reader: GaugeReader | None = None
         self._loader: _Slot | None = None
@@ -193,6 +195,7 @@ class RayExecutor:
         self._fill()
         if joined:
             self._wait_for_first()
+        self._note_lost(self._members.alive)
         self._looked = self._had_room = time.monotonic()
 
     @property
@@ -560,6 +563,7 @@ class RayExecutor:
         """
         self._looked = time.monotonic()
         self._members.look()
+        self._note_lost(self._members.alive)
         wanted = self._wanted()
         if wanted > 0:
             self._had_room = self._looked
@@ -588,6 +592,17 @@ class RayExecutor:
             node_id = min(open_nodes, key=lambda n: have[n] / room[n])
             self._idle.append(self._new_worker(by_id[node_id]))
             have[node_id] += 1
+
+    def take_lost_nodes(self) -> tuple[str, ...]:
+        """See `Executor.take_lost_nodes`."""
+        lost, self._lost_nodes = tuple(self._lost_nodes), []
+        return lost
+
+    def _note_lost(self, alive: Iterable[Mapping[str, Any]]) -> None:
+        """Notes the nodes that were alive when the cluster was last looked at, and are not now."""
+        names = {n["NodeID"]: str(n.get("NodeManagerHostname") or n["NodeID"]) for n in alive}
+        self._lost_nodes += [name for key, name in self._names.items() if key not in names]
+        self._names = names
 
     def _drop(self, slots: list[_Slot]) -> None:
         for slot in slots:

@@ -18,8 +18,8 @@ from sweep import cluster
 from sweep.cli.cluster import There
 from sweep.cli.groups import words
 from sweep.cli.run import Giving, Training
-from sweep.cluster import handover as handing
 from sweep.cluster import listing as of_jobs
+from sweep.cluster import submitting as handing
 from sweep.cluster.client import known_token, server_url
 from sweep.errors import SweepError
 from sweep.results import Results
@@ -305,7 +305,7 @@ def cluster_job(live: Raylets, name: str) -> dict[str, Any]:
 @pytest.mark.slow
 def test_a_job_that_is_stopped_keeps_what_is_finished(live: Raylets, tmp_path: Path) -> None:
     study, results = tmp_path / "mine.toml", tmp_path / "results"
-    study.write_text(STUDY.replace("epochs = 2", "epochs = 400").replace('"tiny"', '"long"'))
+    study.write_text(STUDY.replace("epochs = 2", "epochs = 20000").replace('"tiny"', '"long"'))
     where = ("--address", live.jobs)
     settings = ("--set", "seeds=[1,2,3,4,5,6]", "--set", "teacher.recipe.epochs=1")
     call(live, "submit", str(study), *where, "--results", str(results), *settings)

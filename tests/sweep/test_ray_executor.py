@@ -1,6 +1,7 @@
 """Workers on Ray: a task that takes too long, a worker that dies, nodes that come and go."""
 
 import os
+import platform
 import signal
 import time
 from collections.abc import Iterator
@@ -105,11 +106,14 @@ def test_workers_follow_the_nodes(
     for number in range(3):
         give(executor, f"sleep 600.{number}")
     assert executor.free == 0
+    assert executor.take_lost_nodes() == ()
     cluster.remove_node(node, allow_graceful=False)
     lost = ended(executor, 2)
     assert {kind(end) for end in lost.values()} == {FailureKind.WORKER_LOST}
     until(lambda: executor.slots == 1, executor)
     assert executor.free == 0, "the task on the node that stayed goes on"
+    assert executor.take_lost_nodes() == (platform.node(),)
+    assert executor.take_lost_nodes() == ()
 
 
 def test_a_cluster_without_nodes_is_given_up(
