@@ -4,6 +4,7 @@ The token is sent to a server that asks for one, and to no other.
 """
 
 import contextlib
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 DEFAULT_PORT = 8265
 
 _OTHER_ADDRESSES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
+_TALKATIVE = ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging")
 _ENVIRONMENT = threading.Lock()
 
 
@@ -106,6 +108,8 @@ def refusals(address: str) -> Iterator[None]:
 def _client(url: str, token: str | None) -> "JobSubmissionClient":
     from ray.job_submission import JobSubmissionClient
 
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
     headers: dict[str, Any] = {} if token is None else {"Authorization": f"Bearer {token}"}
     with _ENVIRONMENT:  # the library takes an address in the environment for the one that is given
         before = {name: os.environ.pop(name) for name in _OTHER_ADDRESSES if name in os.environ}

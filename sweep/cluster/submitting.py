@@ -6,13 +6,18 @@ the cluster runs what is installed there. The study is validated here first.
 
 import shlex
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from sweep.cluster.client import connect, refusals
 from sweep.cluster.listing import RESULTS, STOP_PATIENCE_S, STUDY, VERSION
 from sweep.errors import SweepError
 from sweep.records import code_version
+
+READY_S = 60.0
+"""How long a cluster that has just been started may take until it can run a job."""
 
 
 def submit(
@@ -59,13 +64,19 @@ def submit(
         }
         if is_file:
             (Path(folder) / source).write_bytes(Path(study).read_bytes())
-        return str(
-            client.submit_job(
-                entrypoint=f"exec {shlex.join(words)}",
-                runtime_env=environment,
-                metadata={STUDY: name, RESULTS: results, VERSION: code_version()},
-            )
-        )
+        about: dict[str, Any] = {
+            "entrypoint": f"exec {shlex.join(words)}",
+            "runtime_env": environment,
+            "metadata": {STUDY: name, RESULTS: results, VERSION: code_version()},
+        }
+        until = time.monotonic() + READY_S
+        while True:
+            try:
+                return str(client.submit_job(**about))
+            except RuntimeError as error:  # its head node is only just there
+                if "No available agent" not in str(error) or time.monotonic() > until:
+                    raise
+                time.sleep(1.0)
 
 
 def entry(

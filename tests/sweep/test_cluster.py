@@ -1,5 +1,7 @@
 """Runs on real clusters of several raylets: capacity, loss, late nodes, classes, data, versions."""
 
+import importlib.metadata
+import os
 import threading
 import time
 from collections import defaultdict
@@ -7,17 +9,23 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import data
+from data import catalog
 from sweep.cells import demand
+from sweep.errors import SweepError
 from sweep.execution import ray as on_ray
 from sweep.execution.base import WorkerSetup
 from sweep.execution.local import LocalExecutor
 from sweep.execution.ray import RayExecutor
 from sweep.progress import Silent
 from sweep.run import run
+from sweep.service import Where, evaluate_study, run_study
 from sweep.store import Store
 from tests.sweep.light import CLASS, LightWorker, Was, WrittenDown, at_a_time, read
+from tests.sweep.raylets import ROOT
 from tests.sweep.tiny import FakeTraining, science, tiny_study
 
 PATIENCE_S = 240.0
@@ -179,3 +187,94 @@ def test_eight_gpus_a_node_that_dies_and_one_that_comes(
         ("done", None), ("retried", "worker_lost"),
     }  # fmt: skip
     assert science(store).equals(science(undisturbed(tmp_path / "alone", **MANY)))
+
+
+LOADS, NO_DATA = "TEST_LOADS", "TEST_NO_DATA"
+
+
+def prepare_counted(_: Path) -> data.RawArrays:
+    """Sixteen rows, where there is data; each time is written down."""
+    if os.environ.get(NO_DATA):
+        raise FileNotFoundError("this node has no data")
+    with Path(os.environ[LOADS]).open("a") as lines:
+        lines.write(f"{os.getpid()}\n")
+    rows = np.arange(80, dtype=np.float32).reshape(20, 4)
+    labels = np.arange(20, dtype=np.int64) % 2
+    return data.RawArrays(rows[:16], labels[:16], rows[16:], labels[16:])
+
+
+@pytest.mark.slow
+def test_data_is_loaded_once_where_the_run_is(
+    make_nodes: Callable[..., Nodes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second node has no data: it trains, asks teachers and evaluates on what the first loaded."""
+    monkeypatch.setattr(catalog, "_ENTRIES", dict(catalog._ENTRIES))
+    loads = tmp_path / "loads"
+    loads.touch()
+    monkeypatch.setenv(LOADS, str(loads))
+    data.register(
+        data.DatasetEntry(
+            name="counted",
+            task="classification",
+            outputs=2,
+            input_shape=(4,),
+            prepare=prepare_counted,
+        )
+    )
+    nodes = make_nodes()
+    nodes.add(**{NO_DATA: "1"})
+    overrides = {
+        "datasets": {"counted": {"student": "mlp-8"}}, "grid.teacher": ["mlp-4"],
+        "recipe.batch_size": 8, "split": {"validation": 0.25}, "evaluation.keep": "weights",
+        "evaluation.fgsm_epsilons": [0.1],
+    }  # fmt: skip
+    study = tiny_study(**overrides)
+    where = Where(address=nodes.address, gpus_per_trial=0.0, data_dir=tmp_path / "data")
+    summary = run_study(study, tmp_path / "results", where)
+    assert summary.exit_status == 0, summary.failures
+    assert len(loads.read_text().splitlines()) == 1
+    attempts = Store(tmp_path / "results").attempts.read(["worker"])[0]["worker"].to_pylist()
+    assert len(set(attempts)) == 2, "both nodes trained"
+    loads.write_text("")
+    more = tiny_study(**overrides | {"evaluation.fgsm_epsilons": [0.3]})
+    evaluated = evaluate_study(more, tmp_path / "results", where)
+    assert evaluated.failures == ()
+    assert evaluated.evaluated == summary.done
+    assert len(loads.read_text().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_a_node_of_another_version_is_refused_or_left_out(
+    make_nodes: Callable[..., Nodes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_ray, "Worker", LightWorker)
+    other = tmp_path / "other"
+    (other / "torchvision-0.0.1.dist-info").mkdir(parents=True)
+    (other / "torchvision-0.0.1.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: torchvision\nVersion: 0.0.1+cpu\n"
+    )
+    path = os.pathsep.join([str(other), str(ROOT), os.environ.get("PYTHONPATH", "")])
+    nodes = make_nodes()
+    training = FakeTraining()
+    executor = RayExecutor(WorkerSetup(gpus=0.0, runner=training), nodes.address)
+    said: list[str] = []
+    try:
+        late = nodes.add(cpus=2, PYTHONPATH=path)
+
+        def told() -> bool:
+            executor.wait(0.0)
+            said.extend(executor.news())
+            return bool(said)
+
+        until(told)
+        assert executor.slots == 1
+        assert [device.slots for device in executor.devices] == [1]
+    finally:
+        executor.stop()
+    here = importlib.metadata.version("torchvision").partition("+")[0]
+    wrong = f"{late.node_id[:8]}) has torchvision 0.0.1, this machine has {here}"
+    (line,) = said
+    assert line.endswith(f"{wrong}: it is not used")
+    with pytest.raises(SweepError, match="do not go together") as refused:
+        RayExecutor(WorkerSetup(gpus=0.0, runner=training), nodes.address)
+    assert str(refused.value).endswith(wrong)
