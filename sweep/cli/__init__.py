@@ -18,8 +18,8 @@ app = typer.Typer(
 )
 
 COMMANDS = (
-    "run", "plan", "ask", "figures", "tune", "regret", "attribute", "serve", "metrics", "datasets",
-    "upkeep",
+    "run", "cluster", "plan", "ask", "figures", "tune", "regret", "attribute", "serve", "metrics",
+    "datasets", "upkeep",
 )  # fmt: skip
 """The modules whose commands these are."""
 
