@@ -451,6 +451,20 @@ class QueryColumn(Answer):
     type: str
 
 
+class QueryExample(Answer):
+    """A question to start from."""
+
+    name: str
+    question: str
+    sql: str
+
+
+class QueryExamples(Answer):
+    """Questions to start from; see `sweep.query.examples`."""
+
+    examples: list[QueryExample]
+
+
 class QueryAnswer(Answer):
     """Rows of an answer."""
 

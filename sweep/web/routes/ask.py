@@ -1,17 +1,26 @@
 """SQL over the results."""
 
+from dataclasses import asdict
+
 from fastapi import APIRouter
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from sweep.query.examples import EXAMPLES
 from sweep.web.answers import JSON
 from sweep.web.forms import Question
-from sweep.web.models import QueryAnswer
+from sweep.web.models import QueryAnswer, QueryExample, QueryExamples
 from sweep.web.problems import ProblemError
 from sweep.web.questions import MAX_ANSWER_BYTES
 from sweep.web.server import Web
 
 router = APIRouter(prefix="/api", tags=["query"])
+
+
+@router.get("/query/examples")
+async def query_examples() -> QueryExamples:
+    """Questions to start from, each one query that runs on any results."""
+    return QueryExamples(examples=[QueryExample(**asdict(example)) for example in EXAMPLES])
 
 
 @router.post("/query", response_model=QueryAnswer)
