@@ -109,7 +109,8 @@ def attribute_study(
         raise StudyError(_why_none(study, len(trained)))
     failures: list[str] = []
     if tasks:
-        with store.writing(), executor(where or Where()) as workers:
+        needed = tuple(sorted({task.data.name for task in tasks}))
+        with store.writing(), executor(where or Where(), datasets=needed) as workers:
             done = "networks asked where they look"
             for outcome in answers(workers, tasks, store, failures, progress, done):
                 if isinstance(outcome, AttributeOutcome):

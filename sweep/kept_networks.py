@@ -1,14 +1,17 @@
 """Asks workers about networks whose weights are kept."""
 
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
+from data import DataSpec
 from sweep.errors import DamagedError
 from sweep.events import Event, Events, Unheard, What
-from sweep.execution.base import Executor, Finished, Inputs, Outcome
+from sweep.execution.base import Executor, Finished, Handle, Inputs, Outcome
 from sweep.progress import Progress
 from sweep.store import Store
-from trials.task import AttributeTask, EvaluateTask
+from trials.task import AttributeTask, EvaluateTask, LoadTask
 
 TELL_S = 2.0
 
@@ -54,7 +57,41 @@ def _each(
     failures: list[str],
     events: Events,
 ) -> Iterator[Finished]:
-    """Keeps the workers busy and yields what ends; damaged weights are set aside and noted."""
+    """Keeps the workers busy and yields what ends; damaged weights are set aside and noted.
+
+    A dataset is loaded once, for all workers: a node needs none of its own.
+    """
+    by_data: dict[DataSpec, list[EvaluateTask | AttributeTask]] = defaultdict(list)
+    for task in tasks:
+        by_data[task.data].append(task)
+    for spec, group in by_data.items():
+        loaded = _loaded(workers, spec)
+        if loaded.failure is None:
+            yield from _of_one_dataset(workers, group, loaded.product, store, failures, events)
+        else:
+            for task in group:
+                yield replace(loaded, task_id=task.trial_id)
+
+
+def _loaded(workers: Executor, spec: DataSpec) -> Finished:
+    """The end of loading a dataset, with a handle on it."""
+    workers.submit(f"load {spec.name}", LoadTask(spec), Inputs())
+    ended: list[Finished] = []
+    while not ended:
+        ended = workers.wait(timeout_s=1.0)
+    if ended[0].failure is not None:
+        return ended[0]
+    return replace(ended[0], product=workers.keep(ended[0].product))
+
+
+def _of_one_dataset(
+    workers: Executor,
+    tasks: Sequence[EvaluateTask | AttributeTask],
+    dataset: Handle,
+    store: Store,
+    failures: list[str],
+    events: Events,
+) -> Iterator[Finished]:
     queue = list(reversed(tasks))
     running = 0
     while queue or running:
@@ -71,7 +108,8 @@ def _each(
                 failures.append(f"{task.trial_id}: its weights are gone")
                 events.tell(_not_asked(task.trial_id, failures[-1]))
                 continue
-            workers.submit(task.trial_id, task, Inputs(start=workers.put(content)))
+            inputs = Inputs(start=workers.put(content), dataset=dataset)
+            workers.submit(task.trial_id, task, inputs)
             running += 1
         for finished in workers.wait(timeout_s=1.0):
             running -= 1

@@ -106,6 +106,11 @@ class Layout:
         return self.root / ".live.json"
 
     @property
+    def server(self) -> PurePath:
+        """What `sweep serve` keeps: studies that were sent to it, and what it has started."""
+        return self.root / ".server"
+
+    @property
     def cells(self) -> PurePath:
         """The cells of all studies."""
         return self.root / "studies"

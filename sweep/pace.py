@@ -74,6 +74,15 @@ class Pace:
         self._seconds[work[:2]] += seconds
         self._epochs[work[:2]] += max(1, work.epochs)
 
+    def expected(self, stage: Stage) -> float:
+        """What a stage takes, against others: seconds, once any are known; before that, epochs."""
+        work = work_of(stage)
+        known = [self._seconds[kind] / self._epochs[kind] for kind in self._epochs]
+        if not known:
+            return float(work.epochs)
+        seen = self._epochs.get(work[:2])
+        return work.epochs * (self._seconds[work[:2]] / seen if seen else max(known))
+
     def remaining_s(
         self, left: Mapping[Work, int], spent_s: Iterable[tuple[Work, float]], slots: int
     ) -> float | None:

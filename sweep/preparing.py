@@ -1,7 +1,7 @@
 """What stages share besides snapshots: datasets and teacher outputs, made once and handed to all."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import data
@@ -44,12 +44,16 @@ class Preparing:
         teachers: the chosen teachers by trial id; filled by whoever chooses them.
         failed: what could not be made, with how that ended.
         timeout_s: seconds that a worker may take for one thing; None for no limit.
+        class_of: the numerics class of a stage, by its key; None for any. A teacher is asked in that
+            of its students; a dataset is the same in all.
     """
 
     executor: Executor
     teachers: dict[str, ChosenTeacher] = field(default_factory=dict)
     failed: dict[Need, Finished] = field(default_factory=dict)
     timeout_s: float | None = None
+    class_of: Callable[[str], str | None] = lambda _: None
+    _asker: dict[str, str] = field(default_factory=dict)
     _made: dict[Need, Handle] = field(default_factory=dict)
     _networks: dict[str, Handle] = field(default_factory=dict)
     _asked: dict[str, Need] = field(default_factory=dict)
@@ -66,6 +70,7 @@ class Preparing:
             if need not in self._made:
                 if need.task_id not in self._asked and need not in self.failed:
                     self._asked[need.task_id] = need
+                    self._asker[need.task_id] = stage.key
                     self._queue.append(need)
                 return need
         return None
@@ -87,23 +92,30 @@ class Preparing:
         """Whether something is to be given to a worker."""
         return bool(self._queue)
 
-    def submit_next(self) -> str:
-        """Gives the next thing to make to a worker.
+    def next_for(self, numerics: str | None) -> Need | None:
+        """The next thing to make that a worker of a class may make; None where there is none."""
+        for need in self._queue:
+            if need.teacher is None or numerics in (None, self.class_of(self.asker(need))):
+                return need
+        return None
 
-        Returns:
-            The id of its task.
-        """
-        need = self._queue.popleft()
+    def asker(self, need: Need) -> str:
+        """The stage that was the first to ask for something."""
+        return self._asker[need.task_id]
+
+    def submit(self, need: Need, numerics: str | None = None) -> None:
+        """Gives what `next_for` found to a worker of a class; the task has the id of the need."""
+        self._queue.remove(need)
         if need.teacher is None:
-            self.executor.submit(need.task_id, LoadTask(need.data), Inputs(), self.timeout_s)
+            task: LoadTask | TeachTask = LoadTask(need.data)
+            inputs = Inputs()
         else:
             task = TeachTask(self.teachers[need.teacher], need.data)
             inputs = Inputs(dataset=self._made[Need(need.data)])
-            self.executor.submit(need.task_id, task, inputs, self.timeout_s)
-        return need.task_id
+        self.executor.submit(need.task_id, task, inputs, self.timeout_s, numerics)
 
     def is_ours(self, task_id: str) -> bool:
-        """Whether a task was given by `submit_next`."""
+        """Whether a task was given by `submit`."""
         return task_id in self._asked
 
     def again(self, task_id: str) -> None:

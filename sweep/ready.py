@@ -30,6 +30,13 @@ class Ready:
         self._pushed += 1
         (self._leaving if leaves_snapshot else self._ending).append((self._pushed, key))
 
+    def drain(self) -> list[tuple[str, bool]]:
+        """Takes all, in the order in which they were pushed: `push` takes them again."""
+        entries = [(*entry, True) for entry in self._leaving]
+        entries += [(*entry, False) for entry in self._ending]
+        self._leaving, self._ending = [], []
+        return [(key, leaves) for _, key, leaves in sorted(entries)]
+
     def pop(self, has_room: Callable[[str], bool], idle: bool) -> str | None:
         """Takes the next stage to start.
 

@@ -9,11 +9,12 @@ import math
 import time
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from sweep.binding import Binding, Moved
 from sweep.cells import Demand, Wanted
 from sweep.errors import LockLostError, StoreError
 from sweep.events import Event, Events, Logged, What, of_attempt
@@ -26,17 +27,19 @@ from sweep.policy import Policy, SameFailures, WorkKind, timed_out
 from sweep.preparing import Preparing
 from sweep.progress import Progress, RunState, Silent
 from sweep.ready import Ready
-from sweep.records import Attempt, FailureKind, trial_row
+from sweep.records import Attempt, FailureKind, trial_row, tuples
 from sweep.selection import Candidate, choose_teacher
 from sweep.snapshots import DURABLE_EVERY_S, Snapshots
 from sweep.store import Store
 from sweep.summary import RunSummary, run_row
-from trials.engine import LaneGroup, lane_group
+from trials.engine import LaneGroup, lane_group, machine_of
 from trials.spec import TeacherRule
 from trials.task import ChosenTeacher, Measures, StageOutcome, StageTask, TrialResult
 
 FLUSH_ROWS, FLUSH_S = 500, 1.0
 SHOW_S, LIVE_S = 0.2, 1.0
+BALANCE_S = 1.0
+"""How often stages that have not begun are shared out again, where a class has nothing to do."""
 WRITE_PAUSE_S, WRITE_PATIENCE_S = 5.0, 1800.0
 """How often, and for how long, a directory that cannot be written (its disk is full) is tried again."""
 
@@ -102,12 +105,16 @@ class _Run:
         self._candidates: dict[str, Candidate] = dict(demand.candidates)
         self._rules = {rule.key: rule for c in self._cells.values() for rule in c.spec.rules}
         self._policy, self._same = policy, SameFailures(policy.same_failure_limit)
-        self._preparing = Preparing(executor, timeout_s=policy.stage_timeout_s)
+        self._binding: Binding | None = None
+        self._balanced = 0.0
+        self._preparing = Preparing(
+            executor, timeout_s=policy.stage_timeout_s, class_of=self._class_of
+        )
         self._chosen: dict[str, str] = {}
         self._unresolved: dict[str, set[str]] = {}
         self._rules_of: dict[str, list[str]] = defaultdict(list)
         self._waiting: dict[object, list[str]] = defaultdict(list)
-        self._ready = Ready()
+        self._ready: dict[str | None, Ready] = defaultdict(Ready)
         self._later: list[tuple[float, str]] = []
         self._running: dict[str, float] = {}
         self._begun_at: dict[str, int] = {}
@@ -168,7 +175,7 @@ class _Run:
     @property
     def _unfinished(self) -> bool:
         """Whether there is something to do or to wait for; a cluster may have no worker now."""
-        waiting = self._later or self._ready or self._preparing.waiting
+        waiting = self._later or self._preparing.waiting or any(self._ready.values())
         return bool(self._running or waiting)
 
     @property
@@ -198,6 +205,8 @@ class _Run:
             time.sleep(0.05)  # everything that is left pauses
         for finished in self._executor.wait(timeout_s=0.25):
             self._collect(finished)
+        for line in self._executor.news():
+            self._progress.say(line)
         for node in self._executor.take_lost_nodes():
             self._untold.append(Event(What.NODE_LOST, f"node {node} is gone", node=node))
         self._flush()
@@ -292,6 +301,85 @@ class _Run:
         for trial_id in lost:  # others may begin with its weights
             self._teacher_is_gone(trial_id, "was blocked")
 
+    # Numerics classes
+
+    def _class_of(self, key: str) -> str | None:
+        """The class that a stage is to be trained in; None where there is one for all."""
+        return None if self._binding is None else self._binding.of(key)
+
+    def _follow_classes(self, now: float) -> Sequence[str | None]:
+        """The classes there are, once every stage is in one of them; None: one for all."""
+        classes = self._executor.classes
+        if classes is None:
+            return (None,)
+        first = self._binding is None
+        if self._binding is None:
+            self._binding = self._bind()
+        changed, moved = self._binding.follow(classes, now)
+        for one in moved:
+            self._start_again(one)
+        if changed:
+            self._sort_ready()
+        if first:
+            self._tell_of_classes(self._binding, classes)
+        return tuple(classes)
+
+    def _bind(self) -> Binding:
+        """What belongs together, and what of it was trained in which class."""
+        done = [cell.spec for key, cell in self._demand.by_id.items() if key not in self._cells]
+        known = {spec.trial_id for spec in done} | set(self._kept)
+        records, _ = self._store.trials.read(["trial_id", "numerics_class"])
+        earlier = {
+            trial_id: machine_of(numerics)
+            for trial_id, numerics in tuples(records)
+            if trial_id in known and numerics is not None
+        }
+        return Binding(self._plan, earlier, done, self._kept, self._left_of)
+
+    def _left_of(self, stage: Stage) -> float:
+        return 0.0 if stage.key in self._settled else self._pace.expected(stage)
+
+    def _tell_of_classes(self, binding: Binding, classes: Mapping[str, int]) -> None:
+        if len(classes) > 1:
+            count = Counter(binding.of(key) for key in self._cells)
+            parts = (f"{name}: {n} workers, {count[name]} trials" for name, n in classes.items())
+            self._progress.say("numerics classes, each tree is trained in one: " + "; ".join(parts))
+        for name, number in binding.wishes_missed().items():
+            self._progress.say(
+                f"{number} groups of trials that belong together were begun on a class that is not "
+                f"here ({name}): they go on in another"
+            )
+
+    def _start_again(self, moved: Moved) -> None:
+        """What had begun in a class that is gone begins anew in another, so that its trees are in one."""
+        assert self._binding is not None
+        keys = [stage.key for stage in self._binding.stages(moved.component)]
+        self._snapshots.forget(keys)
+        for key in keys:
+            self._earlier_s.pop(key, None)
+        left = sum(key in self._cells and key not in self._settled for key in keys)
+        self._progress.say(
+            f"{left} trials that belong together were begun on a class that is gone ({moved.before}): "
+            f"they start again on {moved.after}"
+        )
+
+    def _sort_ready(self) -> None:
+        """Puts what is ready where its class is now."""
+        entries = [entry for ready in self._ready.values() for entry in ready.drain()]
+        for key, _ in entries:
+            self._push(key)
+
+    def _balance(self, now: float) -> None:
+        """Where a class has nothing left to do, it takes of what others have not begun."""
+        if self._binding is None or now - self._balanced < BALANCE_S:
+            return
+        classes = self._executor.classes or {}
+        idle = any(not self._ready[one] and self._executor.free_in(one) for one in classes)
+        if idle and any(self._ready.values()):
+            self._balanced = now
+            if self._binding.balance():
+                self._sort_ready()
+
     # Stages
 
     def _release(self, key: str) -> None:
@@ -305,7 +393,7 @@ class _Run:
                 return
         need = self._preparing.first_missing(stage, self._chosen)
         if need is None:
-            self._ready.push(key, key in self._plan.children)
+            self._push(key)
         elif need in self._preparing.failed:
             self._lack(key, self._preparing.failed[need])
         else:
@@ -327,12 +415,23 @@ class _Run:
             if due <= now:
                 self._release_again(key)
         self._later = [(due, key) for due, key in self._later if due > now]
+        for numerics in self._follow_classes(now):
+            self._give_out_in(numerics)
+        self._balance(now)
+
+    def _give_out_in(self, numerics: str | None) -> None:
+        """Gives out what can be done in a class; None: where there is one for all."""
         while not self._ending:
-            free, joinable = self._executor.free > 0, self._executor.joinable
-            if self._preparing.waiting and (free or joinable):
-                self._running[self._preparing.submit_next()] = time.monotonic()
+            free = self._executor.free_in(numerics) > 0
+            joinable = self._executor.joinable_in(numerics)
+            need = self._preparing.next_for(numerics) if free or joinable else None
+            if need is not None:
+                self._preparing.submit(need, numerics)
+                self._running[need.task_id] = time.monotonic()
+                if self._binding is not None and need.teacher is not None:
+                    self._binding.begin(self._preparing.asker(need))
                 continue
-            ready = self._next_ready(free, joinable)
+            ready = self._next_ready(numerics, free, joinable)
             if ready is None:
                 return
             if ready in self._settled or ready in self._running:
@@ -342,17 +441,24 @@ class _Run:
             if time_left_s is not None and time_left_s <= 0:
                 self._fail_unbegun(stage)
             elif self._snapshots.can_begin(ready):
-                self._submit(stage, time_left_s)
+                self._submit(stage, time_left_s, numerics)
             else:
                 self._train_again(stage.parent)
 
-    def _next_ready(self, free: bool, joinable: frozenset[LaneGroup]) -> str | None:
+    def _push(self, key: str) -> None:
+        """Makes a stage ready, in its class."""
+        self._ready[self._class_of(key)].push(key, key in self._plan.children)
+
+    def _next_ready(
+        self, numerics: str | None, free: bool, joinable: frozenset[LaneGroup]
+    ) -> str | None:
         """The next stage for a free worker, else for one that has a lane for it."""
+        ready = self._ready[numerics]
         if free:
-            return self._ready.pop(self._snapshots.has_room, idle=not self._running)
+            return ready.pop(self._snapshots.has_room, idle=not self._running)
         if not joinable:
             return None
-        return self._ready.pop_fitting(
+        return ready.pop_fitting(
             lambda key: lane_group(self._plan.stages[key].spec) in joinable,
             self._snapshots.has_room,
         )
@@ -362,7 +468,7 @@ class _Run:
         if key is not None:
             self._earlier_s.pop(key, None)
             self._settled.discard(key)
-            self._ready.push(key, leaves_snapshot=True)
+            self._push(key)
 
     def _fail_unbegun(self, stage: Stage) -> None:
         """The stages before it have used up its trials' time."""
@@ -371,11 +477,13 @@ class _Run:
         ended = Finished(stage.key, None, None, failure, "none", "none", now, now)
         self._fail(stage, ended, failure)
 
-    def _submit(self, stage: Stage, time_left_s: float | None) -> None:
+    def _submit(self, stage: Stage, time_left_s: float | None, numerics: str | None) -> None:
         start, epoch = self._snapshots.begin(stage.key)
         inputs = self._preparing.inputs(stage, self._chosen, start)
         task = self._task(stage, epoch, time_left_s)
-        self._executor.submit(stage.key, task, inputs, time_left_s)
+        self._executor.submit(stage.key, task, inputs, time_left_s, numerics)
+        if self._binding is not None:
+            self._binding.begin(stage.key)
         self._begun_at[stage.key] = epoch
         self._running[stage.key] = time.monotonic()
 
@@ -389,7 +497,7 @@ class _Run:
         if self._preparing.is_ours(key):
             self._preparing.again(key)
         else:
-            self._ready.push(key, key in self._plan.children)
+            self._push(key)
 
     def _task(self, stage: Stage, start_epoch: int, time_left_s: float | None) -> StageTask:
         wanted = self._wanted(stage)
@@ -466,7 +574,7 @@ class _Run:
                 self._fail(stage, finished, timed_out(self._earlier_s[stage.key]))
                 return
             self._keep(lambda: self._snapshots.pause(stage.key, finished.product, outcome))
-            self._ready.push(stage.key, stage.key in self._plan.children)
+            self._push(stage.key)
             return
         content = self._content_to_keep(stage, finished, outcome)
         self._same.succeeded(WorkKind.of(stage))
@@ -715,7 +823,8 @@ class _Run:
         self._progress.show(state)
         if force or now - self._told >= LIVE_S:
             self._told = now
-            live = {**state.as_dict(), "running_trials": self._running_trials()}
+            live = {"study": self._demand.study.name, **state.as_dict()}
+            live["running_trials"] = self._running_trials()
             self._store.write_live({**live, "at": datetime.now(UTC).isoformat()})
 
     def _eta_s(self, now: float) -> float | None:

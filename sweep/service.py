@@ -207,7 +207,9 @@ def _carry_out(
         _fetch_data(wanted, where, progress)
         interrupt = Interrupt()
         shown = Lasting(progress)
-        with executor(where, probe=_kinds(wanted)) as workers, stop_on_signals(interrupt):
+        names = tuple(sorted({cell.dataset for cell in wanted.todo.values()}))
+        workers_for = executor(where, probe=_kinds(wanted), datasets=names)
+        with workers_for as workers, stop_on_signals(interrupt):
 
             def train() -> RunSummary:
                 return run(
@@ -387,7 +389,10 @@ def evaluate_study(
     told.tell(Event(What.RUN_STARTED, f"{len(tasks)} trials to evaluate, results in {store}"))
     with told_if_broken(told, "the evaluation"):
         if tasks:
-            with store.writing(), executor(where or Where()) as workers:
+            where = where or Where()
+            names = tuple(sorted({task.data.name for task in tasks}))
+            _have_data(names, where, progress)
+            with store.writing(), executor(where, datasets=names) as workers:
                 for outcome in answers(
                     workers, tasks, store, failures, progress, "evaluated", told
                 ):
@@ -443,7 +448,10 @@ def smoke(
 
 @contextlib.contextmanager
 def executor(
-    where: Where, runner: Runner | None = None, probe: tuple[TrialSpec, ...] = ()
+    where: Where,
+    runner: Runner | None = None,
+    probe: tuple[TrialSpec, ...] = (),
+    datasets: tuple[str, ...] = (),
 ) -> Iterator[Executor]:
     """Workers as asked for, stopped at the end.
 
@@ -451,12 +459,14 @@ def executor(
         where: on what.
         runner: a stand-in for what workers do.
         probe: a trial of each kind, to be measured where the share of a GPU is "auto".
+        datasets: those that are needed.
     """
     auto = where.gpus_per_trial == "auto"
     gpus = None if where.gpus_per_trial == "auto" else where.gpus_per_trial
     setup = WorkerSetup(
-        gpus, where.data_folder, _extensions(), where.engine, runner, probe if auto else ()
-    )
+        gpus, where.data_folder, _extensions(), where.engine, runner, probe if auto else (),
+        datasets=datasets,
+    )  # fmt: skip
     workers: Executor
     if where.local:
         from sweep.execution.local import LocalExecutor
@@ -484,9 +494,14 @@ def _extensions() -> tuple[Any, ...]:
 
 def _fetch_data(wanted: Demand, where: Where, progress: Progress) -> None:
     """Gets absent datasets before any worker looks for them."""
+    _have_data(dict.fromkeys(cell.dataset for cell in wanted.todo.values()), where, progress)
+
+
+def _have_data(names: Iterable[str], where: Where, progress: Progress) -> None:
+    """Gets datasets that are absent."""
     folder = where.data_folder
     present = {status.name for status in data.describe(folder) if status.present}
-    for name in dict.fromkeys(cell.dataset for cell in wanted.todo.values()):
+    for name in names:
         if name in present:
             continue
         progress.say(f"fetching {name} into {folder}")

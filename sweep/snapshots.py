@@ -5,7 +5,7 @@ gone by on a path since something of it was put on disk, the next snapshot is wr
 checkpoint too, so that neither a lost node nor a lost driver costs more than that.
 """
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -158,6 +158,12 @@ class Snapshots:
         held = self._held.pop(key, None)
         if held is not None:
             self._bytes -= held.size
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Lets go of everything that stages have left: they are to start again."""
+        for key in keys:
+            self.lose(key)
+            self._forget_pause(key)
 
     def lose_start(self, key: str) -> None:
         """What a stage went on from is gone; if it is on disk, it is taken from there."""

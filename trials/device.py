@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trials.engine import Engine, plain_engine
+from trials.engine import Engine, machine_of, plain_engine
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 """Settings of the GNU C library's `mallopt`, numbered as in its `malloc.h`."""
@@ -35,6 +35,11 @@ class NumericsClass:
 
     def __str__(self) -> str:
         return "; ".join(f"{key} {value}" for key, value in asdict(self).items())
+
+    @property
+    def machine(self) -> str:
+        """The class but for the engine: what a worker is, whatever it trains."""
+        return machine_of(str(self))
 
 
 def choose(gpus: float | None) -> torch.device:

@@ -43,6 +43,11 @@ def lane_group(spec: TrialSpec) -> LaneGroup | None:
     return LaneGroup(spec.data, recipe.model, recipe.optimizer)
 
 
+def machine_of(numerics_class: str) -> str:
+    """A numerics class as results name it, without its engine, which differs from trial to trial."""
+    return numerics_class.rpartition("; engine ")[0] or numerics_class
+
+
 def plain_engine(device_type: str) -> Engine:
     """The engine of trials that are not in lanes: captured steps on a CUDA device, else eager."""
     return "graph" if device_type == "cuda" else "eager"

@@ -45,6 +45,33 @@ def with_groups(command: C) -> C:
     return call  # type: ignore[return-value]
 
 
+def words(group: Any) -> list[str]:
+    """A group as the words of a command line that give it: options that are not at their default.
+
+    Raises:
+        ValueError: where an option that may be switched off is, which has no word for it here.
+    """
+    hints = get_type_hints(type(group), include_extras=True)
+    found: list[str] = []
+    for field in dataclasses.fields(group):
+        value = getattr(group, field.name)
+        if value is None or value == field.default:
+            continue
+        about = next((one for one in hints[field.name].__metadata__), None)
+        # In an annotation, typer takes the first name for a default.
+        given = (getattr(about, "default", None), *(getattr(about, "param_decls", None) or ()))
+        names = [name for name in given if isinstance(name, str) and name.startswith("--")]
+        name = names[0] if names else f"--{field.name.replace('_', '-')}"
+        if value is True:
+            found.append(name.partition("/")[0])
+        elif value is False:
+            raise ValueError(f"{name} cannot be switched off in words")
+        else:
+            for one in value if isinstance(value, list) else [value]:
+                found += [name, str(one)]
+    return found
+
+
 def _named(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation

@@ -65,7 +65,7 @@ def tune(
     results: Directory = RESULTS,
     as_json: Json = False,
 ) -> None:
-    """Search for the best points of a study, by its section [tune]; goes on where it was ended.
+    """Search for the best points of a study, by its `tune` table; goes on where it was ended.
 
     Points are trials of the study like any other: those that are done already cost nothing.
     """

@@ -1,7 +1,7 @@
 """The interface between the run and whatever executes its stages."""
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -137,6 +137,7 @@ class WorkerSetup:
         probe: trials of each kind, to be measured on a GPU to choose how many share one; empty
             takes `gpus`.
         prober: measures one; None trains a little of it.
+        datasets: those that are needed, of which no node may hold another version.
     """
 
     gpus: float | None = None
@@ -146,6 +147,7 @@ class WorkerSetup:
     runner: Runner | None = field(default=None, repr=False)
     probe: tuple[TrialSpec, ...] = ()
     prober: "Callable[[TrialSpec, Workshop], Footprint] | None" = field(default=None, repr=False)
+    datasets: tuple[str, ...] = ()
 
     def group_of(self, task: Task, device_type: str) -> LaneGroup | None:
         """The trials beside which a worker can train a stage; None where it needs the worker.
@@ -163,8 +165,12 @@ class WorkerSetup:
 class Executor(Protocol):
     """Runs stages. Used by one run, from one thread.
 
-    `submit` is called while `free` is above 0, or for what `joinable` allows; `wait` returns what has ended since. A failing
-    stage is an answer, never an exception. `stop` may be called at any time and twice.
+    `submit` is called while `free` is above 0, or for what `joinable` allows; `wait` returns what has
+    ended since. A failing stage is an answer, never an exception. `stop` may be called at any time and
+    twice.
+
+    Where workers may be of several numerics classes, `classes` says of which; `free_in` and
+    `joinable_in` are then asked for each, and `submit` is told for which.
     """
 
     @property
@@ -175,6 +181,23 @@ class Executor(Protocol):
     @property
     def free(self) -> int:
         """How many more stages may be submitted now."""
+        ...
+
+    @property
+    def classes(self) -> Mapping[str, int] | None:
+        """Workers by numerics class, without its engine; None where all are of one."""
+        ...
+
+    def free_in(self, numerics: str | None) -> int:
+        """How many more stages may be submitted now for a class; None: for any."""
+        ...
+
+    def joinable_in(self, numerics: str | None) -> frozenset[LaneGroup]:
+        """What `joinable` is, for a class; None: for any."""
+        ...
+
+    def news(self) -> list[str]:
+        """What a user should know and was not told yet, a line each."""
         ...
 
     @property
@@ -217,7 +240,12 @@ class Executor(Protocol):
         ...
 
     def submit(
-        self, task_id: str, task: Task, inputs: Inputs, timeout_s: float | None = None
+        self,
+        task_id: str,
+        task: Task,
+        inputs: Inputs,
+        timeout_s: float | None = None,
+        numerics: str | None = None,
     ) -> None:
         """Starts a task.
 
@@ -227,6 +255,7 @@ class Executor(Protocol):
             inputs: handles of what it needs.
             timeout_s: seconds after which it is ended with its worker, and comes back as timed out;
                 None for no limit. In this process a task cannot be ended, and goes on.
+            numerics: the class it is to be done in; None: any.
         """
         ...
 

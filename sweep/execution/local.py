@@ -81,6 +81,23 @@ class LocalExecutor:
         groups.update(filter(None, (self._group_of(task) for _, task, _ in self._queue)))
         return frozenset(group for group, count in groups.items() if count < LANES)
 
+    @property
+    def classes(self) -> None:
+        """None: this process is of one class."""
+        return None
+
+    def free_in(self, numerics: str | None) -> int:  # noqa: ARG002
+        """See `free`."""
+        return self.free
+
+    def joinable_in(self, numerics: str | None) -> frozenset[LaneGroup]:  # noqa: ARG002
+        """See `joinable`."""
+        return self.joinable
+
+    def news(self) -> list[str]:
+        """Nothing."""
+        return []
+
     def _group_of(self, task: Task) -> LaneGroup | None:
         return self._setup.group_of(task, self._workshop.device.type)
 
@@ -115,6 +132,7 @@ class LocalExecutor:
         task: Task,
         inputs: Inputs,
         timeout_s: float | None = None,  # noqa: ARG002
+        numerics: str | None = None,  # noqa: ARG002
     ) -> None:
         """Queues a task; `wait` runs it, without a limit of time."""
         self._queue.append((task_id, task, inputs))

@@ -3,23 +3,19 @@
 An actor keeps its datasets and teacher outputs, so a stage costs its arithmetic and one call. Ray
 reuses processes of plain GPU tasks only when told to; an actor is one by construction. Datasets,
 teacher outputs and snapshots lie in Ray's object store, once on each node, where processes read them
-without copying; they are owned by the run: a lost worker costs its stage alone.
-
-Small networks are trained side by side: one worker then has many stages at a time, each with its own
-answer, and all of them are lost with it.
+without copying; they are owned by the run: a lost worker costs its stage alone. On a cluster of
+several machines, datasets are loaded on that of the run, so the others need none of their own.
 
 Where the memory of a GPU runs out, its worker is given up, so that fewer share that GPU from then
 on, unless it was the last there. A task that takes longer than it may is ended with its worker.
-Nodes may go and come while a run goes on: workers are given up and added as there is room.
+Nodes may go and come while a run goes on: workers are given up and added as there is room. Each
+worker is on a node that was chosen for it, and says when it has started which numerics class it is of.
 """
 
-import asyncio
 import contextlib
-import logging
+import math
 import os
-import platform
 import re
-import socket
 import sys
 import time
 import warnings
@@ -27,7 +23,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from sweep import scratch
@@ -39,20 +34,19 @@ from sweep.execution.base import (
     Finished,
     Handle,
     Inputs,
-    Outcome,
     ProductLostError,
-    Runner,
     Task,
     WorkerSetup,
-    describe_failure,
 )
-from sweep.execution.devices import DeviceUse, Gauge, GaugeReader, Seat, uses
-from sweep.interrupts import children_ignore_hangups
+from sweep.execution.devices import DeviceUse, Gauge, GaugeReader, Seat, gpu_names, uses
+from sweep.execution.joining import connect, on_loopback
+from sweep.execution.members import Members
+from sweep.execution.worker import LaneWorker, Place, Worker
 from sweep.policy import timed_out
 from sweep.records import FailureKind
-from trials.capacity import Footprint, trials_at_a_time
+from trials.capacity import trials_at_a_time
 from trials.engine import LANES, LaneGroup
-from trials.task import ChosenTeacher, LoadTask, StageTask, Teaching
+from trials.task import ChosenTeacher, LoadTask, StageTask
 
 SNAPSHOT_SHARE = 0.5
 """Part of the cluster's object store that snapshots may fill; Ray moves what is more to disk."""
@@ -66,122 +60,8 @@ LOOK_S = 5.0
 NO_ROOM_PATIENCE_S = 120.0
 """How long a cluster may have room for no worker, its nodes being lost, before it is given up."""
 
-
-class Worker:
-    """What runs in a worker process."""
-
-    def __init__(self, setup: WorkerSetup) -> None:
-        """Sets up the process: registered extensions, one thread, the device."""
-        import data
-        import models
-        from trials.device import choose, configure
-        from trials.stage import Workshop, run_task
-
-        for entry in setup.extensions:
-            owner = data if isinstance(entry, data.DatasetEntry) else models
-            owner.register(entry, replace=True)
-        configure()
-        self._setup = setup
-        self._runner: Runner = setup.runner or run_task
-        self._workshop = Workshop(
-            choose(setup.gpus), setup.data_dir, setup.gpus or 1.0, engine=setup.engine
-        )
-        self._name = f"process {os.getpid()}"
-
-    def place(self) -> "Place":
-        """Where it runs."""
-        import ray
-
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        device = f"{platform.node()}/{f'GPU {visible}' if visible else 'CPU'}"
-        return Place(str(ray.get_runtime_context().get_node_id()), device)
-
-    def footprints(self) -> list[Footprint]:
-        """What trials of each kind take of the device."""
-        from trials.capacity import footprint
-
-        prober = self._setup.prober or footprint
-        return [prober(spec, self._workshop) for spec in self._setup.probe]
-
-    def run(
-        self, task: Task, start: bytes | None, dataset: Any, *teachers: Teaching
-    ) -> tuple[dict[str, Any], Any]:
-        """Runs a task; what goes wrong is part of the answer."""
-        began = datetime.now(UTC), time.monotonic()
-        outcome: Outcome | None = None
-        failure: Failure | None = None
-        product = None
-        try:
-            if dataset is not None and not isinstance(task, LoadTask):
-                self._workshop.adopt(task.data, dataset)
-            outcome = self._runner(task, start, teachers, self._workshop)
-            product = outcome.product
-            outcome = replace(outcome, product=None)
-        except Exception as error:
-            failure = describe_failure(error)
-        return self._report(outcome, failure, began), product
-
-    def _report(
-        self, outcome: Outcome | None, failure: Failure | None, began: tuple[datetime, float]
-    ) -> dict[str, Any]:
-        return {
-            "outcome": outcome,
-            "failure": failure,
-            "node": platform.node(),
-            "worker": self._name,
-            "started_at": began[0],
-            "finished_at": datetime.now(UTC),
-            "took_s": time.monotonic() - began[1],
-        }
-
-
-class LaneWorker(Worker):
-    """A worker that can train stages side by side, all in the thread of its event loop."""
-
-    def __init__(self, setup: WorkerSetup) -> None:
-        """Sets up the process."""
-        super().__init__(setup)
-        from trials.crew import Crew
-
-        self._crew = Crew(self._workshop)
-
-    async def run_beside(
-        self, task: StageTask, start: bytes | None, dataset: Any, *teachers: Teaching
-    ) -> tuple[dict[str, Any], Any]:
-        """Trains a stage beside others, where the device is one for that; else as `run` does."""
-        if not self._crew.takes(task):
-            return self.run(task, start, dataset, *teachers)
-        began = datetime.now(UTC), time.monotonic()
-        try:
-            if dataset is not None:
-                self._workshop.adopt(task.data, dataset)
-            member = self._crew.join(task, start, teachers)
-            while not member.ended:
-                self._crew.step()
-                await asyncio.sleep(0)  # others end here, or begin
-            outcome = member.outcome()
-        except Exception as error:
-            return self._report(None, describe_failure(error), began), None
-        return self._report(replace(outcome, product=None), None, began), outcome.product
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a worker runs.
-
-    Attributes:
-        node: Ray's id of the node.
-        device: where it trains; workers of one device share its memory.
-    """
-
-    node: str
-    device: str
-
-    @property
-    def name(self) -> tuple[str, str]:
-        """The machine and the device on it."""
-        machine, _, device = self.device.partition("/")
-        return machine, device
+FIRST_WORKER_S = 60.0
+"""How long the first worker of each node may take to start before the run begins without it."""
 
 
 @dataclass(eq=False)
@@ -190,10 +70,12 @@ class _Slot:
 
     Attributes:
         place: known when it has started.
+        node: Ray's id of the node that it is on.
         tasks: that it has.
         group: of the stages that it trains side by side.
         alive: whether it is, as far as is known.
         sacrificed: whether it was ended because one of its tasks took too long.
+        aside: whether it loads datasets beside those that train.
     """
 
     actor: Any
@@ -203,6 +85,8 @@ class _Slot:
     group: LaneGroup | None = None
     alive: bool = True
     sacrificed: bool = False
+    node: str = ""
+    aside: bool = False
 
 
 @dataclass(eq=False)
@@ -244,7 +128,7 @@ class RayExecutor:
         """
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        if address is None or _on_loopback(address):
+        if address is None or on_loopback(address):
             # Ray replaces a loopback address by one that others can reach, unless told that this
             # machine can be in no cluster; that switch is read when Ray is imported.
             os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
@@ -263,6 +147,7 @@ class RayExecutor:
         self._lost_nodes: list[str] = []
         self._stopped = False
         self._reader: GaugeReader | None = None
+        self._loader: _Slot | None = None
         try:
             self._start(setup, address, workers)
         except BaseException:  # what is started so far is not to stay
@@ -282,7 +167,10 @@ class RayExecutor:
                 if setup.gpus != 0:
                     self._within.enter_context(mps.service(ours))
                 folder = None if base is None else ours.folder(base)
-            _connect(ray, address, workers, folder)
+            connect(ray, address, workers, folder)
+        joined = address is not None or (not self._started_here and len(ray.nodes()) > 1)
+        self._members = Members(ray, setup, joined)
+        self._members.start()
         if setup.gpus is None:
             any_gpu = any(node["Resources"].get("GPU", 0) >= 1 for node in self._cluster_nodes())
             share = DEFAULT_GPU_SHARE if any_gpu else 0.0
@@ -294,7 +182,8 @@ class RayExecutor:
         by_device = "lanes" if self._device_type == "cuda" else None
         self._has_lanes = setup.runner is None and (setup.engine or by_device) == "lanes"
         self._gpus, self._workers = setup.gpus or 0.0, workers
-        self._actor_class = self._actor()
+        self._require_room()
+        self._may_differ = joined or (self._gpus > 0 and len(set(gpu_names())) > 1)
         self._room_bytes = int(
             SNAPSHOT_SHARE
             * sum(n["Resources"].get("object_store_memory", 0.0) for n in self._cluster_nodes())
@@ -302,43 +191,90 @@ class RayExecutor:
         if address is None and self._gpus:
             self._reader = GaugeReader()
             self._within.callback(self._reader.stop)
-        self._idle = [self._new_worker() for _ in range(self._wanted())]
-        self._looked = self._had_room = time.monotonic()
         self._lost_in_a_row = 0
-        self._note_lost(node for node in self._cluster_nodes() if node["Alive"])
+        self._fill()
+        if joined:
+            self._wait_for_first()
+        self._note_lost(self._members.alive)
+        self._looked = self._had_room = time.monotonic()
 
     @property
     def slots(self) -> int:
         """How many workers there are."""
-        return len(self._idle) + len({g.slot for g in self._running.values() if g.slot.alive})
+        return len(self._slots)
+
+    @property
+    def _slots(self) -> set[_Slot]:
+        """The workers that train, as far as they are known to be alive."""
+        busy = (g.slot for g in self._running.values() if g.slot.alive and not g.slot.aside)
+        return {*self._idle, *busy}
+
+    @property
+    def classes(self) -> Mapping[str, int] | None:
+        """Workers by numerics class; None where all are on devices of one kind.
+
+        Those that have not started are not counted: each says itself of which class it is.
+        """
+        if not self._may_differ:
+            return None
+        places = (self._place(slot) for slot in self._slots)
+        return Counter(place.numerics for place in places if place is not None)
 
     @property
     def free(self) -> int:
         """How many workers wait for a stage."""
         return len(self._idle)
 
+    def free_in(self, numerics: str | None) -> int:
+        """How many of a class do."""
+        if numerics is None:
+            return len(self._idle)
+        return sum(self._is_of(slot, numerics) for slot in self._idle)
+
+    def _is_of(self, slot: _Slot, numerics: str | None) -> bool:
+        """Whether a worker has started and is of a class; None: of any."""
+        place = self._place(slot)
+        return place is not None and numerics in (None, place.numerics)
+
     @property
     def joinable(self) -> frozenset[LaneGroup]:
         """Groups that a worker trains side by side while it has an empty lane."""
+        return self.joinable_in(None)
+
+    def joinable_in(self, numerics: str | None) -> frozenset[LaneGroup]:
+        """Those of a class."""
         slots = {given.slot for given in self._running.values()} if self._has_lanes else set()
-        return frozenset(s.group for s in slots if s.group and s.alive and s.tasks < LANES)
+        return frozenset(
+            s.group
+            for s in slots
+            if s.group and s.alive and s.tasks < LANES
+            and (numerics is None or self._is_of(s, numerics))
+        )  # fmt: skip
 
     @property
     def devices(self) -> tuple[DeviceUse, ...]:
-        """As far as workers have said where they are; asks nobody."""
-        idle = dict.fromkeys(self._idle, False)
-        busy = {given.slot: True for given in self._running.values() if given.slot.alive}
-        seats = [
-            Seat(*(("", "starting") if slot.place is None else slot.place.name), busy=does)
-            for slot, does in (idle | busy).items()
-        ]
+        """As far as workers have said where they are; waits for nobody."""
+        idle = set(self._idle)
+        seats = []
+        for slot in self._slots:
+            device = "starting" if slot.place is None else slot.place.name[1]
+            seats.append(Seat(self._members.name(slot.node), device, slot not in idle))
         return uses(seats, self._gauges())
 
     def _gauges(self) -> dict[tuple[str, str], Gauge]:
-        if self._reader is None:
-            return {}
-        here = platform.node()
-        return {(here, device): gauge for device, gauge in self._reader.latest().items()}
+        if self._reader is not None:
+            here = self._members.name(self._members.own_node)
+            return {(here, device): gauge for device, gauge in self._reader.latest().items()}
+        return {
+            (self._members.name(node), device): gauge
+            for node, found in self._members.gauges().items()
+            for device, gauge in found.items()
+        }
+
+    def news(self) -> list[str]:
+        """Of nodes that came and cannot be used."""
+        found, self._members.news = self._members.news, []
+        return found
 
     @property
     def room_bytes(self) -> int:
@@ -366,16 +302,26 @@ class RayExecutor:
             raise ProductLostError(_last_line(error)) from error
 
     def submit(
-        self, task_id: str, task: Task, inputs: Inputs, timeout_s: float | None = None
+        self,
+        task_id: str,
+        task: Task,
+        inputs: Inputs,
+        timeout_s: float | None = None,
+        numerics: str | None = None,
     ) -> None:
         """Gives a task to a worker that trains its group and has room, else to an idle one.
 
-        Of those, to one that has started if there is any.
+        Of those, to one that has started if there is any. Datasets are loaded on the machine of the
+        run where there may be others.
         """
         group = self._setup.group_of(task, self._device_type) if self._has_lanes else None
-        slot = self._beside_others(task, group)
+        if self._members.joined and isinstance(task, LoadTask):
+            slot: _Slot | None = self._loading()
+        else:
+            slot = self._beside_others(task, group, numerics)
         if slot is None:
-            slot = next((s for s in reversed(self._idle) if self._place(s)), self._idle[-1])
+            started = (s for s in reversed(self._idle) if self._is_of(s, numerics))
+            slot = next(started, self._idle[-1])
             self._idle.remove(slot)
         method = slot.actor.run if group is None else slot.actor.run_beside
         answer, product = method.options(num_returns=2).remote(
@@ -409,10 +355,14 @@ class RayExecutor:
         if self._stopped:
             return
         self._stopped = True
-        slots = [*self._idle, *(given.slot for given in self._running.values())]
-        self._idle, self._running = [], {}
+        slots = {*self._idle, *(given.slot for given in self._running.values())}
+        if self._loader is not None:
+            slots.add(self._loader)
+        self._idle, self._running, self._loader = [], {}, None
         for slot in slots:
             self._kill(slot)
+        with contextlib.suppress(AttributeError):  # it never came so far
+            self._members.stop()
         if self._started_here:
             self._ray.shutdown()
         self._within.close()
@@ -455,16 +405,19 @@ class RayExecutor:
                 slot.place = self._ray.get(slot.answer, timeout=0)
         return slot.place
 
-    def _beside_others(self, task: Task, group: LaneGroup | None) -> _Slot | None:
+    def _beside_others(
+        self, task: Task, group: LaneGroup | None, numerics: str | None
+    ) -> _Slot | None:
         """A worker that can do a task beside what it has; the fullest one, since steps cost the same."""
-        if group is None and (self._idle or isinstance(task, StageTask)):
+        if group is None and (self.free_in(numerics) or isinstance(task, StageTask)):
             return None
         slots = {given.slot for given in self._running.values()}
         fitting = [
             slot
             for slot in slots
             if slot.alive and slot.group and slot.tasks < LANES and group in (None, slot.group)
-        ]
+            and (numerics is None or self._is_of(slot, numerics))
+        ]  # fmt: skip
         return max(fitting, key=lambda slot: slot.tasks, default=None)
 
     def _leave(self, slot: _Slot) -> None:
@@ -472,7 +425,7 @@ class RayExecutor:
         slot.tasks -= 1
         if slot.tasks == 0:
             slot.group = None
-            if slot.alive:
+            if slot.alive and not slot.aside:
                 self._idle.append(slot)
 
     def _device(self, slot: _Slot) -> str | None:
@@ -482,11 +435,11 @@ class RayExecutor:
 
     def _beside(self, given: _Given, until_now: tuple[_Given, ...]) -> tuple[str, ...]:
         """The tasks that were on the same device when a task ended."""
-        device = self._device(given.slot)
+        device = self._place(given.slot)
         return tuple(
             other.task_id
             for other in until_now
-            if other is not given and device is not None and self._device(other.slot) == device
+            if other is not given and device is not None and self._place(other.slot) == device
         )
 
     def _relieve(self, given: _Given) -> bool:
@@ -502,16 +455,16 @@ class RayExecutor:
             return True
         running = [one for one in self._running.values() if one is not given]
         every = [*self._idle, *(one.slot for one in running)]
-        device = self._device(slot)
+        device = self._place(slot)
         if device is None or all(
-            self._device(other) != device for other in every if other is not slot
+            self._place(other) != device for other in every if other is not slot
         ):
             return False
         slot.alive = False
-        self._relieved[slot.place.node if slot.place else ""] += 1
+        self._relieved[slot.node] += 1
         self._kill(slot)
         for one in running:
-            one.relieved = one.relieved or self._device(one.slot) == device
+            one.relieved = one.relieved or self._place(one.slot) == device
         return True
 
     def _kill(self, slot: _Slot) -> None:
@@ -519,7 +472,8 @@ class RayExecutor:
             self._ray.kill(slot.actor)
 
     def _lost(self, given: _Given, until_now: tuple[_Given, ...], error: Exception) -> Finished:
-        if getattr(error, "_actor_init_failed", False) or "creation task" in str(error):
+        could_not_start = getattr(error, "_actor_init_failed", False)
+        if (could_not_start or "creation task" in str(error)) and self._is_there(given.slot.node):
             raise SweepError(f"a worker could not start: {_last_line(error)}")
         if given.overdue:
             took = time.monotonic() - (given.since or 0.0)
@@ -564,9 +518,42 @@ class RayExecutor:
             None if place is None else place.device, beside,
         )  # fmt: skip
 
-    def _new_worker(self) -> _Slot:
-        actor = self._actor_class.remote(self._setup)
-        return _Slot(actor, actor.place.remote())
+    def _new_worker(self, node: dict[str, Any]) -> _Slot:
+        actor = self._actor_class(node).remote(self._setup)
+        return _Slot(actor, actor.place.remote(), node=node["NodeID"])
+
+    def _loading(self) -> _Slot:
+        """What loads datasets on the machine of the run, beside the workers."""
+        if self._loader is None or not self._loader.alive:
+            here = self._members.own_node
+            actor: Any = (
+                self._ray.remote(Worker)
+                .options(num_cpus=0, max_restarts=0, **self._members.pinned(here))
+                .remote(replace(self._setup, gpus=0.0))
+            )
+            self._loader = _Slot(actor, actor.place.remote(), node=here, aside=True)
+        return self._loader
+
+    def _wait_for_first(self) -> None:
+        """Waits until each node has a worker, so that it is known what classes there are.
+
+        Raises:
+            SweepError: where a worker cannot start.
+        """
+        first = {slot.node: slot.answer for slot in self._idle}
+        ready, _ = self._ray.wait(
+            list(first.values()), num_returns=len(first), timeout=FIRST_WORKER_S
+        )
+        for answer in ready:
+            try:
+                self._ray.get(answer)
+            except self._ray.exceptions.RayError as error:
+                raise SweepError(f"a worker could not start: {_last_line(error)}") from None
+
+    def _is_there(self, node_id: str) -> bool:
+        return not node_id or any(
+            node["NodeID"] == node_id and node["Alive"] for node in self._cluster_nodes()
+        )
 
     def _follow_nodes(self) -> None:
         """Has as many workers as there is room for: nodes may have gone, or come.
@@ -575,10 +562,8 @@ class RayExecutor:
             SweepError: where there was no room for any for long.
         """
         self._looked = time.monotonic()
-        nodes = [node for node in self._cluster_nodes() if node["Alive"]]
-        self._note_lost(nodes)
-        alive = {node["NodeID"] for node in nodes}
-        self._drop([s for s in self._idle if (place := self._place(s)) and place.node not in alive])
+        self._members.look()
+        self._note_lost(self._members.alive)
         wanted = self._wanted()
         if wanted > 0:
             self._had_room = self._looked
@@ -587,15 +572,26 @@ class RayExecutor:
                 f"the cluster has had no room for a trial for {NO_ROOM_PATIENCE_S:.0f} s: its nodes "
                 "are gone; what is finished is kept"
             )
-        # Workers that cannot start any more, since what was to hold them is gone.
-        waiting = [slot for slot in self._idle if self._place(slot) is None]
-        self._drop(waiting[: max(0, self.slots - wanted)])
-        self._idle += [self._new_worker() for _ in range(wanted - self.slots)]
-        too_many = self.slots - wanted
-        for slot in {given.slot for given in self._running.values() if given.slot.alive}:
-            if too_many > 0 and self._place(slot) is None:
-                self._kill(slot)  # `wait` finds it lost
-                too_many -= 1
+        alive = {node["NodeID"] for node in self._usable()}
+        self._drop([slot for slot in self._idle if slot.node not in alive])
+        for slot in self._slots:
+            if slot.node not in alive and self._place(slot) is None:
+                self._kill(slot)  # it cannot start any more; `wait` finds it lost
+        self._fill()
+
+    def _fill(self) -> None:
+        """Adds workers while there is room for more, on the node that is emptiest."""
+        have = Counter(slot.node for slot in self._slots)
+        room = {node["NodeID"]: self._room_on(node) for node in self._usable()}
+        by_id = {node["NodeID"]: node for node in self._usable()}
+        missing = self._wanted() - sum(have[node_id] for node_id in room)
+        for _ in range(missing):
+            open_nodes = [node_id for node_id in room if have[node_id] < room[node_id]]
+            if not open_nodes:
+                break
+            node_id = min(open_nodes, key=lambda n: have[n] / room[n])
+            self._idle.append(self._new_worker(by_id[node_id]))
+            have[node_id] += 1
 
     def take_lost_nodes(self) -> tuple[str, ...]:
         """See `Executor.take_lost_nodes`."""
@@ -617,11 +613,18 @@ class RayExecutor:
         found: list[dict[str, Any]] = self._ray.nodes()  # type: ignore[no-untyped-call]
         return found
 
+    def _usable(self) -> list[dict[str, Any]]:
+        return self._members.usable
+
     def _measured(self, setup: WorkerSetup) -> int:
         """How many trials to run on each GPU, by what some take of one that is theirs alone."""
-        actor: Any = self._ray.remote(Worker).options(num_cpus=1, num_gpus=1).remote(setup)
+        whole = [node for node in self._usable() if node["Resources"].get("GPU", 0) >= 1]
+        pinned = self._members.pinned(whole[0]["NodeID"])
+        actor: Any = (
+            self._ray.remote(Worker).options(num_cpus=1, num_gpus=1, **pinned).remote(setup)
+        )
         try:
-            found = self._ray.get(actor.footprints.remote())
+            found = self._ray.get(actor.footprints.remote(*self._loaded(setup)))
         except self._ray.exceptions.RayError as error:
             raise SweepError(
                 f"--trials-per-gpu auto: measuring a trial failed: {_last_line(error)}; give a number"
@@ -629,42 +632,58 @@ class RayExecutor:
         finally:
             with contextlib.suppress(Exception):
                 self._ray.kill(actor)
-        nodes = [node["Resources"] for node in self._cluster_nodes() if node["Alive"]]
-        cores = min(int(n.get("CPU", 1) // n["GPU"]) for n in nodes if n.get("GPU", 0) >= 1)
+        resources = [node["Resources"] for node in whole]
+        cores = min(int(has.get("CPU", 1) // has["GPU"]) for has in resources)
         return trials_at_a_time(found, cores)
+
+    def _loaded(self, setup: WorkerSetup) -> list[Any]:
+        """The datasets of what is measured, where its node may have none; else none."""
+        if not self._members.joined:
+            return []
+        self._setup = setup
+        loader = self._loading().actor
+        products = {}
+        for spec in setup.probe:
+            if spec.data not in products:
+                task = LoadTask(spec.data)
+                _, products[spec.data] = loader.run.options(num_returns=2).remote(task, None, None)
+        return [products[spec.data] for spec in setup.probe]
 
     def _wanted(self) -> int:
         """How many workers there are to be, by the room on the nodes that are there now."""
         return min(self._room(), self._workers or sys.maxsize)
 
     def _room(self) -> int:
-        """How many workers fit, node by node, those not counted that were given up for memory."""
-        device, each = ("GPU", self._gpus) if self._gpus else ("CPU", 1.0)
-        return sum(
-            max(
-                0,
-                _fitting(node["Resources"].get(device, 0.0), each) - self._relieved[node["NodeID"]],
-            )
-            for node in self._cluster_nodes()
-            if node["Alive"]
-        )
+        """How many workers fit."""
+        return sum(map(self._room_on, self._usable()))
 
-    def _actor(self) -> Any:
-        """The actor with the resources that one takes.
+    def _room_on(self, node: dict[str, Any]) -> int:
+        """How many fit on a node, those not counted that were given up for memory."""
+        device, each = ("GPU", self._gpus) if self._gpus else ("CPU", 1.0)
+        fitting = _fitting(node["Resources"].get(device, 0.0), each)
+        return max(0, fitting - self._relieved[node["NodeID"]])
+
+    def _require_room(self) -> None:
+        """Refuses a cluster without room for a worker.
 
         Raises:
-            SweepError: where there is no room for any.
+            SweepError: for that.
         """
-        room, cpus = self._room(), 1.0
-        if room == 0:
+        if self._room() == 0:
             wanted = f"{self._gpus:g} of a GPU" if self._gpus else "one CPU"
             raise SweepError(f"no node of the cluster has {wanted} for a trial")
+
+    def _actor_class(self, node: dict[str, Any]) -> Any:
+        """The actor with the resources that one takes of a node."""
+        cpus = 1.0
         if self._gpus:
-            nodes = [node["Resources"] for node in self._cluster_nodes() if node["Alive"]]
-            cpus = min(1.0, sum(node.get("CPU", 0.0) for node in nodes) / room)
+            # As Ray counts: in ten thousandths.
+            share = node["Resources"].get("CPU", 0.0) / max(1, self._room_on(node))
+            cpus = min(1.0, math.floor(1e4 * share) / 1e4)
         return self._ray.remote(LaneWorker if self._has_lanes else Worker).options(
-            num_cpus=cpus, num_gpus=self._gpus, max_restarts=0, max_task_retries=0
-        )
+            num_cpus=cpus, num_gpus=self._gpus, max_restarts=0, max_task_retries=0,
+            **self._members.pinned(node["NodeID"]),
+        )  # fmt: skip
 
 
 def _last_line(error: Exception) -> str:
@@ -678,56 +697,6 @@ def _fitting(available: float, each: float) -> int:
     if each >= 1:
         return int(available / each + 1e-9)
     return int(available) * int(1 / each + 1e-9)
-
-
-def _connect(ray: Any, address: str | None, workers: int | None, folder: Path | None) -> None:
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address is None:
-        options |= {
-            "address": "local",  # not one that RAY_ADDRESS or an earlier `ray start` names
-            "include_dashboard": False,
-            "_node_ip_address": "127.0.0.1",
-            "num_cpus": workers,
-            "_temp_dir": None if folder is None else str(folder),
-        }
-    else:
-        _check_reachable(address)
-        options["address"] = address
-    marked = contextlib.nullcontext() if folder is None else scratch.marking(folder)
-    with warnings.catch_warnings(), marked, children_ignore_hangups():
-        warnings.simplefilter("ignore")
-        try:
-            ray.init(**options)
-        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-            where = address or "this machine"
-            hint = ""
-            explicit = address not in (None, "auto")
-            if (
-                explicit
-                and isinstance(error, ConnectionError)
-                and "RAY_AUTH_MODE" not in os.environ
-            ):
-                hint = "; one that wants a token is joined with RAY_AUTH_MODE=token"
-            raise SweepError(f"no Ray cluster could be used at {where}: {error}{hint}") from None
-
-
-def _on_loopback(address: str) -> bool:
-    host = address.rpartition(":")[0].strip("[]")
-    return host in ("localhost", "::1") or host.startswith("127.")
-
-
-def _check_reachable(address: str) -> None:
-    """Finds out in seconds that nothing listens at HOST:PORT, where Ray tries for minutes."""
-    host, _, port = address.rpartition(":")
-    if "//" in address or not host or not port.isdecimal():
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5.0).close()
-    except (OSError, OverflowError) as error:
-        raise SweepError(
-            f"--address {address}: nothing answers there ({error}); must be HOST:PORT of a Ray "
-            "cluster's head node, or auto"
-        ) from None
 
 
 def _silence() -> Callable[[], None]:

@@ -32,9 +32,14 @@ class Watched:
         return getattr(self._inner, name)
 
     def submit(
-        self, task_id: str, task: Task, inputs: Inputs, timeout_s: float | None = None
+        self,
+        task_id: str,
+        task: Task,
+        inputs: Inputs,
+        timeout_s: float | None = None,
+        numerics: str | None = None,
     ) -> None:
-        self._inner.submit(task_id, task, inputs, timeout_s)
+        self._inner.submit(task_id, task, inputs, timeout_s, numerics)
         if not isinstance(task, StageTask):
             return
         self.stages[task_id] = {

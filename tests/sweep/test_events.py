@@ -21,7 +21,7 @@ from sweep.records import FailureKind
 from sweep.run import run
 from sweep.store import Store
 from tests.sweep.handover.made import BEGAN
-from tests.sweep.tiny import FakeTraining, tiny_study, weights
+from tests.sweep.tiny import FakeTraining, prepared, tiny_study, weights
 
 
 class Heard:
@@ -219,9 +219,7 @@ def test_a_study_is_told_of_from_its_beginning_to_its_end(
 ) -> None:
     monkeypatch.setattr(service, "_fetch_data", lambda *_: None)
     real = service.executor
-    monkeypatch.setattr(
-        service, "executor", lambda where, probe=(): real(where, runner=FakeTraining())
-    )
+    monkeypatch.setattr(service, "executor", lambda where, **_: real(where, runner=FakeTraining()))
     where = service.Where(local=True)
     summary = service.run_study(tiny_study(), tmp_path / "results", where, progress=Silent())
     assert summary.done == 8
@@ -347,7 +345,7 @@ def test_evaluations_are_told_of_once_they_are_taken_and_failures_with_their_kin
 ) -> None:
     from sweep.kept_networks import answers
     from trials.attack_settings import NO_ATTACKS
-    from trials.task import EvaluateOutcome, EvaluateTask
+    from trials.task import EvaluateOutcome, EvaluateTask, LoadTask, Prepared
 
     cells = list(demand(tiny_study(), store).todo.values())[:4]
     tasks = [
@@ -356,7 +354,9 @@ def test_evaluations_are_told_of_once_they_are_taken_and_failures_with_their_kin
     ]
     good, bad, gone, damaged = (task.trial_id for task in tasks)
 
-    def runner(task: Any, *_: Any) -> EvaluateOutcome:
+    def runner(task: Any, *_: Any) -> EvaluateOutcome | Prepared:
+        if isinstance(task, LoadTask):
+            return prepared(task)
         if task.trial_id == bad:
             raise MemoryError("no room")
         return EvaluateOutcome(task.trial_id, (), None, "test", BEGAN)

@@ -219,7 +219,9 @@ class Slow(LocalExecutor):
         super().__init__(setup)
         self.takes_s, self.limits = takes_s, dict[str, float | None]()
 
-    def submit(self, task_id: str, task: Any, inputs: Any, timeout_s: float | None = None) -> None:
+    def submit(
+        self, task_id: str, task: Any, inputs: Any, timeout_s: float | None = None, *_: Any
+    ) -> None:
         self.limits[task_id] = timeout_s
         super().submit(task_id, task, inputs, timeout_s)
 
@@ -284,7 +286,9 @@ def test_where_a_task_cannot_be_ended_it_pauses_when_its_time_is_over(store: Sto
     training = Pausing()
 
     class Forgiving(Slow):
-        def submit(self, task_id: str, task: Any, inputs: Any, timeout_s: Any = None) -> None:
+        def submit(
+            self, task_id: str, task: Any, inputs: Any, timeout_s: Any = None, *_: Any
+        ) -> None:
             super().submit(task_id, task, inputs, None)
 
     executor = Forgiving(WorkerSetup(runner=training), lambda key: 70.0)

@@ -121,7 +121,7 @@ def test_a_cluster_without_nodes_is_given_up(
 ) -> None:
     monkeypatch.setattr(on_ray, "LOOK_S", 0.0)
     monkeypatch.setattr(on_ray, "NO_ROOM_PATIENCE_S", 0.3)
-    monkeypatch.setattr(executor, "_room", lambda: 0)
+    monkeypatch.setattr(executor, "_usable", list)
     executor.wait(0.0)
     assert executor.free == 0
     time.sleep(0.4)

@@ -21,8 +21,8 @@ from sweep import extensions, query, reporting, service
 from sweep.cells import demand
 from sweep.errors import StoreError, SweepError
 from sweep.execution.base import WorkerSetup
+from sweep.execution.joining import check_reachable
 from sweep.execution.local import LocalExecutor
-from sweep.execution.ray import _check_reachable
 from sweep.expand import cells as cells_of
 from sweep.expand import smoke_study
 from sweep.filters import parse
@@ -388,7 +388,7 @@ def test_reading_knows_the_networks_of_installed_extensions(
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nosuch.invalid:6379", "127.0.0.1:99999"])
 def test_an_address_where_nothing_answers_is_refused_by_name(address: str) -> None:
     with pytest.raises(SweepError, match="nothing answers"):
-        _check_reachable(address)
+        check_reachable(address)
 
 
 def test_data_is_looked_for_where_the_user_is(tmp_path: Path, monkeypatch: Any) -> None:

@@ -274,6 +274,7 @@ def bare(nodes: dict[str, float], gpus: float) -> RayExecutor:
     executor._relieved = Counter()
     known = [{"NodeID": n, "Alive": True, "Resources": {"GPU": g}} for n, g in nodes.items()]
     executor._cluster_nodes = lambda: known  # type: ignore[method-assign]
+    executor._usable = lambda: [n for n in known if n["Alive"]]  # type: ignore[method-assign]
     return executor
 
 

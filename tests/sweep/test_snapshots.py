@@ -129,7 +129,7 @@ class Dying(LocalExecutor):
         self.epochs: list[tuple[int, int]] = []
 
     def submit(
-        self, task_id: str, task: Any, inputs: Inputs, timeout_s: float | None = None
+        self, task_id: str, task: Any, inputs: Inputs, timeout_s: float | None = None, *_: Any
     ) -> None:
         if isinstance(task, StageTask):
             if self.left == 0:
