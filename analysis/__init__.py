@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from analysis.publications import published
     from analysis.questions import answers
     from analysis.report import ReportInfo, render_report, write_report
+    from analysis.search import search_choices, search_history, search_points
     from analysis.seed_spread import overall_stability, stability
     from analysis.stated_tables import stated_table
     from analysis.teachers import teacher_table
@@ -103,6 +104,9 @@ __all__ = [
     "robustness_at_equal_accuracy",
     "robustness_averages",
     "robustness_tradeoff",
+    "search_choices",
+    "search_history",
+    "search_points",
     "seed_boxplots",
     "stability",
     "stated_figure",
@@ -164,6 +168,9 @@ _MODULE_OF = {
     "robustness_at_equal_accuracy": "equal_accuracy",
     "robustness_averages": "attacks",
     "robustness_tradeoff": "figures.tradeoff",
+    "search_choices": "search",
+    "search_history": "search",
+    "search_points": "search",
     "seed_boxplots": "figures.seeds",
     "stability": "seed_spread",
     "stated_figure": "figures.stated",

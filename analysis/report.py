@@ -33,6 +33,7 @@ from analysis.publications import published
 from analysis.questions import Answer, answers
 from analysis.report_figures import FigureBlock
 from analysis.runs import run_totals
+from analysis.search import search_choices, search_points
 from analysis.seed_spread import stability
 from analysis.stated_tables import stated_table
 from analysis.teachers import selection_splits
@@ -61,6 +62,7 @@ class ReportInfo:
         published: Published values (see `analysis.publications`).
         figures: Figures that the study states (see `analysis.figures.stated`).
         tables: Tables that the study states: `title` and what `analysis.stated_tables` takes.
+        search: The points of its search (see `analysis.search`); or None.
     """
 
     study: str
@@ -75,6 +77,17 @@ class ReportInfo:
     published: tuple[Mapping[str, Any], ...] = ()
     figures: tuple[Mapping[str, Any], ...] = ()
     tables: tuple[Mapping[str, Any], ...] = ()
+    search: pd.DataFrame | None = None
+
+
+@dataclass(frozen=True)
+class SearchBlock:
+    """What came of the search on one dataset."""
+
+    title: str
+    said: tuple[str, ...]
+    points: tables.Table
+    figures: tuple[FigureBlock, ...]
 
 
 @dataclass(frozen=True)
@@ -208,6 +221,8 @@ def render_report(
     )
     stated = _stated(frame, info)
     payloads = {figure.name: figure.payload for figure, _ in stated.figures}
+    searched = tuple(_searched(info.search))
+    payloads |= {figure.name: figure.payload for block in searched for figure in block.figures}
     payloads |= {
         figure.name: figure.payload for section in sections for figure in _figures(section)
     }
@@ -219,6 +234,7 @@ def render_report(
         answers=[QuestionBlock(answer, tables.contrasts(answer)) for answer in answers(frame)],
         expected=tables.expected(expected_settings(frame, info.expected)),
         stated=stated,
+        searched=searched,
         progress=_progress(frame, info, runs),
         on_test=[s.title for s in sections if "test" in s.splits],
         unfinished=tables.unfinished(frame, attempts),
@@ -285,6 +301,22 @@ def _stated(frame: pd.DataFrame, info: ReportInfo) -> StatedBlock:
         published=tables.published(published(frame, info.published)),
         without_results=tuple(without),
     )
+
+
+def _searched(table: pd.DataFrame | None) -> Iterator[SearchBlock]:
+    """The search of each dataset, where there was one."""
+    if table is None or table.empty:
+        return
+    points = search_points(table)
+    choices = {choice.dataset: choice for choice in search_choices(table)}
+    for position, (dataset, own) in enumerate(points.groupby("dataset", sort=False)):
+        choice = choices.get(str(dataset))
+        yield SearchBlock(
+            words.dataset_title(str(dataset)),
+            tuple(choice.sentences()) if choice else ("The search is not at its end yet.",),
+            tables.search(own, choice),
+            tuple(drawn.of_search(table, str(dataset), f"search{position}")),
+        )
 
 
 def _section(

@@ -18,6 +18,7 @@ from analysis.figures import (
     heatmap,
     label_correction,
     losses,
+    search,
     seeds,
     stated,
     style,
@@ -252,3 +253,23 @@ def _page_layout(layout: dict[str, Any]) -> dict[str, Any]:
     layout["margin"]["t"] -= room
     layout["font"] = {"family": style.FONT, "size": 12}
     return layout
+
+
+def of_search(table: pd.DataFrame, dataset: str, prefix: str) -> Iterator[FigureBlock]:
+    """How the search on a dataset went, and the front where it had several objectives."""
+    history = search.search_numbers(table, dataset)
+    if history is not None:
+        yield _block(
+            f"{prefix}-history",
+            "Every point is the mean over the seeds of the search, those that led look better than "
+            "they are. What was known before stands at 0 trials; points that were given up early "
+            "are left out.",
+            lambda narrow: search.draw(history, narrow),
+        )
+    front = search.front_numbers(table, dataset)
+    if front is not None:
+        yield _block(
+            f"{prefix}-front",
+            "Means over all seeds of a point.",
+            lambda narrow: search.draw_front(front, narrow),
+        )

@@ -7,6 +7,7 @@ from pathlib import Path
 import data
 from data.masks import Masks, read_masks, require_fit
 from data.segment import NAME
+from sweep.begun import begun_of
 from sweep.cells import matching
 from sweep.errors import StudyError, SweepError
 from sweep.expand import expand
@@ -78,7 +79,7 @@ def attribute_study(
     """
     progress, settings = progress or Silent(), settings or AttributionSettings()
     store = Store(results)
-    asked_for = expand(study, known_to(study, store), seeds).cells
+    asked_for = expand(study, known_to(study, store), seeds, begun_of(study, store)).cells
     chosen = {cell.trial_id: cell.spec for cell in matching(asked_for, only, seeds)}
     if not chosen:
         raise StudyError("nothing is left to look into: no cell matches --only and --seeds")

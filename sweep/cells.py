@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from sweep.begun import begun_of
 from sweep.errors import StudyError
-from sweep.expand import Cell, expand
+from sweep.expand import Cell, Expansion, expand
 from sweep.failures import last_failures
 from sweep.filters import Condition, check, matches
 from sweep.findings import known_to
 from sweep.needs import pools, supporting
 from sweep.records import TRIALS, tuples
+from sweep.searching import Course
 from sweep.selection import SELECTION_COLUMNS, Candidate
 from sweep.shard import Shard, Share, share_of
 from sweep.store import Store
@@ -48,6 +50,7 @@ class Demand:
             damaged: nothing goes on from them.
         damaged: trials whose kept snapshot would be gone on from, but is not what was written.
         waiting: what will be asked for once some of these are done, in words.
+        courses: the search of `[tune]` by dataset, where it has begun.
         shard: which part of what was asked this is; None for all of it.
         repeated: requested trials that other shards need, and train, as well.
     """
@@ -69,6 +72,12 @@ class Demand:
     waiting: tuple[str, ...] = ()
     shard: Shard | None = None
     repeated: frozenset[str] = frozenset()
+    courses: Mapping[str, Course] = field(default_factory=dict)
+
+    @property
+    def resumed(self) -> frozenset[str]:
+        """Trials from whose snapshots later ones of a search go on."""
+        return frozenset[str]().union(*(one.resumed for one in self.courses.values()))
 
     @property
     def teaching(self) -> frozenset[str]:
@@ -90,7 +99,7 @@ class Demand:
         return Wanted(
             Measures(section.attacks, section.every_epochs, section.validation),
             section.keep != "none" or trial_id in self.teacher_ids,
-            section.keep == "snapshot",
+            section.keep == "snapshot" or trial_id in self.resumed,
         )
 
 
@@ -159,6 +168,8 @@ def demand(
     seeds: int | None = None,
     retry: Callable[[str], bool] = lambda _: False,
     shard: Shard | None = None,
+    *,
+    searched_alone: bool = False,
 ) -> Demand:
     """Study minus store.
 
@@ -169,10 +180,17 @@ def demand(
         seeds: see `choose`.
         retry: for a trial that failed earlier, whether to try it again, by the kind of failure.
         shard: which part of what is chosen; None for all of it.
+        searched_alone: whether only the cells of the search of `[tune]` are chosen, and what they need.
     """
-    expansion = expand(study, {} if store is None else known_to(study, store), seeds)
+    known = {} if store is None else known_to(study, store)
+    begun = begun_of(study, store)
+    expansion = expand(study, known, seeds, begun)
     everything = expansion.cells
-    share = _share(study, choose(everything, only, seeds), seeds, shard)
+    if searched_alone:
+        share = Share(_searched(expansion))
+    else:
+        all_chosen = choose(everything, only, seeds)
+        share = _share(study, all_chosen, seeds, shard, begun is not None)
     chosen = share.cells
     by_id: dict[str, Cell] = {}
     for cell in chosen:
@@ -224,17 +242,37 @@ def demand(
         continuing=states.continuing,
         superseded=states.superseded,
         damaged=states.damaged,
-        waiting=expansion.waiting,
+        waiting=_waiting(expansion) if searched_alone else expansion.waiting,
+        courses=expansion.courses,
         shard=shard,
         repeated=share.repeated,
     )
 
 
-def _share(study: Study, chosen: tuple[Cell, ...], seeds: int | None, shard: Shard | None) -> Share:
+def _searched(expansion: Expansion) -> tuple[Cell, ...]:
+    """The cells of a search and of what they need."""
+    learners = [cell for course in expansion.courses.values() for cell in course.cells]
+    needed = supporting(learners, expansion.cells)
+    others = [c for c in expansion.cells if c.role.supports and c.trial_id in needed]
+    return (*others, *learners)
+
+
+def _waiting(expansion: Expansion) -> tuple[str, ...]:
+    """What a search waits for, whatever else the study does."""
+    return tuple(
+        f"{name}: {course.waiting}"
+        for name, course in expansion.courses.items()
+        if course.waiting is not None
+    )
+
+
+def _share(
+    study: Study, chosen: tuple[Cell, ...], seeds: int | None, shard: Shard | None, searched: bool
+) -> Share:
     if shard is None:
         return Share(chosen)
     first = None
-    if study.then or study.search:  # what is known by now may be more
+    if study.then or study.search or searched:  # what is known by now may be more
         first = frozenset(cell.trial_id for cell in expand(study, {}, seeds).cells)
     return share_of(chosen, shard, first)
 

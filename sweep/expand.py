@@ -7,16 +7,17 @@ What a cell needs of others, teachers and trainings that come before, are cells 
 
 import functools
 import itertools
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import data
 import models
 from models import pretrained
 from sweep import follow, guidance
 from sweep.follow import Findings, Search, Then
+from sweep.searching import Course, Problem, course
 from sweep.starts import KNOWN, Start
 from sweep.study import (
     RECIPE_AXES,
@@ -28,6 +29,9 @@ from sweep.study import (
     members,
 )
 from sweep.study import Recipe as RecipeSection
+from sweep.study.check_tune import space_of
+from sweep.study.searched import Setting
+from sweep.suggest import Values
 from sweep.words import CELL_COLUMNS
 from trials import spec
 from trials.spec import (
@@ -43,6 +47,9 @@ from trials.spec import (
     frozen_at_first,
     schedule,
 )
+
+if TYPE_CHECKING:
+    from sweep.begun import Begun
 
 
 class Role(StrEnum):
@@ -101,10 +108,12 @@ class Expansion:
     Attributes:
         cells: teachers, then what comes before, then baselines, then students, dataset by dataset.
         waiting: what else there will be, in words, once earlier cells are done.
+        courses: the search of `[tune]` by dataset, where it has begun; its cells are among the others.
     """
 
     cells: tuple[Cell, ...]
     waiting: tuple[str, ...]
+    courses: Mapping[str, Course] = field(default_factory=dict)
 
 
 def cells(study: Study, known: Findings | None = None) -> list[Cell]:
@@ -112,21 +121,41 @@ def cells(study: Study, known: Findings | None = None) -> list[Cell]:
     return list(expand(study, known).cells)
 
 
-def expand(study: Study, known: Findings | None = None, seeds: int | None = None) -> Expansion:
+def expand(
+    study: Study,
+    known: Findings | None = None,
+    seeds: int | None = None,
+    begun: "Begun | None" = None,
+) -> Expansion:
     """The cells of a study.
 
     Args:
         study: what is asked.
         known: trials that are done, on which later grids and searches depend.
         seeds: these depend on the first so many seeds; None for all.
+        begun: the search of `[tune]`; None where it was not begun.
     """
     found: list[Cell] = []
     waiting: list[str] = []
+    courses: dict[str, Course] = {}
     for name, dataset in study.datasets.items():
         parts = _Dataset(study, name, dataset, known or {}, frozenset(study.seeds[:seeds]))
-        found += parts.cells()
+        found += parts.cells(begun)
         waiting += parts.waiting
-    return Expansion(tuple(found), tuple(waiting))
+        if parts.course is not None:
+            courses[name] = parts.course
+    return Expansion(tuple(found), tuple(waiting), courses)
+
+
+def problem(study: Study, name: str, begun: "Begun | None" = None) -> Problem:
+    """The search of `[tune]` on one dataset.
+
+    Args:
+        study: with such a section.
+        name: of the dataset.
+        begun: the search, where it was begun.
+    """
+    return _Dataset(study, name, study.datasets[name], {}, frozenset(study.seeds)).problem(begun)
 
 
 @dataclass(frozen=True)
@@ -163,9 +192,14 @@ class _Dataset:
         self._rules: dict[tuple[str, Split, int | None], TeacherRule] = {}
         self._supporting: dict[Role, dict[str, Cell]] = {Role.TEACHER: {}, Role.START: {}}
         self.waiting: list[str] = []
+        self.course: Course | None = None
 
-    def cells(self) -> list[Cell]:
-        """All of them that can be known."""
+    def cells(self, begun: "Begun | None" = None) -> list[Cell]:
+        """All of them that can be known.
+
+        Args:
+            begun: the search of `[tune]`, where it was begun.
+        """
         grid = self._dataset.grid
         for split, epochs, teacher in itertools.product(
             self._splits(grid), grid.teacher_epochs or (None,), grid.teacher
@@ -180,8 +214,10 @@ class _Dataset:
                 break
         for name, search in self._study.search.items():
             students += self._searched(name, search, grid)
+        if self._study.tune is not None and begun is not None:
+            students += self._tuned(begun)
         teachers, starts = (self._supporting[role].values() for role in (Role.TEACHER, Role.START))
-        later = self._study.then or self._study.search
+        later = self._study.then or self._study.search or begun is not None
         return [*teachers, *starts, *baselines, *(_once(students) if later else students)]
 
     # The grid
@@ -189,8 +225,8 @@ class _Dataset:
     def _splits(self, grid: Grid) -> Iterator[Split]:
         return _swept(self._dataset.split, grid, SPLIT_AXES)
 
-    def _recipes(self, grid: Grid) -> Iterator[RecipeSection]:
-        return _swept(self._dataset.recipe, grid, RECIPE_AXES)
+    def _recipes(self, grid: Grid, recipe: RecipeSection | None = None) -> Iterator[RecipeSection]:
+        return _swept(recipe or self._dataset.recipe, grid, RECIPE_AXES)
 
     def _baselines(self, grid: Grid) -> Iterator[Cell]:
         if not self._dataset.baseline:
@@ -205,10 +241,10 @@ class _Dataset:
                 trial = TrialSpec(seed, self._rows(split), _recipe(recipe, student), alone, start)
                 yield _cell(Role.BASELINE, trial, words)
 
-    def _points(self, grid: Grid) -> Iterator[_Point]:
+    def _points(self, grid: Grid, recipe: RecipeSection | None = None) -> Iterator[_Point]:
         combinations: Iterator[tuple[Any, ...]] = itertools.product(
             self._splits(grid),
-            self._recipes(grid),
+            self._recipes(grid, recipe),
             self._dataset.students_of(grid),
             grid.teacher,
             grid.teacher_epochs or (None,),
@@ -227,8 +263,9 @@ class _Dataset:
         grid: Grid,
         starts: Mapping[str, Start] | None = None,
         seeds: tuple[int, ...] | None = None,
+        section: RecipeSection | None = None,
     ) -> Iterator[Cell]:
-        for point in self._points(grid):
+        for point in self._points(grid, section):
             start = self._start(point.start, starts)
             student = point.student if start is None or start.student is None else start.student
             recipe = point.recipe
@@ -437,7 +474,8 @@ class _Dataset:
                 ids = [cell.trial_id for cell in cells]
                 return follow.mean_score(ids, self._known, search.select_on, search.figure)
 
-            for _ in follow.suggestions(search, score_of):
+            label = f"{self._name} {student} {teacher} {name}"
+            for _ in follow.suggestions(search, score_of, label):
                 pass
             found += [cell for cells in tried.values() for cell in cells]
             trials = {number: [c.trial_id for c in cells] for number, cells in tried.items()}
@@ -450,6 +488,47 @@ class _Dataset:
                 best = self._dataset.changed_grid({**own, "start": (name,)})
                 found += self._students(best, {name: asked[chosen]})
         return found
+
+    def _tuned(self, begun: "Begun") -> list[Cell]:
+        """The students of the points that were tried, and of those that are tried next."""
+        self.course = course(self.problem(begun), self._known)
+        if self.course.waiting is not None:
+            self.waiting.append(f"{self._name}: {self.course.waiting}")
+        return self.course.cells
+
+    def problem(self, begun: "Begun | None") -> Problem:
+        """The search of `[tune]`."""
+        tune = self._study.tune
+        assert tune is not None
+
+        def before(cells: Sequence[Cell]) -> Iterator[tuple[str, int]]:
+            starts = self._supporting[Role.START]
+            for cell in cells:
+                source = None if cell.spec.start is None else cell.spec.start.source
+                for trial_id in () if source is None else source.pool:
+                    if trial_id in starts:
+                        yield trial_id, starts[trial_id].spec.epochs
+
+        return Problem(
+            tune, space_of(tune), self._study.seeds,
+            () if begun is None else begun.known.get(self._name, ()),
+            self._tried, before, self._name,
+            None if begun is None else begun.closed.get(self._name),
+        )  # fmt: skip
+
+    def _tried(self, number: int, values: Values, seeds: Sequence[int]) -> list[Cell]:
+        """The students of a point of `[tune]`."""
+        tune = self._study.tune
+        assert tune is not None
+        setting = Setting.of(values)
+        axes, starts = dict(setting.grid), {}
+        if tune.start is not None:
+            name = f"tune-{number:03d}"
+            starts[name] = setting.start(self._study.starts[tune.start])
+            axes["start"] = (name,)
+        grid = self._dataset.changed_grid(axes)
+        section = setting.recipe_of(self._dataset)
+        return list(self._students(grid, starts, tuple(seeds), section))
 
 
 def _swept(section: Any, grid: Grid, names: tuple[str, ...]) -> Iterator[Any]:

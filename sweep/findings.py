@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from sweep.failures import last_failures
 from sweep.follow import Finding, Findings
-from sweep.records import tuples
+from sweep.records import FailureKind, tuples
 from sweep.store import Store
 from sweep.study import Study
 
@@ -16,7 +17,16 @@ _LATER = ("trial_id", "split", "attack", "epsilon", "value")
 
 
 def known_to(study: Study, store: Store) -> Findings:
-    """What a study depends on of the trials that a store holds; nothing where it has one grid."""
+    """What a study depends on of the trials that a store holds; nothing where it has one grid.
+
+    A search by `[tune]` takes a trial that failed for good as one that diverged: no point stops the
+    others. One whose worker was lost says nothing of its point, and is waited for.
+    """
+    if study.tune is not None:
+        failed = last_failures(store)
+        lost = FailureKind.WORKER_LOST
+        bad = {trial_id: Finding(True, True, {}) for trial_id, k in failed.items() if k != lost}
+        return {**bad, **findings(store)}
     return findings(store) if study.then or study.search else {}
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from sweep.section import Count, Epochs, Name, Number, Section, Seed, Values, check_seeds, distinct
+from sweep.suggest import Range, Settings, Suggester
 
 Split = Literal["test", "validation"]
 
@@ -164,7 +165,9 @@ def best(
 
 
 def suggestions(
-    search: Search, score_of: Callable[[int, Mapping[str, float]], float | None]
+    search: Search,
+    score_of: Callable[[int, Mapping[str, float]], float | None],
+    label: str = "",
 ) -> Iterator[dict[str, float]]:
     """The weights to try, one after the other, until the score of one is not known yet.
 
@@ -175,22 +178,16 @@ def suggestions(
         search: the settings.
         score_of: the score of a suggestion that was given, by its number from 0 and its weights;
             None while it is not known.
+        label: tells searches of the same settings apart.
     """
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.TPESampler(seed=search.sampler_seed)
-    study = optuna.create_study(direction="maximize", sampler=sampler)
+    space = tuple((key, Range(search.low, search.high)) for key in sorted(search.weights))
+    suggester = Suggester(Settings(space, seed=search.sampler_seed, label=label))
     for number in range(search.trials):
-        trial = study.ask()
-        weights: dict[str, float] = {
-            key: trial.suggest_float(key, search.low, search.high) for key in sorted(search.weights)
-        }
+        asked = suggester.ask()
+        assert asked is not None  # TPE has no end
+        weights = {key: float(value) for key, value in asked[1].items()}
         yield weights
         score = score_of(number, weights)
         if score is None:
             return
-        if math.isfinite(score):
-            study.tell(trial, score)
-        else:
-            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        suggester.tell(asked[0], (score,) if math.isfinite(score) else None)

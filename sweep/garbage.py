@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePath
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from sweep import extensions
+from sweep.begun import begun_of
 from sweep.cells import demand
 from sweep.errors import DamagedError
 from sweep.expand import expand
@@ -36,7 +40,7 @@ MEANING = {
     Kind.DAMAGED: "damaged files that were set aside",
     Kind.CHECKPOINT: "states that no training goes on from",
     Kind.WEIGHTS: "weights of trials that no study asks for",
-    Kind.SNAPSHOT: "snapshots of trials that no study asks for",
+    Kind.SNAPSHOT: "snapshots that no study asks for, or goes on from any more",
 }
 
 
@@ -80,9 +84,12 @@ def survey(store: Store) -> Survey:
     unclear: list[str] = []
     asked = _asked(store, unclear)
     if asked is not None:
-        kept = {Kind.WEIGHTS: store.kept_weights(), Kind.SNAPSHOT: store.kept_snapshots()}
-        for kind, entries in kept.items():
-            found += [Garbage(kind, *entry) for key, entry in entries.items() if key not in asked]
+        snapshots = store.kept_snapshots()
+        left = asked - _gone_on_from(store) if snapshots else asked
+        for kind, entries, needed in (
+            (Kind.WEIGHTS, store.kept_weights(), asked), (Kind.SNAPSHOT, snapshots, left),
+        ):  # fmt: skip
+            found += [Garbage(kind, *entry) for key, entry in entries.items() if key not in needed]
         found += [Garbage(Kind.CHECKPOINT, *entry) for entry in _checkpoints(store, unclear)]
     return Survey(tuple(found), tuple(unclear))
 
@@ -139,11 +146,40 @@ def _pending(record: str, store: Store) -> str | None:
     extensions.load()
     try:
         study = Study.model_validate(json.loads(record))
-        if not (study.then or study.search):
+        begun = begun_of(study, store)
+        if not (study.then or study.search or begun):
             return None
-        return next(iter(expand(study, known_to(study, store)).waiting), None)
+        return next(iter(expand(study, known_to(study, store), begun=begun).waiting), None)
+    except DamagedError as error:
+        return str(error)
     except ValueError:  # of another version: its cells are what is known
         return None
+
+
+def _gone_on_from(store: Store) -> set[str]:
+    """Rungs of searches that are at their end; their snapshots were for points that went on.
+
+    Those that any study asks to keep are not among them.
+    """
+    rungs: set[str] = set()
+    kept: set[str] = set()
+    for name in store.studies():
+        cells = store.read_cells(name)
+        if cells is None or Origin.of(cells[1]) is not None:
+            continue
+        try:
+            study = Study.model_validate(json.loads(cells[1]))
+        except ValueError:  # of another version: it may want to keep them
+            kept |= set(cells[0]["trial_id"].to_pylist())
+            continue
+        keeping = [n for n, one in study.datasets.items() if one.evaluation.keep == "snapshot"]
+        of_these = pc.is_in(cells[0]["dataset"], value_set=pa.array(keeping, pa.string()))
+        kept |= set(cells[0].filter(of_these)["trial_id"].to_pylist())
+        begun = begun_of(study, store)
+        if begun is not None:
+            courses = expand(study, known_to(study, store), begun=begun).courses.values()
+            rungs |= {key for course in courses for key in course.resumed}
+    return rungs - kept
 
 
 def _checkpoints(store: Store, unclear: list[str]) -> Iterator[Entry]:

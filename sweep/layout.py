@@ -92,6 +92,7 @@ class Layout:
         return (
             self.root, self.incoming, self.trials, self.attempts, self.evaluations,
             self.attributions, self.runs, self.checkpoints, self.damaged, *named, self.report("x").parent,
+            self.search("x").parent,
         )  # fmt: skip
 
     @property
@@ -103,6 +104,11 @@ class Layout:
     def live(self) -> PurePath:
         """What the active run is doing, for `sweep status`."""
         return self.root / ".live.json"
+
+    @property
+    def server(self) -> PurePath:
+        """What `sweep serve` keeps: studies that were sent to it, and what it has started."""
+        return self.root / ".server"
 
     @property
     def cells(self) -> PurePath:
@@ -125,6 +131,14 @@ class Layout:
     def snapshot(self, trial_id: str) -> PurePath:
         """The snapshot a trial can be continued from."""
         return self.root / "snapshots" / f"{_checked(trial_id)}.safetensors"
+
+    def search(self, name: str) -> PurePath:
+        """What was known when the search of a study began."""
+        return self.root / "searches" / f"{_checked(name)}.json"
+
+    def search_table(self, name: str) -> PurePath:
+        """The points of the search of a study, for readers."""
+        return self.root / "searches" / f"{_checked(name)}.parquet"
 
     def report(self, name: str) -> PurePath:
         """The report of a study."""

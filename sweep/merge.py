@@ -24,7 +24,7 @@ from sweep.files import Entry
 from sweep.imported import Origin
 from sweep.records import ATTRIBUTIONS, CELLS, EVALUATIONS, ROBUSTNESS_OF, evaluation_id, tuples
 from sweep.results import ZERO
-from sweep.store import Shelf, Store
+from sweep.store import Shelf, Store, to_parquet
 
 MEASURED = (
     "status", "metric_name", "test_metric", "test_loss", "validation_metric", "validation_loss",
@@ -134,6 +134,7 @@ class _Merge:
             self._history(name)
         self._trials()
         self._cells()
+        self._searches()
         return found
 
     def _count(self, what: str, number: int) -> None:
@@ -327,6 +328,28 @@ class _Merge:
                     parts.append((place, *found))
             if parts:
                 self._join(name, parts)
+
+    def _searches(self) -> None:
+        """A search goes on where it was begun: with what the first directory that has it knew then.
+
+        Trials that others hold are found by its suggestions all the same.
+        """
+        for name in self._into.studies():
+            for place in self._places:
+                try:
+                    began = place.read_search(name)
+                except DamagedError:
+                    self._damaged(place, [place.layout.search(name)])
+                    continue
+                if began is None:
+                    continue
+                if place is not self._into:
+                    self._into.write_search(name, began)
+                    table = place.read_search_table(name)
+                    if table is not None:
+                        self._into.write_search_table(name, to_parquet(table))
+                    self._count("searches", 1)
+                break
 
     def _join(self, name: str, parts: Sequence[tuple[Store, pa.Table, str]]) -> None:
         origins = [Origin.of(text) for _, _, text in parts]

@@ -48,6 +48,7 @@ def write(results: Results, study: str, path: Path | None = None) -> tuple[str, 
     runs = results.runs(study)
     totals = run_totals(runs)
     counted = totals is not None and totals.saved is not None  # planning again takes its time
+    search = results.store.read_search_table(study)
     info = analysis.ReportInfo(
         study=study,
         title=(origin.title if origin else described.get("title")) or study,
@@ -61,6 +62,7 @@ def write(results: Results, study: str, path: Path | None = None) -> tuple[str, 
         figures=tuple(described.get("figures", ())),
         tables=tuple(described.get("tables", ())),
         saved_epochs=None if origin or counted else _epochs(results, described, distinct),
+        search=None if search is None else search.to_pandas(),
     )
     attempts = results.attempts()
     own = attempts[attempts["trial_id"].isin(set(distinct["trial_id"]))]
@@ -79,14 +81,16 @@ def _about(origin: Origin) -> str:
 
 def _epochs(results: Results, described: dict[str, Any], distinct: pd.DataFrame) -> tuple[int, int]:
     """Epochs of the trials that were asked for, each alone and after sharing."""
-    from sweep.expand import cells
+    from sweep.begun import begun_of
+    from sweep.expand import expand
     from sweep.findings import known_to
     from sweep.plan import plan
     from sweep.study import Study
 
     extensions.load()
     study, asked = Study.model_validate(described), set(distinct["trial_id"])
-    found = cells(study, known_to(study, results.store))
+    known = known_to(study, results.store)
+    found = expand(study, known, begun=begun_of(study, results.store)).cells
     planned = plan(cell.spec for cell in found if cell.trial_id in asked).epochs
     return int(distinct["epochs"].sum()), planned
 

@@ -823,7 +823,8 @@ class _Run:
         self._progress.show(state)
         if force or now - self._told >= LIVE_S:
             self._told = now
-            live = {**state.as_dict(), "running_trials": self._running_trials()}
+            live = {"study": self._demand.study.name, **state.as_dict()}
+            live["running_trials"] = self._running_trials()
             self._store.write_live({**live, "at": datetime.now(UTC).isoformat()})
 
     def _eta_s(self, now: float) -> float | None:

@@ -12,7 +12,7 @@ MAX_EPOCHS = 10_000_000
 MAX_NAME = 100
 
 
-def _only_number(value: object) -> object:
+def only_number(value: object) -> object:
     """Pydantic would take true for 1 and "2" for 2."""
     if isinstance(value, bool):
         raise ValueError("must be a number, not true or false")
@@ -56,8 +56,8 @@ T = TypeVar("T")
 Values = Annotated[tuple[T, ...], FirstOnly()]
 """A list in a study file."""
 
-Number = Annotated[float, BeforeValidator(_only_number)]
-Count = Annotated[int, BeforeValidator(_only_number)]
+Number = Annotated[float, BeforeValidator(only_number)]
+Count = Annotated[int, BeforeValidator(only_number)]
 Alpha = Annotated[Number, Field(ge=0, le=1)]
 Positive = Annotated[Number, Field(gt=0)]
 Strengths = Values[Annotated[Number, Field(ge=0, le=MAX_STRENGTH)]]

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 import data
 import models
+from sweep.begun import begun_of
 from sweep.cells import Demand, demand, matching
 from sweep.errors import StudyError, SweepError
 from sweep.events import About, Event, Events, Logged, Telling, Unheard, What, told_if_broken
@@ -33,6 +34,7 @@ from sweep.snapshots import DURABLE_EVERY_S
 from sweep.store import Store
 from sweep.study import Study
 from sweep.summary import RunSummary
+from sweep.tuning import Tuning
 from trials.attack_settings import NO_ATTACKS
 from trials.engine import Engine
 from trials.spec import TrialSpec
@@ -120,6 +122,78 @@ def run_study(
             shard=shard,
         )  # fmt: skip
 
+    return _carry_out(study, store, look, where, policy, share, shard, progress, told)
+
+
+def tune_study(
+    study: Study,
+    results: Path | str = "results",
+    where: Where | None = None,
+    *,
+    policy: Policy | None = None,
+    share: bool = True,
+    progress: Progress | None = None,
+    events: Events | None = None,
+) -> RunSummary:
+    """Runs the search of a study by its section `[tune]`, or goes on with it.
+
+    Args:
+        study: what to search.
+        results: the results directory; what it holds of the points is known.
+        where: on what.
+        policy: what to do about failures.
+        share: False trains every trial alone.
+        progress: shows what happens.
+        events: told what happens; None logs it, see `sweep.events`.
+
+    Raises:
+        StudyError: where the study has no such section.
+    """
+    where = where or Where()
+    told = About(events or Logged(), study.name)
+    progress = Telling(progress or Silent(), told)
+    store = Store(results)
+    tuning = Tuning(study, store)
+    begun = False
+
+    def look(**_: bool) -> Demand:
+        nonlocal begun
+        if not begun:
+            tuning.begin()
+            begun = True
+        wanted = demand(study, store, searched_alone=True)
+        if tuning.looked(wanted):
+            wanted = demand(study, store, searched_alone=True)
+            tuning.looked(wanted)
+        return wanted
+
+    return _carry_out(study, store, look, where, policy, share, None, progress, told)
+
+
+def _carry_out(
+    study: Study,
+    store: Store,
+    look: Callable[..., Demand],
+    where: Where,
+    policy: Policy | None,
+    share: bool,
+    shard: Shard | None,
+    progress: Progress,
+    told: About,
+) -> RunSummary:
+    """Trains what is wanted, and what follows from it.
+
+    Args:
+        study: what it is of.
+        store: for the results.
+        look: finds what is wanted by now; `again` says whether what failed is to be tried again.
+        where: on what.
+        policy: what to do about failures.
+        share: whether trials share what they train alike.
+        shard: the part that is wanted; None for all, and what follows from it.
+        progress: shows what happens.
+        told: told what happens.
+    """
     refuse_to_run(store, study.name)
     with end_on_signals(), store.writing(), told_if_broken(told, "the run"):
         wanted = _without_damage(look, store, progress)
@@ -278,7 +352,7 @@ def evaluate_study(
     told = About(events or Logged(), study.name)
     progress = Telling(progress or Silent(), told)
     store = Store(results)
-    asked = expand(study, known_to(study, store), seeds).cells
+    asked = expand(study, known_to(study, store), seeds, begun_of(study, store)).cells
     specs = {cell.trial_id: cell.spec for cell in matching(asked, only, seeds)}
     if not specs:
         raise StudyError("nothing is left to evaluate: no cell matches --only and --seeds")

@@ -10,6 +10,7 @@ from analysis.tables.entries import Entry, Table
 from analysis.tables.failures import failed_attempts, runs, unfinished
 from analysis.tables.questions import contrasts, expected
 from analysis.tables.robustness import checks, equal_accuracy
+from analysis.tables.search import search
 from analysis.tables.stated import published, stated, stated_points
 from analysis.tables.teachers import teachers
 
@@ -31,6 +32,7 @@ __all__ = [
     "failed_attempts",
     "published",
     "runs",
+    "search",
     "spread",
     "stated",
     "stated_points",

@@ -2,6 +2,7 @@
 
 import io
 import sys
+from importlib import import_module
 
 import typer
 
@@ -16,13 +17,25 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+COMMANDS = (
+    "run", "cluster", "plan", "ask", "figures", "tune", "regret", "attribute", "serve", "metrics",
+    "datasets", "upkeep",
+)  # fmt: skip
+"""The modules whose commands these are."""
+
+
+def register() -> None:
+    """Makes the commands known to `app`."""
+    for name in COMMANDS:
+        import_module(f"sweep.cli.{name}")
+
 
 def main() -> None:
     """Runs the command line; mistakes of the user are one message and exit status 2.
 
     Ctrl-C ends it with 130, and a reader of its output that goes away with 1: typer sees to both.
     """
-    from sweep.cli import ask, attribute, cluster, datasets, figures, metrics, plan, run, upkeep  # noqa: F401 (they register their commands)
+    register()
     from sweep.errors import SweepError
 
     for stream in (sys.stdout, sys.stderr):

@@ -413,7 +413,7 @@ def _smoke(
         only=parse(choosing.only or ()),
         progress=log.display(out),
     )
-    _conclude(tried, "smoke run", None, out)
+    conclude(tried, "smoke run", None, out)
     if stop or tried.exit_status:
         if as_json:
             print_json(tried.__dict__)
@@ -452,13 +452,21 @@ def _train(
     )
     more = f"sweep trials {chosen.name} --status failed --results {shlex.quote(results)}"
     part = "" if shard is None else f" shard {shard}"
-    _conclude(summary, f"study {chosen.name}{part} in {results}", more, out)
+    conclude(summary, f"study {chosen.name}{part} in {results}", more, out)
     if as_json:
         print_json(summary.__dict__)
     sys.exit(summary.exit_status)
 
 
-def _conclude(summary: "RunSummary", what: str, more: str | None, out: TextIO) -> None:
+def conclude(summary: "RunSummary", what: str, more: str | None, out: TextIO) -> None:
+    """Says in words how a run ended.
+
+    Args:
+        summary: of the run.
+        what: it was.
+        more: a command that shows further failures.
+        out: where to print.
+    """
     from sweep.progress import duration
 
     parts = [f"{summary.done} trained"]

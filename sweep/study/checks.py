@@ -149,7 +149,7 @@ def check_starts(study: Study, name: str, dataset: DatasetStudy) -> None:
     for asked in grid.start:
         if asked not in known:
             raise StudyError(f"{key}.grid.start = {asked!r}; {one_of(asked, known)}")
-        _check_start(asked, known[asked], name, dataset, f"{key}.grid.start = {asked!r}")
+        check_start(asked, known[asked], name, dataset, f"{key}.grid.start = {asked!r}")
     for asked in grid.ramp:
         if asked not in guidance.RAMPS and asked not in study.ramps:
             allowed = one_of(asked, {**guidance.RAMPS, **study.ramps})
@@ -163,7 +163,7 @@ def check_starts(study: Study, name: str, dataset: DatasetStudy) -> None:
             )
 
 
-def _check_start(asked: str, start: Start, name: str, dataset: DatasetStudy, where: str) -> None:
+def check_start(asked: str, start: Start, name: str, dataset: DatasetStudy, where: str) -> None:
     """Checks that the students of a dataset can begin so.
 
     Args:
@@ -341,7 +341,7 @@ def _check_searched(
             "the weight of noisy"
         )
     all_on = with_weights(search, start, search.high)
-    _check_start(search.start, all_on, name, dataset, f"{key}.start = {search.start!r}")
+    check_start(search.start, all_on, name, dataset, f"{key}.start = {search.start!r}")
     epochs = search.epochs or max(dataset.grid.epochs or (dataset.recipe.epochs,))
     begin = max(dataset.grid.begin_epoch, default=0)
     if begin >= epochs:

@@ -1,5 +1,6 @@
 """From a name or a file to plain data; nothing in it is run."""
 
+import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -45,17 +46,45 @@ def read_file(source: str) -> dict[str, Any]:
         if path.stat().st_size > MAX_STUDY_BYTES:
             raise StudyError(f"study file {source!r} is larger than {MAX_STUDY_BYTES:,} bytes")
         text = path.read_bytes().decode("utf-8-sig")
-        if _LONG_KEY.search(text):
-            raise StudyError(f"study file {source!r} is nested more than {MAX_DEPTH} levels deep")
-        return tomllib.loads(text)
+    except StudyError:
+        raise
     except UnicodeDecodeError as error:
         raise StudyError(f"study file {source!r} is not UTF-8 text: {error}") from None
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
-        if isinstance(error, StudyError):
-            raise
-        raise StudyError(f"study file {source!r} is not valid TOML: {error}") from None
     except OSError as error:
         raise StudyError(f"study file {source!r} cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a name that no file can have
+        raise StudyError(f"study file {source!r} cannot be read: {error}") from None
+    what = f"study file {source!r}"
+    return _of_json(text, what) if path.suffix == ".json" else parse_text(text, what)
+
+
+def _of_json(text: str, what: str) -> dict[str, Any]:
+    """The content of a study as results keep it."""
+    try:
+        found = json.loads(text)
+    except (RecursionError, ValueError) as error:
+        raise StudyError(f"{what} is not valid JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise StudyError(f"{what} is not a JSON object")
+    return found
+
+
+def parse_text(text: str, what: str) -> dict[str, Any]:
+    """The content of a text.
+
+    Args:
+        text: TOML.
+        what: it is, in messages.
+
+    Raises:
+        StudyError: where it is not TOML.
+    """
+    if _LONG_KEY.search(text):
+        raise StudyError(f"{what} is nested more than {MAX_DEPTH} levels deep")
+    try:
+        return tomllib.loads(text)
+    except (RecursionError, ValueError) as error:
+        raise StudyError(f"{what} is not valid TOML: {error}") from None
 
 
 def _no_file(source: str, path: Path) -> str:

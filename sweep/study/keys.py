@@ -19,6 +19,7 @@ from sweep.study.expected import Expected
 from sweep.study.recipe import Recipe
 from sweep.study.split import Split
 from sweep.study.study import Study
+from sweep.tune import Goal, Span, Tune
 
 
 def documented_keys() -> list[tuple[str, str, str]]:
@@ -41,6 +42,7 @@ def documented_keys() -> list[tuple[str, str, str]]:
                     "starts",
                     "then",
                     "search",
+                    "tune",
                 }
             ),
         ),
@@ -48,6 +50,9 @@ def documented_keys() -> list[tuple[str, str, str]]:
         ("starts.NAME.", Start, frozenset()),
         ("then.", Then, frozenset()),
         ("search.NAME.", Search, frozenset()),
+        ("tune.", Tune, frozenset({"objectives", "space"})),
+        ("tune.space.KEY.", Span, frozenset()),
+        ("tune.objectives.", Goal, frozenset()),
         ("expected.", Expected, frozenset()),
         ("published.", Published, frozenset()),
         ("figures.", StatedFigure, frozenset()),
@@ -137,6 +142,15 @@ def refuse_unknown_keys(raw: Mapping[str, Any]) -> None:
         check(tables, key, set(tables) if isinstance(tables, Mapping) else set())
         for name, table in tables.items():
             check_section(table, f"{key}.{name}", model)
+    tune = raw.get("tune")
+    if tune is not None:
+        check(tune, "tune", set(Tune.model_fields))
+        space, goals = tune.get("space"), tune.get("objectives")
+        for key, span in space.items() if isinstance(space, Mapping) else ():
+            if isinstance(span, Mapping):
+                check_section(span, f"tune.space.{key}", Span)
+        for number, goal in enumerate(goals if isinstance(goals, list) else ()):
+            check_section(goal, f"tune.objectives[{number}]", Goal)
     later = raw.get("then", ())
     for number, table in enumerate(later if isinstance(later, list) else ()):
         check_section(table, f"then[{number}]", Then)

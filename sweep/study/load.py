@@ -9,6 +9,7 @@ from pydantic import ValidationError
 import data
 from sweep import extensions
 from sweep.errors import StudyError
+from sweep.study.check_tune import check_tune
 from sweep.study.checks import check_dataset, check_later, check_starts
 from sweep.study.complaints import ask_catalog, describe
 from sweep.study.dataset import SECTIONS
@@ -63,6 +64,7 @@ def validate(raw: Mapping[str, Any]) -> Study:
         check_dataset(name, dataset)
         check_starts(study, name, dataset)
         check_later(study, name, dataset)
+        check_tune(study, name, dataset)
     cells = count_cells(study)
     if cells > MAX_CELLS:
         raise StudyError(f"the grid has {cells:,} cells; at most {MAX_CELLS:,} are allowed")

@@ -19,6 +19,7 @@ from sweep.section import Number, Section, Seed, Values, check_seeds
 from sweep.starts import Start
 from sweep.study.dataset import DatasetStudy
 from sweep.study.expected import Expected
+from sweep.tune import Tune
 
 _WINDOWS_DEVICE = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")
 
@@ -59,6 +60,7 @@ class Study(Section):
     search: dict[str, Search] = Field(
         default_factory=dict, max_length=10, description="searches, [search.NAME]; see there"
     )
+    tune: Tune | None = Field(None, description="what `sweep tune` searches, [tune]; see there")
 
     @field_validator("name")
     @classmethod

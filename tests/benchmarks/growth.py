@@ -80,11 +80,25 @@ def study_file(size: int) -> str:
     )
 
 
-def fill(folder: Path) -> None:
-    """Publishes a record and an attempt of every trial, and teachers' weights."""
+def fill(folder: Path, left_out: int = 0) -> None:
+    """Publishes a record and an attempt of every trial but the last, and teachers' weights."""
     from sweep.study import load_study
 
-    _publish(folder, load_study(folder / "growth.toml"), {})
+    _publish(folder, load_study(folder / "growth.toml"), {}, left_out)
+
+
+def arrivals(
+    folder: Path, batch: int
+) -> Iterator[tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
+    """Records and attempts of trials that `fill` left out, so many at a time."""
+    from sweep.cells import demand
+    from sweep.store import Store
+    from sweep.study import load_study
+
+    study = load_study(folder / "growth.toml")
+    missing = list(demand(study, Store(folder / "full")).todo.values())
+    steps = {dataset: _steps(dataset, None) for dataset in study.datasets}
+    return _records(missing, steps, batch, seed=2)
 
 
 def fill_thesis(folder: Path) -> None:
@@ -94,7 +108,7 @@ def fill_thesis(folder: Path) -> None:
     _publish(folder, load_study("thesis"), THESIS_POINTS)
 
 
-def _publish(folder: Path, study: "Study", points: Mapping[str, int]) -> None:
+def _publish(folder: Path, study: "Study", points: Mapping[str, int], left_out: int = 0) -> None:
     from sweep.cells import demand
     from sweep.records import cell_row
     from sweep.store import Store
@@ -104,7 +118,8 @@ def _publish(folder: Path, study: "Study", points: Mapping[str, int]) -> None:
     steps = {dataset: _steps(dataset, points.get(dataset)) for dataset in study.datasets}
     with store.writing():
         store.write_cells(study.name, [cell_row(c) for c in wanted.everything], study.to_json())
-        for rows, attempts in _records(list(wanted.todo.values()), steps):
+        todo = list(wanted.todo.values())
+        for rows, attempts in _records(todo[: len(todo) - left_out], steps):
             store.trials.publish(rows)
             store.attempts.publish(attempts)
         for trial_id in wanted.teacher_ids:
@@ -124,19 +139,22 @@ def _steps(dataset: str, points: int | None) -> tuple[tuple[int, ...], int]:
 
 
 def _records(
-    cells: Sequence[Any], steps: Mapping[str, tuple[tuple[int, ...], int]]
+    cells: Sequence[Any],
+    steps: Mapping[str, tuple[tuple[int, ...], int]],
+    batch: int = BATCH,
+    seed: int = 1,
 ) -> Iterator[tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
     from sweep.records import Attempt, trial_row
 
-    draw = random.Random(1)
-    for start in range(0, len(cells), BATCH):
-        part = cells[start : start + BATCH]
+    draw = random.Random(seed)
+    for start in range(0, len(cells), batch):
+        part = cells[start : start + batch]
         at = AT + timedelta(seconds=start)
         yield (
             [trial_row(cell, _result(cell, draw, at, *steps[cell.dataset])) for cell in part],
             [
                 Attempt(
-                    f"a{start + position:08}", cell.trial_id, cell.trial_id, "done", None, None,
+                    f"a{seed}-{start + position:08}", cell.trial_id, cell.trial_id, "done", None, None,
                     None, "node", "worker", at, at + timedelta(seconds=1), 1.0,
                 ).row()
                 for position, cell in enumerate(part)

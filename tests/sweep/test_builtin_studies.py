@@ -69,8 +69,9 @@ def test_a_tiny_study_needs_no_download(name: str) -> None:
 @pytest.mark.parametrize("name", builtin_names())
 def test_a_file_says_how_it_is_run(name: str) -> None:
     text = (Path(__file__).parents[2] / "sweep" / "studies" / f"{name}.toml").read_text("utf-8")
-    assert re.match(rf"# .+\n#\n#   sweep run {name}( |\n)", text)
     study = load_study(name)
+    command = "run" if study.tune is None else "(run|tune)"
+    assert re.match(rf"# .+\n#\n#   sweep {command} {name}( |\n)", text)
     assert study.name == name
     assert study.title
     assert study.question.endswith("?")
