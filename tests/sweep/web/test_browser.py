@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sweep.service import Where, run_study
+from tests.sweep.tiny import tiny_study
 from tests.sweep.web.browsing import (
     PATIENCE_S,
     Server,
@@ -18,7 +19,6 @@ from tests.sweep.web.browsing import (
     study_text,
     with_faulty_networks,
 )
-from tests.sweep.tiny import tiny_study
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
