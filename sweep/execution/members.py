@@ -6,13 +6,14 @@ with this machine, nothing begins; one that comes later is left out, and a line 
 """
 
 import contextlib
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from sweep.errors import SweepError
-from sweep.execution import nodes
+from sweep.execution import devices, nodes
 from sweep.execution.base import WorkerSetup
 from sweep.execution.devices import Gauge, read_gauges
 from sweep.execution.nodes import NodeFacts
@@ -49,6 +50,7 @@ class Members:
         self._refused: set[str] = set()
         self._agents: dict[str, Any] = {}
         self._reading: dict[str, Any] = {}
+        self._read_at: dict[str, float] = {}
         self._gauges: dict[str, dict[str, Gauge]] = {}
         self._here: NodeFacts | None = None
         self._known: list[Node] = []
@@ -124,8 +126,10 @@ class Members:
                     del self._agents[node_id]
                     self._gauges.pop(node_id, None)
                     continue
-                answer = None
-            if answer is None:
+                del self._reading[node_id]
+            due = time.monotonic() - self._read_at.get(node_id, -math.inf) >= devices.EVERY_S
+            if node_id not in self._reading and due:
+                self._read_at[node_id] = time.monotonic()
                 self._reading[node_id] = agent.read.remote()
         return self._gauges
 

@@ -574,6 +574,7 @@ class RayExecutor:
             )
         alive = {node["NodeID"] for node in self._usable()}
         self._drop([slot for slot in self._idle if slot.node not in alive])
+        self._drop_dead()
         for slot in self._slots:
             if slot.node not in alive and self._place(slot) is None:
                 self._kill(slot)  # it cannot start any more; `wait` finds it lost
@@ -603,6 +604,26 @@ class RayExecutor:
         names = {n["NodeID"]: str(n.get("NodeManagerHostname") or n["NodeID"]) for n in alive}
         self._lost_nodes += [name for key, name in self._names.items() if key not in names]
         self._names = names
+
+    def _drop_dead(self) -> None:
+        """Gives up idle workers that did not come to say where they are, since they died.
+
+        Raises:
+            SweepError: where one after the other does.
+        """
+        dead = []
+        for slot in self._idle:
+            if slot.place is None:
+                try:
+                    slot.place = self._ray.get(slot.answer, timeout=0)
+                except self._ray.exceptions.GetTimeoutError:
+                    continue
+                except self._ray.exceptions.RayError as error:
+                    dead.append(slot)
+                    self._lost_in_a_row += 1
+                    if self._lost_in_a_row > MAX_LOST_IN_A_ROW:
+                        raise SweepError(f"workers cannot start: {_last_line(error)}") from None
+        self._drop(dead)
 
     def _drop(self, slots: list[_Slot]) -> None:
         for slot in slots:

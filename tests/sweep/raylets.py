@@ -110,6 +110,7 @@ class Raylets:
         command = [
             str(RAY), "start", *arguments, "--block", f"--node-ip-address={this_machine()}",
             f"--num-cpus={cpus}", f"--num-gpus={gpus}", f"--object-store-memory={STORE_BYTES}",
+            f"--dashboard-agent-listen-port={free_port()}",
             "--disable-usage-stats", "--min-worker-port=0", "--max-worker-port=0",
         ]  # fmt: skip
         given = {} if token is None else {"RAY_AUTH_TOKEN": token}

@@ -110,14 +110,15 @@ def test_three_nodes_share_a_study(
     nodes.add(gpus=1)
     nodes.add(gpus=1, **{CLASS: "other"})
     store = Store(tmp_path / "results")
-    executor = RayExecutor(WorkerSetup(gpus=0.25, runner=WrittenDown(folder)), nodes.address)
+    training = WrittenDown(folder, takes_s=0.05)
+    executor = RayExecutor(WorkerSetup(gpus=0.25, runner=training), nodes.address)
     try:
         assert executor.slots == 12
         until(lambda: executor.classes == {"light": 8, "other": 4})
         assert sum(device.slots for device in executor.devices) == 12
         assert {device.device for device in executor.devices} == {"GPU 0"}
         assert len({device.node for device in executor.devices}) == 3
-        study = {**MANY, "seeds": list(range(1, 7)), "grid.teacher": ["small", "large"]}
+        study = {**MANY, "seeds": list(range(1, 6)), "grid.teacher": ["small", "large"]}
         with store.writing():
             summary = run(demand(tiny_study(**study), store), store, executor)
     finally:
@@ -138,6 +139,8 @@ def test_three_nodes_share_a_study(
     loads = [one for one in done if one.task == "LoadTask"]
     assert len(loads) == 1
     assert loads[0].gpu == ""
+    # So was each teacher asked, once for all nodes.
+    assert sum(one.task == "TeachTask" for one in done) == 2
     assert science(store).equals(science(undisturbed(tmp_path / "alone", **study)))
 
 

@@ -11,7 +11,8 @@ import pytest
 import data
 from data import catalog
 from data.npz import write_npz
-from sweep.execution import nodes
+from sweep.execution import devices, nodes
+from sweep.execution.devices import Gauge
 from sweep.execution.members import Members
 from sweep.execution.nodes import Held, NodeFacts, differences, facts
 from trials.engine import machine_of
@@ -144,13 +145,29 @@ class OneByOne:
             for node, alive in self.there.items()
         ]
 
-    def get(self, answer: Any, timeout: float) -> Any:
+    def wait(self, answers: list[Any], timeout: float) -> tuple[list[Any], list[Any]]:
+        assert timeout == 0
+        return [a for a in answers if a is not None], [a for a in answers if a is None]
+
+    def get(self, answer: Any, timeout: float = 0) -> Any:
         assert timeout == 0
         if answer is None:
             raise self.exceptions.GetTimeoutError
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+
+class Agent:
+    """Stands in for what reads the gauges of a node."""
+
+    def __init__(self, says: list[Any]) -> None:
+        self.says, self.asked = says, 0
+        self.read = self
+
+    def remote(self) -> Any:
+        self.asked += 1
+        return self.says[self.asked - 1]
 
 
 def members(ray: OneByOne, answers: dict[str, Any]) -> Members:
@@ -187,3 +204,24 @@ def test_a_node_that_does_not_answer_at_the_start_is_named() -> None:
         "node vm (bbbbbbbb) cannot be used: No module",
     ]
     assert found.usable == []
+
+
+def test_gauges_are_read_without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "EVERY_S", 0.0)
+    ray = OneByOne({"a" * 12: True})
+    found = members(ray, {})
+    first, second = ({"GPU 0": Gauge(number, 1, 2)} for number in (10.0, 20.0))
+    lost = ray.exceptions.RayError("the node is gone")
+    agent = Agent([first, None, second, lost])
+    found._agents = {"node": agent}
+    assert found.gauges() == {}, "asked, and not waited for"
+    assert found.gauges() == {"node": first}
+    assert (found.gauges(), agent.asked) == ({"node": first}, 2), "not asked twice at a time"
+    found._reading["node"] = first
+    assert (found.gauges(), agent.asked) == ({"node": first}, 3)
+    monkeypatch.setattr(devices, "EVERY_S", 1e6)
+    assert (found.gauges(), agent.asked) == ({"node": second}, 3), "nor more often than that"
+    monkeypatch.setattr(devices, "EVERY_S", 0.0)
+    assert (found.gauges(), agent.asked) == ({"node": second}, 4)
+    assert found.gauges() == {}
+    assert found._agents == {}
