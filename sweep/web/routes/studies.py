@@ -53,7 +53,7 @@ def study_state(web: Server, name: str, moment: Moment, live: Any) -> StudyState
     if name in moment.studies:
         web.watch.wants(name)
     view = moment.view(name)
-    active = _is_active(name, view, live)
+    speaks = _is_active(name, view, live)
     job, making, report = (
         web.book.job_of(name), web.book.report_job_of(name), web.book.reports.get(name),
     )  # fmt: skip
@@ -63,8 +63,8 @@ def study_state(web: Server, name: str, moment: Moment, live: Any) -> StudyState
         counts=None if view is None else Counts(**view.trials),
         cells=None if view is None else _cell_counts(view),
         failed_attempts={} if view is None else moment.failed_attempts(name),
-        active=active,
-        live=_told(live) if live and active else None,
+        active=speaks or _at_work(web, name),
+        live=_told(live) if live and speaks else None,
         job=None if job is None else job.state(),
         report=ReportState(
             exists=report is not None,
@@ -81,7 +81,7 @@ def _studies(web: Server, moment: Moment, live: Any) -> Studies:
     lines, said = [], _told(live or {})
     for name in web.studies.names(moment):
         about, view = web.about(name), moment.view(name)
-        active = _is_active(name, view, live)
+        speaks = _is_active(name, view, live)
         lines.append(
             StudyLine(
                 name=name,
@@ -91,9 +91,9 @@ def _studies(web: Server, moment: Moment, live: Any) -> Studies:
                 has_results=view is not None,
                 cells=about.cells if view is None else len(view.status),
                 counts=None if view is None else Counts(**view.trials),
-                running=active,
-                eta_s=said.eta_s if active else None,
-                trials_per_minute=said.trials_per_minute if active else None,
+                running=speaks or _at_work(web, name),
+                eta_s=said.eta_s if speaks else None,
+                trials_per_minute=said.trials_per_minute if speaks else None,
             )
         )
     return Studies(version=moment.version, studies=lines)
@@ -131,6 +131,12 @@ def _cell_counts(view: View) -> Counts:
     found = view.counts.sum(axis=0)
     counted = {name: int(n) for name, n in zip(STATUSES, found, strict=True)}
     return Counts(total=len(view.status), **counted)
+
+
+def _at_work(web: Server, name: str) -> bool:
+    """Whether a run that was started here has not ended: it says nothing before its first stage."""
+    job = web.book.job_of(name)
+    return job is not None and job.at_work
 
 
 def _is_active(name: str, view: View | None, live: Any) -> bool:

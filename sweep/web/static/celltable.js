@@ -42,7 +42,7 @@ export function cellTable(panel, { value, chosen, hrefOf }) {
           x.values.map((entry, i) => h("th", { scope: "col", key: i }, plain(entry))),
         ),
       ),
-      h("tbody", null, y.values.map(row)),
+      h("tbody", null, y.values.map(row).reverse()), // as in the figure: the largest above
     ),
   );
 }

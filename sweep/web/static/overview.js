@@ -18,6 +18,7 @@ import { trialTable } from "./trials.js";
 const PAGE = 50;
 const PANELS = 9;
 const BESIDE_PX = 72;
+const BESIDE_TABLE_PX = 150;
 const LEAST_CELL_PX = 46;
 const WIDE_CELL_PX = 68;
 const LETTER_PX = 7.5;
@@ -87,7 +88,8 @@ export class Overview {
         const value = at.query.get("value") ?? bestValue(panels);
         const open = (cell) => this.#open(at, cell);
         const look = { value, at, chosen: at.query.get("cell"), open };
-        const wide = { "--panel": `${widest(panels) * WIDE_CELL_PX + BESIDE_PX}px` };
+        const beside = this.#asTable ? BESIDE_TABLE_PX : BESIDE_PX;
+        const wide = { "--panel": `${widest(panels) * WIDE_CELL_PX + beside}px` };
         return [
           this.#controls(at, value),
           h(

@@ -89,7 +89,7 @@ function line(study) {
       "div",
       { class: "side" },
       pill(...standing({ counts, active: running })),
-      running
+      running && study.trials_per_minute !== null
         ? [
             h("div", { key: "eta" }, `${duration(study.eta_s)} to go`),
             h("div", { key: "pace" }, `${pace(study.trials_per_minute)} trials a minute`),

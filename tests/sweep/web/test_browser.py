@@ -199,6 +199,42 @@ class TestStory:
         report.close()
 
 
+LONG = """
+name = "long"
+seeds = [1, 2, 3]
+[recipe]
+epochs = 400
+batch_size = 64
+[datasets.digits]
+"""
+"""Trains for minutes."""
+
+
+@pytest.mark.slow
+def test_a_run_is_stopped(tmp_path: Path, watched: Watched) -> None:
+    server = Server(tmp_path / "results", "--local")
+    page = watched.page
+    try:
+        page.goto(server.start().url)
+        file = {"name": "long.toml", "mimeType": "text/plain", "buffer": LONG.encode()}
+        page.set_input_files("input[type=file]", file)
+        page.get_by_role("button", name="Upload long").click()
+        page.get_by_role("button", name="Launch …").click()
+        page.get_by_role("dialog").get_by_role("button", name="Launch", exact=True).click()
+        page.get_by_role("progressbar").wait_for()
+        page.get_by_role("button", name="Stop").click()
+        page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+        _shown(page, "running")
+        page.get_by_role("button", name="Stop").click()
+        page.get_by_role("dialog").get_by_role("button", name="Stop the run").click()
+        page.get_by_role("button", name="Launch …").wait_for()
+        assert page.get_by_text("0 of 3 done").is_visible()
+        assert page.get_by_role("region", name="Job").get_by_text("stopped").is_visible()
+    finally:
+        page.goto("about:blank")
+        server.stop()
+
+
 class TestNumbers:
     """What is shown is what was measured."""
 
@@ -325,10 +361,13 @@ class TestTexts:
         page = watched.page
         watched.expected = ("/api/plan",)
         page.goto(finished.url)
+        page.locator(".drop").wait_for()
         text = study_text("wrong").replace("alpha = [0.1, 0.9]", "alpha = [0.1, 1.9]")
-        page.set_input_files(
-            "input[type=file]",
-            {"name": "wrong.toml", "mimeType": "text/plain", "buffer": text.encode()},
+        page.evaluate(
+            """(text) => { const dataTransfer = new DataTransfer();
+            dataTransfer.items.add(new File([text], "wrong.toml"));
+            document.querySelector(".drop").dispatchEvent(new DragEvent("drop", {dataTransfer})); }""",
+            text,
         )
         said = page.get_by_role("alert")
         said.wait_for()
