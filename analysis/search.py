@@ -102,8 +102,8 @@ def search_points(table: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row per dataset, point and objective: `known`, `state`, `parameters` (text), `epochs`, `n`,
         `mean`, `ci_low`, `ci_high` over all its seeds of that length; `fresh_n`, `fresh_mean` over those
-        that had no part in the search; `failed`, how many have no value; `asked_trials`,
-        `asked_epochs` after its last step of the search.
+        that had no part in the search; `failed`, how many have no value; `spent_epochs`: the epochs of all its
+        seeds, of a point that was known those of its further ones; `asked_trials`, `asked_epochs` after its last step of the search.
     """
     keys = ["dataset", "point", "objective"]
     longest = table.groupby(keys, sort=False)["epochs"].transform("max")
@@ -127,6 +127,7 @@ def search_points(table: pd.DataFrame) -> pd.DataFrame:
                 "n": len(values), "mean": mean, "ci_low": float(low), "ci_high": float(high),
                 "fresh_n": len(fresh), "fresh_mean": float(fresh.mean()) if len(fresh) else np.nan,
                 "failed": int(each["value"].isna().sum()),
+                "spent_epochs": int(first["epochs"]) * int((each["phase"] == "final").sum() if first["known"] else len(each)),
                 "asked_trials": of_search["asked_trials"].max(),
                 "asked_epochs": of_search["asked_epochs"].max(),
             }

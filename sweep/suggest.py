@@ -58,6 +58,8 @@ class Range:
         step: between values, from low on; None for any value between.
         log: whether it is drawn evenly in its logarithm.
         whole: whether it is a whole number.
+        digits: significant ones of a number without step, so that machines whose last bits differ
+            suggest the same; None for all.
     """
 
     low: float
@@ -65,6 +67,7 @@ class Range:
     step: float | None = None
     log: bool = False
     whole: bool = False
+    digits: int | None = None
 
     @property
     def size(self) -> int | None:
@@ -82,7 +85,8 @@ class Range:
     def snapped(self, value: float) -> Value:
         """The value that is nearest."""
         if self.step is None:
-            return float(value)
+            rounded = value if self.digits is None else float(f"{value:.{self.digits}g}")
+            return float(min(max(rounded, self.low), self.high))
         return self.at(round((value - self.low) / self.step))
 
     def holds(self, value: object) -> Value | None:
@@ -91,7 +95,7 @@ class Range:
             return None
         if not self.low <= value <= self.high:
             return None
-        found = self.snapped(value)
+        found = float(value) if self.step is None else self.snapped(value)
         return found if found == value else None
 
 

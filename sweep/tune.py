@@ -23,6 +23,8 @@ from sweep.section import (
 from sweep.suggest import Choice, Domain, Range, Sampler, Space, count
 
 MAX_POINTS = 10_000
+DIGITS = 6
+"""Significant digits of what is drawn between two ends."""
 
 Bound = Annotated[int | float, BeforeValidator(only_number)]
 
@@ -80,7 +82,7 @@ class Span(Section):
         assert self.low is not None  # validated
         assert self.high is not None
         if not whole:
-            return Range(self.low, self.high, self.step, self.log)
+            return Range(self.low, self.high, self.step, self.log, digits=DIGITS)
         step = 1 if self.step is None else self.step
         for name, value in (("low", self.low), ("high", self.high), ("step", step)):
             if value != int(value):

@@ -133,7 +133,7 @@ def _merged(*blocks: str) -> dict[str, object]:
 
 
 def test_the_examples_of_schedules_starts_and_later_grids_are_valid() -> None:
-    text, _, _, windows, starts, later = _blocks("toml")
+    text, _, _, windows, starts, later, _ = _blocks("toml")
     longer = {"recipe": {"epochs": 45, "batch_size": 64}}
     study = load_study(_merged(text, windows) | longer)
     assert study.datasets["digits"].grid.begin_epoch == (0, 9)
@@ -145,6 +145,24 @@ def test_the_examples_of_schedules_starts_and_later_grids_are_valid() -> None:
     study = load_study(first | tomllib.loads(later))
     assert study.then[0].best == ("temperature",)
     assert study.search["weights"].trials == 10
+
+
+def test_the_example_of_a_search_is_valid() -> None:
+    *_, tune = _blocks("toml")
+    study = load_study(
+        {
+            "name": "searched",
+            "seeds": [1, 2, 3],
+            "recipe": {"epochs": 1500, "batch_size": "full"},
+            "split": {"validation": 0.1},
+            "grid": {"teacher": ["small"], "alpha": [0.5], "switch_epoch": [100]},
+            "datasets": {"california_housing": {"student": "student"}},
+            **tomllib.loads(tune),
+        }
+    )
+    assert study.tune is not None
+    assert (study.tune.rungs, study.tune.finalists) == ((300,), 3)
+    assert study.tune.space["alpha"].step == 0.1
 
 
 def test_every_study_key_is_in_the_table() -> None:

@@ -25,6 +25,7 @@ def search(points: pd.DataFrame, choice: Choice | None) -> Table:
         role = "chosen" if number in chosen else "as good" if number in alike else ""
         row = [
             Entry(str(number), number),
+            Entry(role, None, "better" if role == "chosen" else ""),
             Entry(str(first["parameters"])),
             Entry("known before" if first["known"] else str(first["state"])),
             Entry(words.number(first["epochs"]), float(first["epochs"])),
@@ -39,20 +40,23 @@ def search(points: pd.DataFrame, choice: Choice | None) -> Table:
                     sort_key(one["fresh_mean"]),
                 ),
             ]
+        asked = first["asked_trials"]
         row += [
-            Entry("–" if pd.isna(first["asked_trials"]) else f"{first['asked_trials']:,.0f}", sort_key(first["asked_trials"])),
-            Entry(role, None, "better" if role == "chosen" else ""),
-        ]  # fmt: skip
+            Entry(f"{first['spent_epochs']:,}", float(first["spent_epochs"])),
+            Entry("–" if pd.isna(asked) else f"{asked:,.0f}", sort_key(asked)),
+        ]
         rows.append((number not in chosen, role != "as good", number, tuple(row)))
     names = list(dict.fromkeys(points["objective"]))
     several = [f"{name}: " if len(names) > 1 else "" for name in names]
     middle = [f"{s}{c}" for s in several for c in ("mean", "95 % interval", "seeds", FURTHER)]
-    columns = ("point", "parameters", "came to", "epochs", *middle, "trials asked", "")
+    columns = (
+        "point", "choice", "parameters", "came to", "epochs", *middle, "epochs spent", "trials asked",
+    )  # fmt: skip
     return Table(
         f"Points of the search, by {words.listed(names)}",
         columns,
         tuple(row for *_, row in sorted(rows, key=lambda one: one[:3])),
-        (True, False, False, True, *[True] * len(middle), True, False),
+        (True, False, False, False, True, *[True] * len(middle), True, True),
         {
             "trials asked": "trials the search had asked for when the point came to its end",
             **{

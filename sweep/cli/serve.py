@@ -44,7 +44,10 @@ def serve(
         typer.Option(metavar="DIR", help="uploaded studies and logs; default: in the results"),
     ] = None,
     address: Annotated[
-        str | None, typer.Option(help="the Ray cluster on which runs are started")
+        str | None,
+        typer.Option(
+            help="the Ray cluster on which runs are started; http://HOST:8265 hands them over as jobs"
+        ),
     ] = None,
     local: Annotated[
         bool, typer.Option("--local", help="runs train in one process, without Ray")
@@ -66,6 +69,10 @@ def serve(
     folder = uploads_may_read
     if folder is not None and not folder.is_dir():
         fail(f"--uploads-may-read {str(folder)!r}: is no directory")
+    if address and address.startswith(("http://", "https://")):
+        from sweep.cluster.submitting import require_shared
+
+        require_shared(results)
     settings = Settings(
         results, host, port, known, names, folder and folder.absolute(), state, address, local,
         data_dir,

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -16,6 +17,7 @@ from sweep.store import Store
 from sweep.web import problems
 from sweep.web.answers import Answers
 from sweep.web.book import Book
+from sweep.web.cluster_jobs import ClusterJobs
 from sweep.web.jobs import Launcher
 from sweep.web.limits import Turns
 from sweep.web.models import Problem
@@ -68,7 +70,7 @@ def _server(settings: Settings, launcher: Launcher | None) -> Server:
     store = Store(settings.results)
     folder = state_folder(settings, store)
     uploads = Uploads(folder / "studies", settings.uploads_may_read)
-    launcher = launcher or Processes(folder / "jobs", settings.results, run_options(settings))
+    launcher = launcher or _launcher(settings, folder)
     book = Book(launcher, store)
     return Server(
         settings=settings,
@@ -90,16 +92,25 @@ def _server(settings: Settings, launcher: Launcher | None) -> Server:
     )
 
 
+def _launcher(settings: Settings, folder: Path) -> Launcher:
+    here = Processes(folder / "jobs", settings.results, run_options(settings))
+    if settings.address is None or not settings.address.startswith(("http://", "https://")):
+        return here
+    return ClusterJobs(settings.address, settings.results, here, _data_option(settings))
+
+
 def run_options(settings: Settings) -> tuple[str, ...]:
     """What every run of this server is started with."""
-    found = []
+    found: list[str] = []
     if settings.local:
         found.append("--local")
     if settings.address is not None:
         found.append(f"--address={settings.address}")
-    if settings.data_dir is not None:
-        found.append(f"--data={settings.data_dir.absolute()}")
-    return tuple(found)
+    return (*found, *_data_option(settings))
+
+
+def _data_option(settings: Settings) -> tuple[str, ...]:
+    return () if settings.data_dir is None else (f"--data={settings.data_dir.absolute()}",)
 
 
 def _api(web: Server) -> FastAPI:

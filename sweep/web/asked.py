@@ -106,6 +106,7 @@ def asked(name: str, cells: pa.Table, text: str) -> Asked:
     words = [name for name in WORDS if name != "study"]
     rows = [dict(zip(words, row, strict=True)) for row in tuples(table.select(words))]
     varying = _varying(rows, words)
+    several = _several_students(rows)
     coded = cells["trial_id"].combine_chunks().dictionary_encode()
     trial = coded.indices.to_numpy().astype(np.int64)
     first = np.unique(trial, return_index=True)[1]
@@ -114,7 +115,9 @@ def asked(name: str, cells: pa.Table, text: str) -> Asked:
         text=text,
         origin=Origin.of(text),
         cells=cells,
-        configurations=tuple(Configuration(_key(row), row, label(row, varying)) for row in rows),
+        configurations=tuple(
+            Configuration(_key(row), row, label(row, varying, several)) for row in rows
+        ),
         number=number,
         baseline=baseline,
         partner=_partners(number, seeds, baseline),
@@ -125,14 +128,20 @@ def asked(name: str, cells: pa.Table, text: str) -> Asked:
     )
 
 
-def label(words: Mapping[str, Any], varying: Sequence[str]) -> str:
-    """A configuration in a few words: "teacher small, alpha 0.1, switch 3"."""
+def label(words: Mapping[str, Any], varying: Sequence[str], several: bool = False) -> str:
+    """A configuration in a few words: "teacher small, alpha 0.1, switch 3".
+
+    Args:
+        words: what was asked, by the column's name.
+        varying: words that tell configurations apart.
+        several: whether students are of several models, so that theirs is said.
+    """
     role = words["role"]
     said = [f"teacher {words['teacher']}"] if role == "student" and words["teacher"] else [role]
     if role != "student":
         said[0] = f"{role} {words['model']}"
     skipped = {"role", "dataset", "teacher", "model"}
-    if role == "student" and "model" in varying:
+    if role == "student" and several:
         said.append(f"model {words['model']}")
     shown = [word for word in (*SPOKEN, *varying) if word not in skipped]
     for word in dict.fromkeys(shown):
@@ -160,6 +169,12 @@ def _varying(rows: Sequence[Mapping[str, Any]], words: Sequence[str]) -> tuple[s
             values.setdefault((word, *group), set()).add(row[word])
     found = {word for (word, *_), some in values.items() if len(some) > 1}
     return tuple(word for word in words if word in found)
+
+
+def _several_students(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the students of some dataset are of several models."""
+    students = {(row["dataset"], row["model"]) for row in rows if row["role"] == "student"}
+    return len(students) > len({dataset for dataset, _ in students})
 
 
 def _key(words: Mapping[str, Any]) -> str:

@@ -345,6 +345,8 @@ class TrialUse(Answer):
     study: str
     cell: str
     label: str
+    seed: int
+    words: dict[str, Any]
     baseline_trial: str | None
 
 

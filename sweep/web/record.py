@@ -171,8 +171,15 @@ def _uses(moment: Moment, trial_id: str) -> tuple[list[TrialUse], list[Any]]:
             partner = int(asked.partner[row])
             base = asked.trial_ids[asked.trial[partner]] if partner >= 0 else None
             uses.append(
-                TrialUse(study=name, cell=one.key, label=one.label, baseline_trial=base)
-            )  # fmt: skip
+                TrialUse(
+                    study=name,
+                    cell=one.key,
+                    label=one.label,
+                    seed=int(asked.seeds[row]),
+                    words={word: value for word, value in one.words.items() if value is not None},
+                    baseline_trial=base,
+                )
+            )
     return uses, statuses
 
 

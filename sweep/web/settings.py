@@ -21,7 +21,8 @@ class Settings:
         names: further names under which it may be asked, in the Host header.
         uploads_may_read: the folder in which files that an uploaded study names may lie.
         state: the folder for uploaded studies and the records of runs; None is in the results.
-        address: of the Ray cluster on which runs are started; None starts Ray here.
+        address: of the Ray cluster on which runs are started; None starts Ray here. One that begins
+            with `http` is that of its job server, to which runs are handed over.
         local: runs train in one process, without Ray.
         data_dir: where datasets lie; None is the default place.
     """

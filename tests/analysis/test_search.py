@@ -125,6 +125,9 @@ def test_points_are_told_by_their_greatest_length() -> None:
     assert (found.loc[2, "state"], found.loc[2, "n"]) == ("given up", 1)
     assert np.isnan(found.loc[2, "ci_low"])
     assert first["parameters"] == "alpha 0.1"
+    assert (first["spent_epochs"], found.loc[2, "spent_epochs"]) == (24, 2)
+    known = search_points(table(rows(1, {1: 90.0}, LUCKY, known=True))).iloc[0]
+    assert known["spent_epochs"] == 24  # 4 further seeds; the first cost nothing
 
 
 def test_the_history_is_that_of_points_that_came_to_their_end() -> None:
@@ -171,7 +174,9 @@ def test_the_table_of_the_report_begins_with_the_chosen_point() -> None:
     (choice,) = search_choices(own)
     made = search_table(search_points(own), choice)
     assert [row[0].text for row in made.rows] == ["2", "1", "3"]
-    assert [row[-1].text for row in made.rows] == ["chosen", "", ""]
+    assert [row[1].text for row in made.rows] == ["chosen", "", ""]
+    spent = made.columns.index("epochs spent")
+    assert [row[spent].text for row in made.rows] == ["30", "30", "6"]  # 5 seeds of 6 epochs
     assert [row[made.columns.index("seeds")].text for row in made.rows] == ["5", "5", "1"]
     further = made.columns.index("further seeds")
     assert [row[further].text for row in made.rows] == ["75", "70", "–"]

@@ -124,6 +124,16 @@ def test_values_with_a_step_are_those_one_would_write(low: int, steps: int, step
     assert domain.holds(float(points[0]) + step / 3) is None
 
 
+def test_values_between_two_ends_may_be_rounded_and_stay_between_them() -> None:
+    domain = Range(1 / 3, 2 / 3, digits=3)
+    assert [domain.snapped(value) for value in (0.41234, 1 / 3, 0.66666)] == [0.412, 1 / 3, 2 / 3]
+    assert Range(1e-4, 1e-1, digits=3).snapped(0.00123456) == 0.00123
+    # What a grid had before is the same point with all its digits.
+    assert domain.holds(0.41234) == 0.41234
+    assert domain.holds(0.7) is None
+    assert domain.holds("0.5") is None
+
+
 def test_a_choice_holds_its_own_values_alone() -> None:
     choice = Choice((64, "full"))
     assert (choice.holds(64.0), choice.holds("full"), choice.holds(32)) == (64, "full", None)

@@ -35,12 +35,12 @@ def test_whole_numbers_are_told_by_the_key_not_by_how_they_are_written() -> None
     study = load_study(RAW, {"tune.space": space})
     assert study.tune is not None
     assert dict(space_of(study.tune)) == {
-        "alpha": Range(0, 1),
+        "alpha": Range(0, 1, digits=6),
         "switch_epoch": Range(1, 4, 1, whole=True),
-        "learning_rate": Range(1e-4, 1e-1, log=True),
+        "learning_rate": Range(1e-4, 1e-1, log=True, digits=6),
         "teacher": Choice(("mlp-4", "mlp-5")),
         "batch_size": Choice((16, "full")),
-        "momentum": Range(0.0, 0.9),
+        "momentum": Range(0.0, 0.9, digits=6),
     }
 
 

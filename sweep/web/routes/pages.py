@@ -25,7 +25,7 @@ def page(request: Request, web: Web) -> Response:
 @router.get("/favicon.ico")
 def icon(request: Request, web: Web) -> Response:
     """The icon of the page."""
-    return file(request, web, "favicon.svg")
+    return file(request, web, "icon.svg")
 
 
 @router.get("/static/{name}")

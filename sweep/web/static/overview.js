@@ -2,7 +2,7 @@
 
 import { go, link } from "./address.js";
 import { api, withQuery } from "./api.js";
-import { VALUES, legend, measured, panelOf } from "./cells.js";
+import { VALUES, cellText, legend, measured, panelOf } from "./cells.js";
 import { cellTable } from "./celltable.js";
 import { Cursor } from "./cursor.js";
 import { h } from "./dom.js";
@@ -17,8 +17,10 @@ import { trialTable } from "./trials.js";
 
 const PAGE = 50;
 const PANELS = 9;
-const CELL_PX = 46;
+const BESIDE_PX = 72;
+const LEAST_CELL_PX = 46;
 const WIDE_CELL_PX = 68;
+const LETTER_PX = 7.5;
 const KEPT = "sweep-heatmap-as";
 const HOW = "Click a cell for its trials, or use the arrow keys and Enter on a figure.";
 
@@ -85,7 +87,7 @@ export class Overview {
         const value = at.query.get("value") ?? bestValue(panels);
         const open = (cell) => this.#open(at, cell);
         const look = { value, at, chosen: at.query.get("cell"), open };
-        const wide = { "--panel": `${widest(panels) * WIDE_CELL_PX + 80}px` };
+        const wide = { "--panel": `${widest(panels) * WIDE_CELL_PX + BESIDE_PX}px` };
         return [
           this.#controls(at, value),
           h(
@@ -165,6 +167,7 @@ export class Overview {
       const cells = cellTable(panel, { value, chosen, hrefOf });
       return h("figure", { key: `table ${panel.key}` }, caption, cells);
     }
+    const least = panel.x.values.length * cellWidth(panel, value) + BESIDE_PX;
     const drawn = { value, chosen, cursor: this.#cursor.of(panel), onCell: open };
     const how = "Arrow keys move between cells, Enter opens one.";
     return h(
@@ -192,7 +195,7 @@ export class Overview {
           class: "plot",
           opaque: true,
           key: panel.key,
-          style: { "min-width": `${panel.x.values.length * CELL_PX + 70}px` },
+          style: { "min-width": `${least}px` },
           keep: figure(panel, drawn),
         }),
       ),
@@ -219,6 +222,13 @@ export class Overview {
       ]),
     );
   }
+}
+
+/** What the longest text of a panel needs; a finger needs no less than 44 pixels. */
+function cellWidth(panel, value) {
+  const texts = panel.cells.flat().map((cell) => cellText(cell, value, panel.metricName));
+  const longest = Math.max(...texts.map((text) => text.length));
+  return Math.max(LEAST_CELL_PX, Math.ceil(longest * LETTER_PX) + 4);
 }
 
 function widest(panels) {

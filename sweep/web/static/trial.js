@@ -100,13 +100,17 @@ export class Trial {
     return card(
       "head",
       "Trial",
-      h("h1", null, found.uses[0]?.label ?? this.title()),
+      h("h1", null, called(found.uses) ?? this.title()),
       h("p", { class: "lead" }, "Trial ", h("code", null, found.trial_id)),
       note(pill(found.status), found.weights_kept ? " · its weights are kept" : ""),
       tiles(said),
       related(found),
     );
   }
+}
+
+function called(uses) {
+  return uses.length ? `${uses[0].label}, seed ${uses[0].seed}` : null;
 }
 
 function unitless(metricName) {
@@ -162,8 +166,10 @@ function known(name, entries) {
   return card(name, name, h("h2", null, name), said);
 }
 
-function parameters({ record }) {
-  const entries = Object.entries(record)
+/** As they were trained; before that, as they were asked for. */
+function parameters({ record, uses }) {
+  const asked = uses.length ? { ...uses[0].words, seed: uses[0].seed } : {};
+  const entries = Object.entries(record.role === undefined ? asked : record)
     .filter(([name, value]) => !RUN.has(name) && value !== null && !Array.isArray(value))
     .map(([name, value]) => [words(name), name === "dataset" ? dataset(value) : plain(value)]);
   return known("Parameters", entries);

@@ -1,6 +1,7 @@
 """Studies that are sent, and runs that are started and stopped, with a launcher that only notes it."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from sweep.importing import import_table
 from sweep.store import Store
-from sweep.study import load_study
+from sweep.study import documented_keys, load_study
 from tests.sweep.test_importing import ROWS, parquet
 from tests.sweep.web.serving import (
     STUDY,
@@ -243,3 +244,11 @@ def test_a_query_is_answered(server: Served, tmp_path: Path) -> None:
     assert server.post("/api/query", {"sql": odd})["rows"] == [
         [None, "2026-01-02", [1, 2], {"a": None}, "c3a4"]
     ]
+
+
+def test_no_other_key_of_a_study_is_about_files() -> None:
+    """Who adds one that names a file has to tell `sweep.web.uploads` of it."""
+    about = {
+        key for key, _, meaning in documented_keys() if re.search(r"\bfile|path|fold", meaning)
+    }
+    assert about == {"name", "recipe.pretrained"}  # the name is that of a file in the results

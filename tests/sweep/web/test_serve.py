@@ -17,6 +17,7 @@ import pytest
 from sweep.cli.serve import _token
 from sweep.results import Results
 from sweep.web.settings import Settings, is_loopback
+from tests.sweep.raylets import raylets
 from tests.sweep.test_cli import STUDY
 from tests.sweep.web.serving import FakeLauncher, served, settings_of
 
@@ -46,6 +47,11 @@ def serving(
         process.send_signal(signal.SIGTERM)
         process.wait(30)
         process.stdout.close()
+
+
+def asking(address: str) -> httpx.Client:
+    """A client that has patience, and no proxy."""
+    return httpx.Client(base_url=address, timeout=120, trust_env=False)
 
 
 def until(holds: Callable[[], Any]) -> Any:
@@ -145,14 +151,14 @@ def test_a_study_from_beginning_to_end(tmp_path: Path) -> None:
     """Sent, started, the server killed meanwhile and started again, done, reported, asked."""
     place = ("--results", tmp_path / "r", "--local")
     with serving(*place) as (address, process, _):
-        with httpx.Client(base_url=address, timeout=60) as client:
+        with asking(address) as client:
             sent = client.post("/api/studies", json={"text": STUDY})
             assert sent.json()["cells"] == 16
             started = client.post("/api/studies/tiny/launch", json={})
             assert started.status_code == 202, started.text
             job = started.json()["job"]["id"]
         process.kill()
-    with serving(*place) as (address, _, _), httpx.Client(base_url=address, timeout=60) as client:
+    with serving(*place) as (address, _, _), asking(address) as client:
 
         def state() -> Any:
             return client.get("/api/studies/tiny/state").json()
@@ -181,7 +187,7 @@ def test_a_study_from_beginning_to_end(tmp_path: Path) -> None:
 def test_a_stopped_run_keeps_what_is_finished(tmp_path: Path) -> None:
     long = STUDY.replace("epochs = 2", "epochs = 2000").replace("[0, 1, 2]", "[0, 1000, 2000]")
     place = ("--results", tmp_path / "r", "--local")
-    with serving(*place) as (address, _, _), httpx.Client(base_url=address, timeout=60) as client:
+    with serving(*place) as (address, _, _), asking(address) as client:
         client.post("/api/studies", json={"text": long})
         assert client.post("/api/studies/tiny/launch", json={}).status_code == 202
 
@@ -195,3 +201,30 @@ def test_a_stopped_run_keeps_what_is_finished(tmp_path: Path) -> None:
         until(lambda: state()["job"]["status"] == "stopped")
         assert state()["job"]["exit_status"] == 130
         until(lambda: not state()["active"])
+
+
+@pytest.mark.slow
+def test_runs_are_handed_over_to_a_cluster(tmp_path: Path) -> None:
+    """A real cluster with a token: the server hands over, follows, and finds the job again."""
+    with raylets() as nodes:
+        nodes.head(cpus=1, jobs=True)
+        outside = {"RAY_AUTH_TOKEN": str(nodes.token), "RAY_ADDRESS": "127.0.0.1:1"}
+        place = ("--results", tmp_path / "r", "--address", nodes.jobs)
+        with serving(*place, **outside) as (address, _, _), asking(address) as client:
+            client.post("/api/studies", json={"text": STUDY})
+            started = client.post("/api/studies/tiny/launch", json={"seeds": 1})
+            assert started.status_code == 202, started.text
+            job = started.json()["job"]["id"]
+        # Started again, it is told of the job by the cluster.
+        with serving(*place, **outside) as (address, _, _), asking(address) as client:
+
+            def state() -> Any:
+                return client.get("/api/studies/tiny/state").json()
+
+            until(lambda: state()["job"] and state()["job"]["status"] != "running")
+            said = client.get(f"/api/jobs/{job}/log").json()
+            assert (state()["job"]["id"], state()["job"]["status"]) == (job, "done"), said
+            assert "study tiny in" in said["text"]
+            assert said["ended"]
+            # A seed: both teachers of the pool, a baseline, two students.
+            until(lambda: state()["counts"]["done"] == 5)

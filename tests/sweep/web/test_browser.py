@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sweep.service import Where, run_study
-from tests.sweep.browsing import (
+from tests.sweep.web.browsing import (
     PATIENCE_S,
     Server,
     Watched,
