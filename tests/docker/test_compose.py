@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 
+from sweep.cli import app, register
+
 DOCKER = Path(__file__).parents[2] / "docker"
-FILES = ("compose.yaml", "compose.gpu.yaml")
+FILES = ("compose.yaml", "compose.gpu.yaml", "compose.page.yaml")
 DAEMONS = ("head", "worker")
 
 
@@ -27,13 +30,13 @@ def test_it_is_valid_by_the_specification(name: str) -> None:
     validator = jsonschema.validators.validator_for(schema)(schema)
     assert [error.message for error in validator.iter_errors(load(name))] == []
     wrong = load(name)
-    wrong["services"]["worker"]["replica"] = 2
+    next(iter(wrong["services"].values()))["replica"] = 2
     assert list(validator.iter_errors(wrong)), "the schema knows the keys of a service"
 
 
 def test_services_are_confined() -> None:
-    services = load("compose.yaml")["services"]
-    assert set(services) == {"head", "worker", "fetch"}
+    services = load("compose.yaml")["services"] | load("compose.page.yaml")["services"]
+    assert set(services) == {"head", "worker", "fetch", "page"}
     for name, service in services.items():
         uid, gid = map(int, service["user"].split(":"))
         assert uid, name
@@ -59,6 +62,27 @@ def test_nothing_is_published_and_ray_stays_in_a_network_that_ends_here() -> Non
     assert whole["services"]["fetch"]["networks"] == ["outside"]
     assert "secrets" not in whole["services"]["fetch"], "what goes out knows no token"
     assert whole["services"]["fetch"]["entrypoint"] == ["sweep", "data", "fetch"]
+
+
+def test_the_page_is_for_this_machine_and_asks_for_a_token_that_it_reads() -> None:
+    whole = load("compose.page.yaml")
+    (page,) = whole["services"].values()
+    assert re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", page["ports"][0]) == "127.0.0.1:8501:8501"
+    assert len(page["ports"]) == 1
+    assert set(page["networks"]) == {"cluster", "page"}
+    assert set(page["secrets"]) == {"ray_token", "page_token"}
+    assert set(page["environment"]) == {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH", "SWEEP_DATA_DIR"}
+    register()
+    words = [*page["entrypoint"][1:], *page["command"]]
+    group = typer.main.get_command(app)
+    context = group.make_context("sweep", list(words))
+    name, serve, words = group.resolve_command(context, words)  # type: ignore[attr-defined]
+    given = serve.make_context(name, words, parent=context).params
+    assert given["token_file"] == Path("/run/secrets/page_token")
+    assert (given["host"], given["port"]) == ("0.0.0.0", 8501)
+    assert given["address"] == "http://head:8265"
+    ignored = (DOCKER.parent / ".gitignore").read_text("utf-8").split()
+    assert "/docker/page_token" in ignored
 
 
 def test_the_token_is_a_secret_and_in_no_variable() -> None:
