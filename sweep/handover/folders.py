@@ -23,7 +23,8 @@ class RunFolders:
 
         Args:
             root: holds the folders, at any depth.
-            form: of what is written; folders of another are written again.
+            form: of what is written: a tool, then a version. Folders of another version are written
+                again; those of another tool, which may lie below, are left alone.
         """
         self._root, self._form = root, form
         self._known = dict(self._found())
@@ -58,9 +59,16 @@ class RunFolders:
                 note = json.loads((folder / NOTE).read_bytes())
                 trial_id, digest = str(note["trial_id"]), str(note["digest"])
                 whole = (folder / str(note["file"])).stat().st_size == note["bytes"]
-                if not whole or note["form"] != self._form:
+                form = str(note["form"])
+                if _tool(form) != _tool(self._form):
+                    continue
+                if not whole or form != self._form:
                     digest = "to be written again"
                 yield trial_id, (folder, digest)
+
+
+def _tool(form: str) -> str:
+    return form.partition(" ")[0]
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -84,6 +84,20 @@ def test_what_has_changed_is_written_again_in_its_place(
     assert len([name for name in after if after[name] != before[name]]) == 2  # a run and its note
 
 
+@pytest.mark.parametrize(("first", "second"), [FOLDERS, FOLDERS[::-1]])
+def test_what_another_tool_was_given_stays_beside(
+    results: Results, tmp_path: Path, first: str, second: str
+) -> None:
+    hand_over(results, STUDY, first, tmp_path / "out")
+    before = files(tmp_path / "out")
+    beside = hand_over(results, STUDY, second, tmp_path / "out")
+    assert (beside.added, beside.changed, beside.unchanged) == (ENDED, 0, 0)
+    assert before.items() <= files(tmp_path / "out").items()
+    for to in (first, second):
+        again = hand_over(results, STUDY, to, tmp_path / "out")
+        assert (again.added, again.changed, again.unchanged) == (0, 0, ENDED)
+
+
 @pytest.mark.parametrize(
     "place", ["", "trials", "trials/deep/er", "weights", "../results", "x/../studies"]
 )
