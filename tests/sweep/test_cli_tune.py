@@ -79,6 +79,17 @@ def test_a_search_prints_its_points_and_which_to_take(
     assert counted == [{"n": 11}]
 
 
+def test_a_search_whose_points_all_failed_says_so(
+    sweep: Sweep, study: Path, tmp_path: Path
+) -> None:
+    space = "tune.space={learning_rate = [1e30, 2e30]}"
+    options = ["--local", "--results", tmp_path, "--set", space]
+    teachers = ["--set", "teacher.recipe={learning_rate = 0.001}"]
+    shown = sweep("tune", study, *options, *teachers, status=1)
+    assert "Every point that was tried failed: there is none to take." in shown
+    assert "not at its end" not in shown
+
+
 def test_mistakes_are_one_message(sweep: Sweep, study: Path, tmp_path: Path) -> None:
     for options, message in (
         (["--sampler", "luck"], "tune.sampler = 'luck'"),
