@@ -303,6 +303,29 @@ def test_run_goes_on_with_a_search_that_was_begun_and_trains_the_grid(
     assert {row["trial_id"] for row in before} < asked
 
 
+def test_run_keeps_the_table_of_a_search_and_sees_to_its_time(
+    undisturbed: Path, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "whole")
+    with store.writing():
+        Tuning(study_of(), store).begin()  # and is killed
+    assert run_study(study_of(), tmp_path / "whole", HERE).exit_status == 0
+    assert table_of(tmp_path / "whole") == table_of(undisturbed)
+
+    # With nothing but minutes to end it, a run ends it too.
+    space = {"alpha": {"low": 0.1, "high": 0.9, "step": 0.1}}
+    timed = study_of(
+        **{"tune.rungs": [], "tune.trials": 1000, "tune.minutes": 1e-6, "tune.space": space}
+    )
+    store = Store(tmp_path / "timed")
+    with store.writing():
+        Tuning(timed, store).begin()
+    assert run_study(timed, tmp_path / "timed", HERE).exit_status == 0
+    wanted = demand(timed, store)
+    assert (wanted.todo, wanted.waiting) == ({}, ())
+    assert wanted.courses["digits"].points == ()
+
+
 @pytest.mark.slow
 def test_the_report_tells_of_the_search(undisturbed: Path, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
