@@ -225,7 +225,7 @@ def _carry_out(
                 _say_what_waits(wanted, progress)
             while (
                 shard is None
-                and wanted.waiting
+                and (wanted.waiting or wanted.courses)  # what was tried again may change a course
                 and not summary.interrupted
                 and summary.stopped is None
             ):

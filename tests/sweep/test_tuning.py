@@ -217,6 +217,16 @@ def test_trials_that_fail_are_points_that_failed(tmp_path: Path) -> None:
     }
     assert states[1] == "failed"
     assert set(states.values()) == {"failed", "full length"}
+    assert [row["value"] for row in table_of(tmp_path) if row["trial_id"] == trial_id] == [None]
+    # Tried again it is not; the search goes on from there, and its table says so.
+    assert run_study(study, tmp_path, HERE, retry=()).exit_status == 0
+    wanted = demand(study, store)
+    assert (wanted.todo, wanted.waiting) == ({}, ())
+    assert {str(p.state) for p in wanted.courses["digits"].points} == {"full length"}
+    assert {row["trial_id"] for row in table_of(tmp_path)} == {
+        cell.trial_id for cell in wanted.courses["digits"].cells
+    }
+    assert all(row["value"] is not None for row in table_of(tmp_path))
 
 
 def test_points_whose_teacher_failed_do_not_stop_the_others(tmp_path: Path) -> None:
