@@ -14,6 +14,7 @@ from sweep.begun import Begun, definition_of
 from sweep.expand import Cell, problem
 from sweep.follow import Finding
 from sweep.plan import plan
+from sweep.search_table import search_table
 from sweep.searching import Course, Point, State, Step, course, finalists
 from sweep.study import Study, load_study
 from sweep.suggest import Values
@@ -307,3 +308,19 @@ def test_nothing_that_ended_gives_no_finalists(several: bool) -> None:
     goals = [{}, {"by": "loss"}] if several else [{}]
     tune = Tune.model_validate({"space": {"alpha": [0.1, 0.2]}, "objectives": goals})
     assert finalists(tune, []) == []
+
+
+def test_the_table_knows_which_way_is_better_where_the_first_point_failed() -> None:
+    lab = Lab(study_of())
+    found = lab.end()
+    first = found.points[0].steps[0].cells[0].trial_id
+    # As of a regression, whose first trial failed for good: nothing is known of its metric.
+    lab.known = {
+        trial_id: Finding(False, one.diverged, one.figures) for trial_id, one in lab.known.items()
+    }
+    lab.known[first] = Finding(True, True, {}, failed=True)
+    course_now = lab.look()
+    assert lab.study.tune is not None
+    rows = search_table(lab.study.tune, {"digits": course_now}, lab.known).to_pylist()
+    assert [row["value"] for row in rows if row["trial_id"] == first] == [None]
+    assert {row["higher_is_better"] for row in rows} == {False}
