@@ -1,6 +1,7 @@
 """The points of a search as a table: one row for each point, length, seed and objective."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -94,10 +95,11 @@ def _figures(
         if finding is None:
             continue
         for goal in goals:
+            value = finding.figures.get((goal.select_on, goal.figure), math.nan)
             yield {
                 "seed": cell.seed,
                 "trial_id": cell.trial_id,
                 "objective": goal.name,
                 "higher_is_better": goal.figure != "loss" and higher,
-                "value": finding.figures.get((goal.select_on, goal.figure)),
+                "value": value if math.isfinite(value) else None,
             }

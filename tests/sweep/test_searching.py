@@ -324,3 +324,13 @@ def test_the_table_knows_which_way_is_better_where_the_first_point_failed() -> N
     rows = search_table(lab.study.tune, {"digits": course_now}, lab.known).to_pylist()
     assert [row["value"] for row in rows if row["trial_id"] == first] == [None]
     assert {row["higher_is_better"] for row in rows} == {False}
+
+
+def test_a_figure_that_is_not_finite_is_that_of_a_trial_that_failed() -> None:
+    lab = Lab(study_of(**{"tune.trials": 14}))
+    first = lab.step().points[0].steps[0].cells[0].trial_id
+    lab.known[first] = Finding(False, False, {("validation", "metric"): math.inf})
+    assert lab.look().points[0].state is State.FAILED
+    assert lab.study.tune is not None
+    rows = search_table(lab.study.tune, {"digits": lab.look()}, lab.known).to_pylist()
+    assert [row["value"] for row in rows if row["trial_id"] == first] == [None]
