@@ -441,10 +441,18 @@ class _Course:
 
 
 def finalists(tune: Tune, points: Sequence[Point]) -> list[int]:
-    """The points that lead, by their figures in the search: front by front where there are several."""
+    """The points that lead, by their figures in the search: front by front where there are several.
+
+    Of points that are the same trials (alpha 1 is, at any switch epoch) the first stands for all.
+    """
     from analysis.pareto import crowding, front_ranks
 
-    done = [point for point in points if point.state is State.DONE]
+    apart: dict[object, Point] = {}
+    for point in points:
+        if point.state is State.DONE:
+            trials = tuple(cell.trial_id for cell in point.steps[-1].cells)
+            apart.setdefault(trials or point.number, point)
+    done = list(apart.values())
     if len(tune.objectives) == 1 or not done:
         done.sort(key=lambda point: -point.scores[0])  # the earlier of equals first
         return sorted(point.number for point in done[: tune.finalists])

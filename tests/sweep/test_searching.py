@@ -298,6 +298,15 @@ def test_finalists_of_several_objectives_come_front_by_front() -> None:
     assert finalists(tune.model_copy(update={"finalists": 3}), points) == [1, 2, 4]
 
 
+def test_points_that_are_the_same_trials_are_one_finalist() -> None:
+    # Alpha 1 is the baseline whatever the switch epoch, and so is switch epoch 0 whatever alpha.
+    space = {"alpha": [1.0, 0.5], "switch_epoch": [0, 1, 2]}
+    lab = Lab(study_of(**{"tune.space": space, "tune.sampler": "grid", "tune.trials": 30}))
+    found = lab.end()
+    assert len(found.points) == 6
+    assert list(found.finals) == [1, 5, 6]  # the baseline, and 0.5 until epoch 1 and 2
+
+
 def test_of_equals_the_earlier_is_a_finalist() -> None:
     tune = Tune.model_validate({"space": {"alpha": [0.1, 0.2]}, "finalists": 2})
     assert finalists(tune, [point(1, 1.0), point(2, 3.0), point(3, 3.0), point(4, 3.0)]) == [2, 3]
