@@ -163,6 +163,7 @@ def _choice(dataset: str, own: pd.DataFrame) -> Choice | None:
     wide = scores.pivot_table(
         index="seed", columns=["objective", "point"], values="score", aggfunc="first"
     ).dropna()
+    wide = wide[~np.isneginf(wide).all(axis=1)]  # a seed that failed for all tells nothing of them
     of_search = set(own.loc[own["phase"] == "search", "seed"])
     fresh = wide[~wide.index.isin(of_search)]
     is_fresh = len(fresh) >= 2

@@ -16,6 +16,7 @@ import data
 import models
 from models import pretrained
 from sweep import follow, guidance
+from sweep.blocked import blocked_among
 from sweep.follow import Findings, Search, Then
 from sweep.searching import Course, Problem, course
 from sweep.starts import KNOWN, Start
@@ -514,7 +515,13 @@ class _Dataset:
             () if begun is None else begun.known.get(self._name, ()),
             self._tried, before, self._name,
             None if begun is None else begun.closed.get(self._name),
+            self._is_blocked,
         )  # fmt: skip
+
+    def _is_blocked(self, cell: Cell) -> bool:
+        """Whether a student is never trained, since what it needs failed."""
+        needed = {**self._supporting[Role.TEACHER], **self._supporting[Role.START]}
+        return blocked_among(self._known, needed)(cell)
 
     def _tried(self, number: int, values: Values, seeds: Sequence[int]) -> list[Cell]:
         """The students of a point of `[tune]`."""

@@ -25,7 +25,11 @@ def known_to(study: Study, store: Store) -> Findings:
     if study.tune is not None:
         failed = last_failures(store)
         lost = FailureKind.WORKER_LOST
-        bad = {trial_id: Finding(True, True, {}) for trial_id, k in failed.items() if k != lost}
+        bad = {
+            trial_id: Finding(True, True, {}, failed=True)
+            for trial_id, kind in failed.items()
+            if kind != lost
+        }
         return {**bad, **findings(store)}
     return findings(store) if study.then or study.search else {}
 

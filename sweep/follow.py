@@ -101,11 +101,13 @@ class Finding:
         higher_is_better: whether its metric is to grow.
         diverged: whether its loss stopped being finite; it has no figures then.
         figures: by split and name: `metric`, `loss`, and under an attack `fgsm 0.01`.
+        failed: whether it failed for good, and there is no record of it.
     """
 
     higher_is_better: bool
     diverged: bool
     figures: Mapping[tuple[str, str], float]
+    failed: bool = False
 
     def score(self, split: str, figure: str) -> float | None:
         """A figure as something that is to be high.

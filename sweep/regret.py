@@ -101,7 +101,11 @@ def read_grid(
     for column in ("role", "dataset", "seed", metric):
         if column not in table:
             raise SweepError(f"{str(path)!r}: has no column {column}")
-    students = table[(table["role"] == "student") & table[metric].notna()]
+    try:
+        table[metric] = pd.to_numeric(table[metric])
+    except (TypeError, ValueError):
+        raise SweepError(f"--metric {metric}: must be a column of numbers") from None
+    students = table[(table["role"] == "student") & np.isfinite(table[metric].astype(float))]
     names = sorted(students["dataset"].unique())
     if dataset is None and len(names) != 1:
         raise SweepError(f"--dataset: must be one of {', '.join(names) or 'none: no student'}")

@@ -24,7 +24,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from sweep import follow
-from sweep.follow import Findings
+from sweep.follow import Finding, Findings
 from sweep.suggest import Settings, Space, Suggester, Value, Values, count, drawn, every
 from sweep.tune import MAX_POINTS, Tune
 
@@ -35,6 +35,9 @@ REPEATED_AT_MOST = 20
 """Suggestions in a row that were tried before, after which one that was not is drawn."""
 
 DRAWS = 1000
+
+BLOCKED = Finding(True, True, {}, failed=True)
+"""Stands for a trial that is never trained: its point failed."""
 
 
 class State(StrEnum):
@@ -130,6 +133,7 @@ class Problem:
         before: what is trained before some cells for their sake alone: id and epochs.
         label: tells searches apart.
         closed: points after which no new one is begun, where time was up; None where it was not.
+        blocked: whether a cell that is not done never will be, for want of what it needs.
     """
 
     tune: Tune
@@ -140,6 +144,7 @@ class Problem:
     before: "Callable[[Sequence[Cell]], Iterable[tuple[str, int]]]"
     label: str = ""
     closed: int | None = None
+    blocked: "Callable[[Cell], bool]" = lambda _: False
 
     @property
     def search_seeds(self) -> tuple[int, ...]:
@@ -374,10 +379,16 @@ class _Course:
             limit is None or self._cost[what] + needed <= limit for limit, what, needed in limits
         )
 
-    def _scores(self, cells: Iterable["Cell"]) -> tuple[float, ...] | None:
+    def _scores(self, cells: Sequence["Cell"]) -> tuple[float, ...] | None:
         ids = [cell.trial_id for cell in cells]
+        findings = {
+            cell.trial_id: BLOCKED
+            for cell in cells
+            if cell.trial_id not in self._findings and self._problem.blocked(cell)
+        }
+        findings |= {one: self._findings[one] for one in ids if one in self._findings}
         scores = [
-            follow.mean_score(ids, self._findings, goal.select_on, goal.figure)
+            follow.mean_score(ids, findings, goal.select_on, goal.figure)
             for goal in self._tune.objectives
         ]
         known = tuple(score for score in scores if score is not None)
@@ -430,10 +441,18 @@ class _Course:
 
 
 def finalists(tune: Tune, points: Sequence[Point]) -> list[int]:
-    """The points that lead, by their figures in the search: front by front where there are several."""
+    """The points that lead, by their figures in the search: front by front where there are several.
+
+    Of points that are the same trials (alpha 1 is, at any switch epoch) the first stands for all.
+    """
     from analysis.pareto import crowding, front_ranks
 
-    done = [point for point in points if point.state is State.DONE]
+    apart: dict[object, Point] = {}
+    for point in points:
+        if point.state is State.DONE:
+            trials = tuple(cell.trial_id for cell in point.steps[-1].cells)
+            apart.setdefault(trials or point.number, point)
+    done = list(apart.values())
     if len(tune.objectives) == 1 or not done:
         done.sort(key=lambda point: -point.scores[0])  # the earlier of equals first
         return sorted(point.number for point in done[: tune.finalists])

@@ -115,12 +115,17 @@ def run_study(
     store = Store(results)
     only = list(only)
 
+    tuning = None if study.tune is None else Tuning(study, store)
+
     def look(again: bool = True) -> Demand:
-        return demand(
-            study, store, only, seeds,
-            retry=lambda kind: again and kinds is not None and (not kinds or kind in kinds),
-            shard=shard,
-        )  # fmt: skip
+        def wanted() -> Demand:
+            return demand(
+                study, store, only, seeds,
+                retry=lambda kind: again and kinds is not None and (not kinds or kind in kinds),
+                shard=shard,
+            )  # fmt: skip
+
+        return wanted() if tuning is None else tuning.seen(wanted)
 
     return _carry_out(study, store, look, where, policy, share, shard, progress, told)
 
@@ -161,11 +166,7 @@ def tune_study(
         if not begun:
             tuning.begin()
             begun = True
-        wanted = demand(study, store, searched_alone=True)
-        if tuning.looked(wanted):
-            wanted = demand(study, store, searched_alone=True)
-            tuning.looked(wanted)
-        return wanted
+        return tuning.seen(lambda: demand(study, store, searched_alone=True))
 
     return _carry_out(study, store, look, where, policy, share, None, progress, told)
 
@@ -224,7 +225,7 @@ def _carry_out(
                 _say_what_waits(wanted, progress)
             while (
                 shard is None
-                and wanted.waiting
+                and (wanted.waiting or wanted.courses)  # what was tried again may change a course
                 and not summary.interrupted
                 and summary.stopped is None
             ):

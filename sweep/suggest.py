@@ -318,7 +318,9 @@ def _distribution(domain: Domain) -> Any:
 
     if isinstance(domain, Choice):
         return CategoricalDistribution(domain.values)
+    # The greatest that is there: Optuna warns of ends that no step leads to, and takes this too.
+    high = domain.high if domain.size is None else float(domain.at(domain.size - 1))
     if domain.whole:
         step = 1 if domain.step is None else int(domain.step)
-        return IntDistribution(int(domain.low), int(domain.high), log=domain.log, step=step)
-    return FloatDistribution(domain.low, domain.high, log=domain.log, step=domain.step)
+        return IntDistribution(int(domain.low), int(high), log=domain.log, step=step)
+    return FloatDistribution(domain.low, high, log=domain.log, step=domain.step)

@@ -59,6 +59,14 @@ class Tuning:
         """Goes on with the search, or begins it."""
         begin(self._study, self._store)
 
+    def seen(self, look: "Callable[[], Demand]") -> "Demand":
+        """What is wanted by now, after `looked`; where no search has begun, there is nothing to see to."""
+        wanted = look()
+        if wanted.courses and self.looked(wanted):
+            wanted = look()
+            self.looked(wanted)
+        return wanted
+
     def looked(self, wanted: "Demand") -> bool:
         """Keeps the table of what is known; closes the search where its time is up.
 

@@ -52,6 +52,8 @@ def regret(
 
     if repeats < 2:
         fail(f"--repeats {repeats}: must be 2 or more")
+    if seed < 0:
+        fail(f"--seed {seed}: must be 0 or more")
     if tpe_trials is not None and tpe_trials < 1:
         fail(f"--tpe-trials {tpe_trials}: must be 1 or more")
     if output is not None:

@@ -132,5 +132,7 @@ def _show(table: "pd.DataFrame") -> None:
         )
         for sentence in () if choice is None else choice.sentences():
             print(sentence)
-        if choice is None:
+        if choice is None and (own["state"] == "failed").all():
+            print("Every point that was tried failed: there is none to take.")
+        elif choice is None:
             print("The search is not at its end yet.")

@@ -23,7 +23,8 @@ class RunFolders:
 
         Args:
             root: holds the folders, at any depth.
-            form: of what is written; folders of another are written again.
+            form: of what is written: a tool, then a version. Folders of another version are written
+                again; those of another tool, which may lie below, are left alone.
         """
         self._root, self._form = root, form
         self._known = dict(self._found())
@@ -33,18 +34,20 @@ class RunFolders:
         return self._known.get(trial_id, (None, None))[1]
 
     def put(self, trial_id: str, digest: str, folder: Path, name: str, content: bytes) -> None:
-        """Writes the folder of a run, and removes the one it had, if that has another name."""
+        """Writes the folder of a run, and removes the file and folder it had, if they have other names."""
+        before = self._known.get(trial_id)
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / name, content)
+        if before is not None and before[0].parent == folder and before[0].name != name:
+            before[0].unlink(missing_ok=True)
         note = {
             "trial_id": trial_id, "digest": digest, "form": self._form, "file": name,
             "bytes": len(content),
         }  # fmt: skip
         write_whole(folder / NOTE, json.dumps(note).encode())
-        before = self._known.get(trial_id)
-        if before is not None and before[0] != folder:
-            shutil.rmtree(before[0])
-        self._known[trial_id] = folder, digest
+        if before is not None and before[0].parent != folder:
+            shutil.rmtree(before[0].parent)
+        self._known[trial_id] = folder / name, digest
 
     def _found(self) -> Iterator[tuple[str, tuple[Path, str]]]:
         for above, _, files in os.walk(self._root):
@@ -57,10 +60,18 @@ class RunFolders:
             with suppress(ValueError, KeyError, TypeError, OSError):
                 note = json.loads((folder / NOTE).read_bytes())
                 trial_id, digest = str(note["trial_id"]), str(note["digest"])
-                whole = (folder / str(note["file"])).stat().st_size == note["bytes"]
-                if not whole or note["form"] != self._form:
+                file = folder / Path(str(note["file"])).name
+                whole = file.stat().st_size == note["bytes"]
+                form = str(note["form"])
+                if _tool(form) != _tool(self._form):
+                    continue
+                if not whole or form != self._form:
                     digest = "to be written again"
-                yield trial_id, (folder, digest)
+                yield trial_id, (file, digest)
+
+
+def _tool(form: str) -> str:
+    return form.partition(" ")[0]
 
 
 def write_whole(path: Path, content: bytes) -> None:

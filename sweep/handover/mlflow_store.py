@@ -88,16 +88,20 @@ class MlflowStore:
 
     def _opened(self, about: About, folder: Path) -> str:
         found = self._client.get_experiment_by_name(about.name)
+        said = {"title": about.title, "mlflow.note.content": about.question}
+        tags = {key: text[:LONGEST_TAG] for key, text in said.items()}
         if found is None:
             place = (folder / "artifacts" / about.name).as_uri()
-            said = {"title": about.title, "mlflow.note.content": about.question}
-            tags = {key: text[:LONGEST_TAG] for key, text in said.items() if text}
-            return str(self._client.create_experiment(about.name, place, tags))
+            given = {key: text for key, text in tags.items() if text}
+            return str(self._client.create_experiment(about.name, place, given))
         if found.lifecycle_stage != "active":
             raise HandoverError(
                 f"experiment {about.name!r} in {folder} was deleted: "
                 f"`mlflow experiments restore --experiment-id {found.experiment_id}` brings it back"
             )
+        for key, text in tags.items():
+            if found.tags.get(key, "") != text:
+                self._client.set_experiment_tag(found.experiment_id, key, text)
         return str(found.experiment_id)
 
     def _runs(self) -> Iterator[Any]:

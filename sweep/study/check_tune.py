@@ -69,12 +69,17 @@ def _check_end(study: Study, tune: Tune, space: Space) -> None:
         asked = getattr(tune, key)
         if asked is not None and asked > len(study.seeds):
             raise StudyError(f"tune.{key} = {asked}: the study has {len(study.seeds)} seeds")
-    more = (len(study.seeds[: tune.final_seeds]) - tune.repeats) * tune.finalists
+    more = _further(study, tune)
     if tune.trials is not None and tune.trials < more + tune.repeats * (len(tune.rungs) + 1):
         raise StudyError(
             f"tune.trials = {tune.trials}: the finalists' further seeds take {more} of them, which "
             "leaves no point to try; give more, or fewer finalists or final_seeds"
         )
+
+
+def _further(study: Study, tune: Tune) -> int:
+    """Trials of the finalists beside those of the search."""
+    return (len(study.seeds[: tune.final_seeds]) - tune.repeats) * tune.finalists
 
 
 def _check_axes(tune: Tune, name: str, dataset: DatasetStudy) -> None:
@@ -170,6 +175,12 @@ def _check_points(study: Study, tune: Tune, space: Space, name: str, dataset: Da
         check_dataset(name, changed)
         check_starts(study, name, changed)
     shortest = min(grid.epochs or (dataset.recipe.epochs,))
+    needed = shortest * (tune.repeats + _further(study, tune))
+    if tune.epochs is not None and tune.epochs < needed:
+        raise StudyError(
+            f"tune.epochs = {tune.epochs}: one point and the finalists' further seeds take {needed}; give "
+            "more, or fewer finalists or final_seeds"
+        )
     late = [rung for rung in tune.rungs if rung >= shortest]
     if late:
         raise StudyError(f"tune.rungs = {late[0]}: must be below the epochs of a point, {shortest}")

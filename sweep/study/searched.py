@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import NoneType
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from sweep.starts import Start, StartObjective
 from sweep.study.dataset import DatasetStudy
@@ -23,6 +23,11 @@ def _kinds(annotation: object) -> set[object]:
     return set().union(*(_kinds(one) for one in inner))
 
 
+def _outer(annotation: object) -> set[object]:
+    """What an annotation is made of, and what that is: `tuple` of `tuple[int, ...]`."""
+    return {get_origin(annotation)}.union(*map(_outer, get_args(annotation)))
+
+
 def _is_whole(field: Any) -> bool:
     return int in _kinds(field.annotation)
 
@@ -32,6 +37,8 @@ def _numbers(section: type[Any], prefix: str = "") -> dict[str, bool]:
     found = {}
     for name, field in section.model_fields.items():
         kinds = {one for one in _kinds(field.annotation) if isinstance(one, type)} - {NoneType}
+        if tuple in _outer(field.annotation):
+            continue  # many numbers are not a number
         if kinds and kinds <= {int, float}:
             found[prefix + name] = int in kinds
     return found

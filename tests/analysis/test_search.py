@@ -55,6 +55,19 @@ def test_luck_in_the_search_is_not_crowned() -> None:
     assert second == "Every other finalist is worse (paired t test, Holm, 5 %)."
 
 
+def test_a_seed_on_which_every_finalist_failed_is_left_out() -> None:
+    # As where the teacher of that seed failed: of seeds 2, 3 and 5, LUCKY has 70 1/3 and GOOD 75 1/3.
+    lost = {4: None}
+    (choice,) = search_choices(
+        table(rows(1, {1: 90.0}, LUCKY | lost), rows(2, {1: 80.0}, GOOD | lost))
+    )
+    assert (choice.points, choice.seeds, choice.fresh) == ((2,), 3, True)
+    assert choice.rivals[0].difference == pytest.approx(5.0)
+    # One that failed there alone is worse.
+    (choice,) = search_choices(table(rows(1, {1: 90.0}, LUCKY), rows(2, {1: 80.0}, GOOD | lost)))
+    assert (choice.points, choice.seeds) == ((1,), 4)
+
+
 def test_what_seeds_do_not_tell_apart_is_said_to_be_as_good() -> None:
     # Differences over fresh seeds: 4, -2, 2, 0: mean 1, deviation sqrt(20 / 3), t = 0.775 with 3 degrees
     # of freedom: p = 0.495.

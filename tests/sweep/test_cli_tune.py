@@ -79,6 +79,17 @@ def test_a_search_prints_its_points_and_which_to_take(
     assert counted == [{"n": 11}]
 
 
+def test_a_search_whose_points_all_failed_says_so(
+    sweep: Sweep, study: Path, tmp_path: Path
+) -> None:
+    space = "tune.space={learning_rate = [1e30, 2e30]}"
+    options = ["--local", "--results", tmp_path, "--set", space]
+    teachers = ["--set", "teacher.recipe={learning_rate = 0.001}"]
+    shown = sweep("tune", study, *options, *teachers, status=1)
+    assert "Every point that was tried failed: there is none to take." in shown
+    assert "not at its end" not in shown
+
+
 def test_mistakes_are_one_message(sweep: Sweep, study: Path, tmp_path: Path) -> None:
     for options, message in (
         (["--sampler", "luck"], "tune.sampler = 'luck'"),
@@ -112,6 +123,15 @@ def test_regret_of_a_table(sweep: Sweep, tmp_path: Path) -> None:
     assert "good enough on average from" in shown
     sweep("regret", tmp_path / "no.parquet", status=2)
     assert "cannot be read" in sweep.err
+    sweep("regret", tmp_path / "t.parquet", "--metric", "role", status=2)
+    assert "--metric role: must be a column of numbers" in sweep.err
+    sweep("regret", tmp_path / "t.parquet", "--seed", -1, status=2)
+    assert "--seed -1: must be 0 or more" in sweep.err
+    # A trial without a finite figure is one that is missing: its cell is left out.
+    rows[0]["test_metric"] = float("-inf")
+    pd.DataFrame(rows).to_parquet(tmp_path / "t.parquet")
+    told = sweep.json("regret", tmp_path / "t.parquet", "--repeats", 2, "--tpe-trials", 5)
+    assert (told["cells"], told["left_out"]) == (5, 1)
     sweep("regret", tmp_path / "t.parquet", "--repeats", 1, status=2)
     assert "--repeats 1: must be 2 or more" in sweep.err
     sweep("regret", tmp_path / "t.parquet", "-o", tmp_path / "x.gif", status=2)

@@ -14,6 +14,7 @@ from sweep.begun import Begun, definition_of
 from sweep.expand import Cell, problem
 from sweep.follow import Finding
 from sweep.plan import plan
+from sweep.search_table import search_table
 from sweep.searching import Course, Point, State, Step, course, finalists
 from sweep.study import Study, load_study
 from sweep.suggest import Values
@@ -297,6 +298,15 @@ def test_finalists_of_several_objectives_come_front_by_front() -> None:
     assert finalists(tune.model_copy(update={"finalists": 3}), points) == [1, 2, 4]
 
 
+def test_points_that_are_the_same_trials_are_one_finalist() -> None:
+    # Alpha 1 is the baseline whatever the switch epoch, and so is switch epoch 0 whatever alpha.
+    space = {"alpha": [1.0, 0.5], "switch_epoch": [0, 1, 2]}
+    lab = Lab(study_of(**{"tune.space": space, "tune.sampler": "grid", "tune.trials": 30}))
+    found = lab.end()
+    assert len(found.points) == 6
+    assert list(found.finals) == [1, 5, 6]  # the baseline, and 0.5 until epoch 1 and 2
+
+
 def test_of_equals_the_earlier_is_a_finalist() -> None:
     tune = Tune.model_validate({"space": {"alpha": [0.1, 0.2]}, "finalists": 2})
     assert finalists(tune, [point(1, 1.0), point(2, 3.0), point(3, 3.0), point(4, 3.0)]) == [2, 3]
@@ -307,3 +317,29 @@ def test_nothing_that_ended_gives_no_finalists(several: bool) -> None:
     goals = [{}, {"by": "loss"}] if several else [{}]
     tune = Tune.model_validate({"space": {"alpha": [0.1, 0.2]}, "objectives": goals})
     assert finalists(tune, []) == []
+
+
+def test_the_table_knows_which_way_is_better_where_the_first_point_failed() -> None:
+    lab = Lab(study_of())
+    found = lab.end()
+    first = found.points[0].steps[0].cells[0].trial_id
+    # As of a regression, whose first trial failed for good: nothing is known of its metric.
+    lab.known = {
+        trial_id: Finding(False, one.diverged, one.figures) for trial_id, one in lab.known.items()
+    }
+    lab.known[first] = Finding(True, True, {}, failed=True)
+    course_now = lab.look()
+    assert lab.study.tune is not None
+    rows = search_table(lab.study.tune, {"digits": course_now}, lab.known).to_pylist()
+    assert [row["value"] for row in rows if row["trial_id"] == first] == [None]
+    assert {row["higher_is_better"] for row in rows} == {False}
+
+
+def test_a_figure_that_is_not_finite_is_that_of_a_trial_that_failed() -> None:
+    lab = Lab(study_of(**{"tune.trials": 14}))
+    first = lab.step().points[0].steps[0].cells[0].trial_id
+    lab.known[first] = Finding(False, False, {("validation", "metric"): math.inf})
+    assert lab.look().points[0].state is State.FAILED
+    assert lab.study.tune is not None
+    rows = search_table(lab.study.tune, {"digits": lab.look()}, lab.known).to_pylist()
+    assert [row["value"] for row in rows if row["trial_id"] == first] == [None]

@@ -139,6 +139,16 @@ def test_a_choice_holds_its_own_values_alone() -> None:
     assert (choice.holds(64.0), choice.holds("full"), choice.holds(32)) == (64, "full", None)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_step_need_not_end_at_the_greatest_value() -> None:
+    space: tuple[tuple[str, Domain], ...] = (
+        ("a", Range(0.0, 1.0, 0.3)), ("n", Range(1, 8, 3, whole=True)),
+    )  # fmt: skip
+    found = asked(Suggester(Settings(space, "random")), 60, lambda values: 0.0)
+    assert {values["a"] for values in found} == {0.0, 0.3, 0.6, 0.9}
+    assert {values["n"] for values in found} == {1, 4, 7}
+
+
 def test_every_sampler_gives_points_of_the_space() -> None:
     space: tuple[tuple[str, Domain], ...] = (
         ("rate", Range(1e-4, 1e-1, log=True)), ("n", Range(2, 8, 2, whole=True)),

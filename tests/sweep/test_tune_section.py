@@ -85,6 +85,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"tune.space.teacher": ["mlp-4", "huge"]}, r"huge"),
     ({"tune.trials": None, "tune.space.alpha": {"low": 0, "high": 1}}, r"nothing says when it ends"),
     ({"tune.trials": 6}, r"tune\.trials = 6: the finalists' further seeds take 6 of them"),
+    ({"tune.epochs": 27}, r"tune\.epochs = 27: one point and the finalists' further seeds take 28"),
+    ({"tune.space": {"lr_schedule.milestones": [1]}}, r"tune\.space: unknown key 'lr_schedule\.milestones'"),
     ({"tune.sampler": "grid", "tune.space.alpha": {"low": 0, "high": 1}}, r"needs a finite space, and alpha"),
     ({"tune.sampler": "luck"}, r"tune\.sampler = 'luck'.*'tpe', 'gp', 'random' or 'grid'"),
     ({"tune.repeats": 4}, r"tune\.repeats = 4: the study has 3 seeds"),

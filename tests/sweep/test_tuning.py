@@ -11,9 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from analysis.figures.search import front_numbers
+from analysis.search import search_choices
 from sweep import service
 from sweep.begun import begun_of
 from sweep.cells import demand
@@ -215,6 +217,45 @@ def test_trials_that_fail_are_points_that_failed(tmp_path: Path) -> None:
     }
     assert states[1] == "failed"
     assert set(states.values()) == {"failed", "full length"}
+    assert [row["value"] for row in table_of(tmp_path) if row["trial_id"] == trial_id] == [None]
+    # Tried again it is not; the search goes on from there, and its table says so.
+    assert run_study(study, tmp_path, HERE, retry=()).exit_status == 0
+    wanted = demand(study, store)
+    assert (wanted.todo, wanted.waiting) == ({}, ())
+    assert {str(p.state) for p in wanted.courses["digits"].points} == {"full length"}
+    assert {row["trial_id"] for row in table_of(tmp_path)} == {
+        cell.trial_id for cell in wanted.courses["digits"].cells
+    }
+    assert all(row["value"] is not None for row in table_of(tmp_path))
+
+
+def test_points_whose_teacher_failed_do_not_stop_the_others(tmp_path: Path) -> None:
+    space = {"teacher": ["mlp-5", "mlp-4"], "alpha": [0.2, 0.5]}
+    study = study_of(
+        **{"tune.rungs": [], "tune.sampler": "grid", "tune.space": space, "tune.parallel": 1}
+    )
+    store = Store(tmp_path)
+    with store.writing():
+        Tuning(study, store).begin()
+    wanted = demand(study, store, searched_alone=True)
+    teacher = next(c for c in wanted.chosen if (c.model, c.role) == ("mlp-5", Role.TEACHER))
+    with store.writing():
+        store.attempts.publish([
+            {"attempt_id": "a", "trial_id": teacher.trial_id, "status": "failed", "kind": "bug",
+             "number": 1, "finished_at": datetime.now(UTC)}
+        ])  # fmt: skip
+    assert tune_study(study, tmp_path, HERE).exit_status == 1
+    wanted = demand(study, store, searched_alone=True)
+    assert wanted.waiting == ()
+    points = wanted.courses["digits"].points
+    assert [(p.values["teacher"], str(p.state)) for p in points] == [
+        ("mlp-5", "failed"), ("mlp-5", "failed"), ("mlp-4", "full length"), ("mlp-4", "full length"),
+    ]  # fmt: skip
+    # They are in the table, without a figure; the choice is made among the others.
+    table = pd.DataFrame(table_of(tmp_path))
+    assert table.groupby("point")["value"].count().tolist() == [0, 0, 5, 5]
+    (choice,) = search_choices(table)
+    assert set(choice.points) <= {3, 4}
 
 
 def test_time_is_up_and_the_search_ends_with_its_finalists(tmp_path: Path) -> None:
@@ -270,6 +311,29 @@ def test_run_goes_on_with_a_search_that_was_begun_and_trains_the_grid(
     cells = Results(tmp_path / "r").cells("searched")
     assert set(cells["trial_id"]) == asked
     assert {row["trial_id"] for row in before} < asked
+
+
+def test_run_keeps_the_table_of_a_search_and_sees_to_its_time(
+    undisturbed: Path, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "whole")
+    with store.writing():
+        Tuning(study_of(), store).begin()  # and is killed
+    assert run_study(study_of(), tmp_path / "whole", HERE).exit_status == 0
+    assert table_of(tmp_path / "whole") == table_of(undisturbed)
+
+    # With nothing but minutes to end it, a run ends it too.
+    space = {"alpha": {"low": 0.1, "high": 0.9, "step": 0.1}}
+    timed = study_of(
+        **{"tune.rungs": [], "tune.trials": 1000, "tune.minutes": 1e-6, "tune.space": space}
+    )
+    store = Store(tmp_path / "timed")
+    with store.writing():
+        Tuning(timed, store).begin()
+    assert run_study(timed, tmp_path / "timed", HERE).exit_status == 0
+    wanted = demand(timed, store)
+    assert (wanted.todo, wanted.waiting) == ({}, ())
+    assert wanted.courses["digits"].points == ()
 
 
 @pytest.mark.slow

@@ -9,14 +9,17 @@ from typing import Any
 import pytest
 
 from sweep import cli
+from sweep.cells import demand
 from sweep.errors import HandoverError, StoreError
 from sweep.handover import handing, targets
 from sweep.handover.folders import NOTE
 from sweep.handover.handed import HandedRun
 from sweep.handover.handing import hand_over
 from sweep.local_files import LocalFiles
+from sweep.records import trial_row
 from sweep.results import Results
-from tests.sweep.handover.made import FAILED, MISSING, RESULTS, STUDY, measure_more
+from tests.sweep.handover.made import FAILED, MISSING, RESULTS, STUDY, attempt, measure_more
+from tests.sweep.tiny import result, tiny_study
 
 ENDED = RESULTS + FAILED
 FOLDERS = ["tensorboard", "wandb-offline"]
@@ -82,6 +85,37 @@ def test_what_has_changed_is_written_again_in_its_place(
     after = files(tmp_path / "out")
     assert after.keys() == before.keys()
     assert len([name for name in after if after[name] != before[name]]) == 2  # a run and its note
+
+
+@pytest.mark.parametrize("to", FOLDERS)
+def test_a_trial_that_failed_and_is_done_later_is_one_run(
+    results: Results, tmp_path: Path, to: str
+) -> None:
+    hand_over(results, STUDY, to, tmp_path / "out")
+    store = results.store
+    (failed,) = set(results.attempts()["trial_id"]) - set(results.trials()["trial_id"])
+    cell = demand(tiny_study(), store, retry=lambda _: True).todo[failed]
+    with store.writing():
+        store.trials.publish([trial_row(cell, result(test_metric=77.25))])
+        store.attempts.publish([attempt(failed, 3).row()])
+    done = hand_over(results, STUDY, to, tmp_path / "out")
+    assert (done.added, done.changed, done.unchanged) == (0, 1, ENDED - 1)
+    hand_over(results, STUDY, to, tmp_path / "anew")
+    assert files(tmp_path / "out") == files(tmp_path / "anew")
+
+
+@pytest.mark.parametrize(("first", "second"), [FOLDERS, FOLDERS[::-1]])
+def test_what_another_tool_was_given_stays_beside(
+    results: Results, tmp_path: Path, first: str, second: str
+) -> None:
+    hand_over(results, STUDY, first, tmp_path / "out")
+    before = files(tmp_path / "out")
+    beside = hand_over(results, STUDY, second, tmp_path / "out")
+    assert (beside.added, beside.changed, beside.unchanged) == (ENDED, 0, 0)
+    assert before.items() <= files(tmp_path / "out").items()
+    for to in (first, second):
+        again = hand_over(results, STUDY, to, tmp_path / "out")
+        assert (again.added, again.changed, again.unchanged) == (0, 0, ENDED)
 
 
 @pytest.mark.parametrize(

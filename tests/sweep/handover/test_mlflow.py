@@ -10,6 +10,7 @@ import pytest
 from sweep.errors import HandoverError
 from sweep.handover import handing, mlflow_store
 from sweep.handover.handing import hand_over
+from sweep.handover.targets import About
 from sweep.results import Results
 from tests.sweep.handover.made import BEGAN, FAILED, RESULTS, STUDY, measure_more
 
@@ -146,6 +147,15 @@ def test_a_trial_that_failed_and_is_done_later_is_one_run(
     assert runs[failed].info.status == "FINISHED"
     assert runs[failed].data.metrics["test/accuracy_percent"] == 77.25
     assert runs[failed].data.tags["attempts"] == "3"
+
+
+def test_the_experiment_says_what_the_study_asks_by_now(results: Results, folder: Path) -> None:
+    for title, question in (("First", "Why?"), ("Second", ""), ("", "How?")):
+        told = About(STUDY, title, question)
+        mlflow_store.MlflowStore(folder, told).close()
+        client, _ = found(folder)
+        tags = client.get_experiment_by_name(STUDY).tags
+        assert (tags.get("title", ""), tags.get("mlflow.note.content", "")) == (title, question)
 
 
 def test_a_folder_that_mlflow_cannot_address_is_refused(results: Results, tmp_path: Path) -> None:
