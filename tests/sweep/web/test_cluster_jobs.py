@@ -1,5 +1,6 @@
 """Runs that the server starts as jobs of a cluster, with a stand-in for the cluster."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -161,6 +162,35 @@ def test_a_cluster_that_does_not_answer_is_what_it_was(
     assert server.get("/api/studies/quickstart/state")["job"]["status"] == "running"
     refused = server.post("/api/studies/quickstart/stop", {}, 400)
     assert refused["detail"] == f"--address {ADDRESS}: nothing answers"
+
+
+def test_a_run_is_known_though_the_cluster_was_being_asked_when_it_was_handed_over(
+    launcher: ClusterJobs, fake: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a second one could be started beside it."""
+    monkeypatch.setattr("sweep.web.cluster_jobs.ASKED_EVERY_S", 60.0)
+    asked, submitted = threading.Event(), threading.Event()
+
+    def slow(_: str) -> list[Job]:
+        found = list(fake.known)
+        asked.set()
+        assert submitted.wait(30)
+        return found
+
+    def submit(*words: str, **more: Any) -> str:
+        job = fake.submit(*words, **more)
+        monkeypatch.setattr(cluster, "jobs", fake.jobs)
+        submitted.set()
+        return job
+
+    monkeypatch.setattr(cluster, "jobs", slow)
+    monkeypatch.setattr(cluster, "submit", submit)
+    looking = threading.Thread(target=launcher.jobs)
+    looking.start()
+    assert asked.wait(30)
+    began = launcher.start(Order("run", "quickstart", "quickstart"))
+    looking.join(30)
+    assert began.id in [job.id for job in launcher.jobs()]
 
 
 def test_the_cluster_is_not_asked_all_the_time(
