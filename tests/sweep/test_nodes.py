@@ -225,3 +225,7 @@ def test_gauges_are_read_without_waiting(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (found.gauges(), agent.asked) == ({"node": second}, 4)
     assert found.gauges() == {}
     assert found._agents == {}
+    again = found._agents["node"] = Agent([second, first])  # type: ignore[assignment]
+    assert found.gauges() == {}, "what the lost one had begun is not waited for"
+    assert found.gauges() == {"node": second}
+    assert found._agents == {"node": again}
