@@ -355,6 +355,7 @@ class _Run:
         assert self._binding is not None
         keys = [stage.key for stage in self._binding.stages(moved.component)]
         self._snapshots.forget(keys)
+        self._preparing.forget_outputs(keys)
         for key in keys:
             self._earlier_s.pop(key, None)
         left = sum(key in self._cells and key not in self._settled for key in keys)
@@ -440,6 +441,8 @@ class _Run:
             time_left_s = self._time_left_s(stage)
             if time_left_s is not None and time_left_s <= 0:
                 self._fail_unbegun(stage)
+            elif self._preparing.first_missing(stage, self._chosen) is not None:
+                self._release(ready)  # what its teachers said was forgotten since: it waits again
             elif self._snapshots.can_begin(ready):
                 self._submit(stage, time_left_s, numerics)
             else:

@@ -38,6 +38,8 @@ class Mixed(LocalExecutor):
         self.dies: dict[str, int] = {}
         self.comes: dict[str, int] = {}
         self.held: dict[str, int] = defaultdict(int)
+        self.taught: list[tuple[Any, str]] = []
+        self.elsewhere: list[str] = []
 
     @property
     def classes(self) -> Mapping[str, int]:  # type: ignore[override]
@@ -54,6 +56,9 @@ class Mixed(LocalExecutor):
         assert self.free_in(numerics) > 0
         assert task_id not in {one for one, _, _ in self._queue}
         self.of[task_id] = numerics
+        for outputs in inputs.teachers:
+            made_in = {where for product, where in self.taught if product is outputs}
+            self.elsewhere += [task_id] * bool(made_in - {numerics})
         if isinstance(task, StageTask | TeachTask):
             self.given.append((task_id, numerics, isinstance(task, StageTask)))
         super().submit(task_id, task, inputs, timeout_s)
@@ -65,7 +70,9 @@ class Mixed(LocalExecutor):
         for numerics, after in list(self.comes.items()):
             if len(self.given) >= after:
                 self.there[numerics] = self.comes.pop(numerics)
-        return super().wait(timeout_s)
+        ended = super().wait(timeout_s)
+        self.taught += [(one.product, self.of[one.task_id]) for one in ended if one.product]
+        return ended
 
     def lose(self, numerics: str) -> list[Finished]:
         del self.dies[numerics], self.there[numerics]
@@ -144,6 +151,7 @@ def test_what_a_class_had_begun_is_started_again_elsewhere(
     assert (summary.exit_status, summary.failed) == (0, 0)
     assert any("begun on a class that is gone (b): they start again on a" in one for one in said)
     assert science(store).equals(science(undisturbed))
+    assert not executor.elsewhere, "outputs of a teacher are those of the class that learns from it"
     # What was trained after the loss, of whatever was unfinished, was trained in a from the start of
     # its tree: each stage there goes on from one that a had trained.
     whole = plan([cell.spec for cell in demand(tiny_study(**STUDY), None).todo.values()])
