@@ -222,7 +222,13 @@ class RayExecutor:
 
     @property
     def free(self) -> int:
-        """How many workers wait for a stage."""
+        """How many workers wait for a stage.
+
+        On a cluster that others may use, those that have not started are not counted: what they need
+        to start may be held by another run, for as long as that takes.
+        """
+        if self._members.joined:
+            return sum(self._place(slot) is not None for slot in self._idle)
         return len(self._idle)
 
     def free_in(self, numerics: str | None) -> int:
