@@ -326,6 +326,8 @@ class _Run:
 
     def _bind(self) -> Binding:
         """What belongs together, and what of it was trained in which class."""
+        from trials.snapshot import numerics_of  # which brings torch
+
         done = [cell.spec for key, cell in self._demand.by_id.items() if key not in self._cells]
         known = {spec.trial_id for spec in done} | set(self._kept)
         records, _ = self._store.trials.read(["trial_id", "numerics_class"])
@@ -334,6 +336,11 @@ class _Run:
             for trial_id, numerics in tuples(records)
             if trial_id in known and numerics is not None
         }
+        for key in set(self._kept) - set(earlier):  # of a training that was not ended
+            content = self._store.read_state(key)
+            numerics = None if content is None else numerics_of(content)
+            if numerics is not None:
+                earlier[key] = machine_of(numerics)
         return Binding(self._plan, earlier, done, self._kept, self._left_of)
 
     def _left_of(self, stage: Stage) -> float:

@@ -1,5 +1,6 @@
 """A run on a cluster of several numerics classes: each tree in one, and nothing is lost with a class."""
 
+import json
 import platform
 from collections import defaultdict
 from collections.abc import Mapping
@@ -210,3 +211,31 @@ def test_a_later_run_goes_on_in_the_class_of_the_earlier(
     (line,) = (line for line in said if "begun on a class that is not here" in line)
     assert line.startswith("2 groups of trials that belong together")
     assert name in line
+
+
+def begun_in(name: str, epochs: int) -> bytes:
+    """A state after so many epochs of which all but its numerics classes is made up."""
+    said = {"epoch": epochs, "progress": {"numerics": ["older; engine eager", name]}}
+    about = {"epochs": str(epochs), "snapshot": json.dumps(said)}
+    header = json.dumps({"__metadata__": about}).encode()
+    return len(header).to_bytes(8, "little") + header
+
+
+@pytest.mark.parametrize("name", ["one", "other"])
+def test_a_training_goes_on_in_the_class_in_which_its_checkpoint_was_left(
+    tmp_path: Path, name: str
+) -> None:
+    """A run that was killed left no record of it: else its trial would be of two classes."""
+    store = Store(tmp_path / "mixed")
+    wanted = demand(tiny_study(**STUDY), store)
+    begun = [cell.spec for cell in wanted.todo.values() if cell.role == "baseline"]
+    assert begun
+    with store.writing():
+        for spec in begun:
+            store.write_checkpoint(spec.shortened(1), begun_in(f"{name}; engine lanes", 1))
+    executor = Mixed(FakeTraining(), {"other": 2, "one": 2})
+    summary, _, _ = go(store, executor)
+    assert summary.exit_status == 0
+    own = {spec.trial_id for spec in begun}
+    assert {one[1] for one in executor.given if one[0] in own} == {name}
+    assert {one[1] for one in executor.given} == {"one", "other"}
