@@ -126,6 +126,8 @@ def test_a_class_is_that_of_a_record_without_its_engine() -> None:
     assert str(whole) == f"{whole.machine}; engine lanes"
     assert machine_of(str(numerics_class(torch.device("cpu"), "eager"))) == whole.machine
     assert machine_of("test") == "test"
+    # A training that was gone on with elsewhere is of the class that it ended in.
+    assert machine_of("one; engine lanes, then two; torch 2; engine eager") == "two; torch 2"
 
 
 class OneByOne:
