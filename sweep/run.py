@@ -361,7 +361,7 @@ class _Run:
         """What had begun in a class that is gone begins anew in another, so that its trees are in one."""
         assert self._binding is not None
         keys = [stage.key for stage in self._binding.stages(moved.component)]
-        self._snapshots.forget(keys)
+        self._keep(lambda: self._snapshots.forget(keys))
         self._preparing.forget_outputs(keys)
         for key in keys:
             self._earlier_s.pop(key, None)
