@@ -52,10 +52,6 @@ class ClusterJobs:
             return self.here.start(order)
         from sweep import cluster
 
-        if order.source.endswith(".json"):
-            raise SweepError(
-                f"study {order.study!r} is known by its results alone: send its file, and start that"
-            )
         job_id = cluster.submit(
             order.source, self.results, self.address,
             options=(*self.options, *order.options), command=order.action,
