@@ -676,7 +676,8 @@ def smoke_study(study: Study, rows: int = 512) -> Study:
 
     Every switch epoch becomes 1 (it switches) or 2 (it never does). Where guidance begins later than
     with the first epoch, there are three epochs: it begins with the second, and switches after it.
-    Trainings that come before have one epoch, and searches make two suggestions.
+    Trainings that come before have one epoch, and searches make two suggestions; what `sweep tune` would
+    search is left out.
     """
     datasets = {}
     for name, dataset in study.datasets.items():
@@ -727,6 +728,7 @@ def smoke_study(study: Study, rows: int = 512) -> Study:
             "starts": starts,
             "search": searches,
             "then": tuple(_short_then(then) for then in study.then),
+            "tune": None,
         }
     )
 

@@ -99,31 +99,30 @@ Strategy = Callable[[Benchmark, np.random.Generator, int], Chosen]
 """The cell that is chosen after each trial, as far as it takes or may take them."""
 
 
-def at_random(benchmark: Benchmark, rng: np.random.Generator, limit: int) -> Chosen:
-    """A cell at random each time, with its next seed."""
+def _along(order: NDArray[np.int_], benchmark: Benchmark, limit: int) -> Chosen:
+    """Cells one after the other, each time with their next seed."""
     seen = _Seen(benchmark.scores)
-    cells, seeds = benchmark.scores.shape
-    for cell in rng.permutation(np.repeat(np.arange(cells), seeds))[:limit]:
+    for cell in order[:limit]:
         seen.take(int(cell))
     return np.array(seen.chosen)
+
+
+def at_random(benchmark: Benchmark, rng: np.random.Generator, limit: int) -> Chosen:
+    """A cell at random each time, with its next seed."""
+    cells, seeds = benchmark.scores.shape
+    return _along(rng.permutation(np.repeat(np.arange(cells), seeds)), benchmark, limit)
 
 
 def cell_by_cell(benchmark: Benchmark, _: np.random.Generator, limit: int) -> Chosen:
     """The grid in its order, all seeds of a cell before the next."""
-    seen = _Seen(benchmark.scores)
     cells, seeds = benchmark.scores.shape
-    for cell in np.repeat(np.arange(cells), seeds)[:limit]:
-        seen.take(int(cell))
-    return np.array(seen.chosen)
+    return _along(np.repeat(np.arange(cells), seeds), benchmark, limit)
 
 
 def seed_by_seed(benchmark: Benchmark, _: np.random.Generator, limit: int) -> Chosen:
     """The grid in its order, all cells with a seed before the next seed."""
-    seen = _Seen(benchmark.scores)
     cells, seeds = benchmark.scores.shape
-    for cell in np.tile(np.arange(cells), seeds)[:limit]:
-        seen.take(int(cell))
-    return np.array(seen.chosen)
+    return _along(np.tile(np.arange(cells), seeds), benchmark, limit)
 
 
 def _suggested(benchmark: Benchmark, rng: np.random.Generator, limit: int) -> Iterator[_Seen]:

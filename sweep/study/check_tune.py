@@ -9,13 +9,13 @@ from pydantic import ValidationError
 
 from sweep.errors import StudyError
 from sweep.starts import KNOWN
-from sweep.study.checks import check_dataset, check_start, check_starts
+from sweep.study.checks import check_dataset, check_measured, check_start, check_starts
 from sweep.study.complaints import ask_catalog, line_of, one_of, with_changes
 from sweep.study.dataset import DatasetStudy
 from sweep.study.searched import AXES, KEYS, NUMBERS, WEIGHTS, Setting
 from sweep.study.study import Study
 from sweep.suggest import Choice, Range, Space, count
-from sweep.tune import Goal, Tune, is_endless
+from sweep.tune import Tune, is_endless
 
 
 def check_tune(study: Study, name: str, dataset: DatasetStudy) -> None:
@@ -33,7 +33,7 @@ def check_tune(study: Study, name: str, dataset: DatasetStudy) -> None:
     space = ask_catalog(lambda: space_of(tune), "tune.space")
     _check_end(study, tune, space)
     for number, goal in enumerate(tune.objectives):
-        _check_goal(goal, f"tune.objectives[{number}]", dataset)
+        check_measured(goal, f"tune.objectives[{number}]", dataset)
     _check_axes(tune, name, dataset)
     _check_start(study, tune, name, dataset)
     _check_points(study, tune, space, name, dataset)
@@ -75,27 +75,6 @@ def _check_end(study: Study, tune: Tune, space: Space) -> None:
             f"tune.trials = {tune.trials}: the finalists' further seeds take {more} of them, which "
             "leaves no point to try; give more, or fewer finalists or final_seeds"
         )
-
-
-def _check_goal(goal: Goal, key: str, dataset: DatasetStudy) -> None:
-    evaluation = dataset.evaluation
-    points = list(evaluation.attacks.points)
-    if goal.attack is not None and (goal.attack, goal.epsilon) not in points:
-        there = ", ".join(f"{attack} {epsilon:g}" for attack, epsilon in points) or "none"
-        raise StudyError(
-            f"{key}.attack = {goal.figure!r}: must be measured by [evaluation]; it measures {there}"
-        )
-    if goal.select_on == "validation":
-        if not dataset.split.validation:
-            raise StudyError(
-                f"{key}.select_on = 'validation': needs split.validation above 0, or select_on = "
-                "'test', which chooses on the final figure's rows"
-            )
-        if goal.attack is not None and not evaluation.validation:
-            raise StudyError(
-                f"{key}.select_on = 'validation': needs evaluation.validation = true, so that "
-                "attacks are measured on these rows too"
-            )
 
 
 def _check_axes(tune: Tune, name: str, dataset: DatasetStudy) -> None:

@@ -21,6 +21,7 @@ from sweep.study.grid import SPLIT_AXES, Grid, members
 from sweep.study.recipe import Recipe
 from sweep.study.split import Split
 from sweep.study.study import Study
+from sweep.tune import Goal
 from trials import spec
 from trials.spec import Monitor
 
@@ -302,26 +303,41 @@ def check_later(study: Study, name: str, dataset: DatasetStudy) -> None:
                 f"starts.{tried[0]}: must have another name; the suggestions of {key} are called so"
             )
         _check_searched(asked, search, study.starts[search.start], name, dataset)
-        evaluation = dataset.evaluation
-        points = [(attack, epsilon) for attack, epsilon in evaluation.attacks.points]
-        if search.attack is not None and (search.attack, search.epsilon) not in points:
-            there = ", ".join(f"{attack} {epsilon:g}" for attack, epsilon in points) or "none"
-            raise StudyError(
-                f"{key}.attack = {search.figure!r}: must be measured by [evaluation]; it measures {there}"
-            )
-        if search.select_on == "validation":
-            if not dataset.split.validation:
-                raise StudyError(
-                    f"{key}.select_on = 'validation': needs split.validation above 0, or 'test'"
-                )
-            if search.attack is not None and not evaluation.validation:
-                raise StudyError(
-                    f"{key}.select_on = 'validation': needs evaluation.validation = true, so that "
-                    "attacks are measured on these rows too"
-                )
+        check_measured(search, key, dataset)
         unknown = sorted(set(search.seeds or ()) - set(study.seeds))
         if unknown:
             raise StudyError(f"{key}.seeds = {unknown[0]}: must be seeds of the study")
+
+
+def check_measured(sought: Search | Goal, key: str, dataset: DatasetStudy) -> None:
+    """Refuses a figure that a dataset's trials are not asked for.
+
+    Args:
+        sought: the figure.
+        key: that names it.
+        dataset: whose evaluation says what is measured.
+
+    Raises:
+        StudyError: for an attack that is not measured, or a split without rows.
+    """
+    evaluation = dataset.evaluation
+    points = list(evaluation.attacks.points)
+    if sought.attack is not None and (sought.attack, sought.epsilon) not in points:
+        there = ", ".join(f"{attack} {epsilon:g}" for attack, epsilon in points) or "none"
+        raise StudyError(
+            f"{key}.attack = {sought.figure!r}: must be measured by [evaluation]; it measures {there}"
+        )
+    if sought.select_on == "validation":
+        if not dataset.split.validation:
+            raise StudyError(
+                f"{key}.select_on = 'validation': needs split.validation above 0, or select_on = "
+                "'test', which chooses on the final figure's rows"
+            )
+        if sought.attack is not None and not evaluation.validation:
+            raise StudyError(
+                f"{key}.select_on = 'validation': needs evaluation.validation = true, so that "
+                "attacks are measured on these rows too"
+            )
 
 
 def with_weights(search: Search, start: Start, weight: float) -> Start:

@@ -39,7 +39,7 @@ def study(tmp_path: Path) -> Path:
 def fake(patch: pytest.MonkeyPatch, training: FakeTraining) -> None:
     real = service.executor
     patch.setattr(service, "_fetch_data", lambda *_: None)
-    patch.setattr(service, "executor", lambda where, probe=(): real(where, runner=training))
+    patch.setattr(service, "executor", lambda where, **_: real(where, runner=training))
 
 
 def test_a_run_with_failures_and_its_retry_are_logged_whole(

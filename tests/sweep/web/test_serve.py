@@ -198,7 +198,7 @@ def test_a_stopped_run_keeps_what_is_finished(tmp_path: Path) -> None:
         def state() -> Any:
             return client.get("/api/studies/tiny/state").json()
 
-        until(lambda: state()["active"] and state()["live"]["epochs_total"])
+        until(lambda: state()["live"] and state()["live"]["epochs_total"])
         assert state()["live"]["study"] == "tiny"
         stopping = client.post("/api/studies/tiny/stop", json={}).json()["job"]
         assert stopping["status"] in ("stopping", "stopped")
