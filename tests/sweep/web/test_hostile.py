@@ -397,6 +397,7 @@ def test_who_does_not_come_to_the_point_is_sent_away(
     server: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else a few hundred connections that say nothing would keep everybody out."""
+    server.get("/healthz")  # a connection that is kept
     monkeypatch.setattr("sweep.web.connection.HEAD_S", 0.5)
     whole = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
     unfinished = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n"
