@@ -4,6 +4,7 @@ import os
 import platform
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -141,3 +142,20 @@ def test_on_a_shared_cluster_only_workers_that_have_started_are_free(joined: boo
     executor._members = SimpleNamespace(joined=joined)  # type: ignore[assignment]
     executor._place = lambda slot: slot.place  # type: ignore[method-assign]
     assert executor.free == (1 if joined else 2)
+
+
+def test_a_worker_is_replaced_on_the_node_where_it_was() -> None:
+    """Its class would be gone, and what it had begun would start again, were it another one's."""
+    nodes = [{"NodeID": name, "Resources": {"CPU": 4.0}} for name in "abc"]
+    executor = object.__new__(RayExecutor)
+    executor._idle, executor._running, executor._relieved = [], {}, Counter()
+    executor._gpus, executor._workers, executor._manned = 0.0, 1, Counter()
+    executor._new_worker = lambda node: on_ray._Slot(None, None, node=node["NodeID"])  # type: ignore[method-assign]
+    for order in (nodes, nodes[::-1], nodes[1:] + nodes[:1]):  # as Ray tells of them: in any order
+        executor._members = SimpleNamespace(usable=order)  # type: ignore[assignment]
+        executor._fill()
+        assert [slot.node for slot in executor._idle] == ["a"]
+        executor._idle.clear()  # it died
+    executor._members = SimpleNamespace(usable=nodes[1:])  # type: ignore[assignment]
+    executor._fill()
+    assert [slot.node for slot in executor._idle] == ["b"], "its node is gone"
