@@ -220,6 +220,7 @@ def _kill_a_worker(workers: RayExecutor, killed: list[int]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_loses_all_its_stages_once(undisturbed: Store, tmp_path: Path) -> None:
     store = Store(tmp_path)
     killed: list[int] = []
@@ -272,6 +273,7 @@ def _no_memory(_: object) -> torch.Tensor:
     raise torch.OutOfMemoryError("CUDA out of memory")
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out_in_lanes_loses_nothing(
     undisturbed: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -127,6 +127,7 @@ def test_failures_are_limited(store: Store, limit: int) -> None:
     assert summary.stopped == f"{limit} failures, as many as were allowed"
 
 
+@pytest.mark.slow
 def test_ten_thousand_trials_that_all_fail_end_by_themselves(store: Store) -> None:
     """Also where each is tried: the record is whole, the summary short."""
     began = time.monotonic()
