@@ -84,7 +84,8 @@ class Binding:
 
     Attributes:
         plan: the stages.
-        earlier: of trials that are done already, the class they were trained in.
+        earlier: of trials that are done already, and of what is kept of others, the class they were
+            trained in.
         done: those trials.
         kept: trials whose state the store keeps, from which stages go on.
         work: what is left of a stage, in any unit; 0 where it is done.

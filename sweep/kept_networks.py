@@ -111,6 +111,8 @@ def _of_one_dataset(
             inputs = Inputs(start=workers.put(content), dataset=dataset)
             workers.submit(task.trial_id, task, inputs)
             running += 1
+        if not running:
+            time.sleep(0.05)  # there is no worker: nothing is waited for
         for finished in workers.wait(timeout_s=1.0):
             running -= 1
             yield finished

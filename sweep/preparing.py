@@ -1,7 +1,7 @@
 """What stages share besides snapshots: datasets and teacher outputs, made once and handed to all."""
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import data
@@ -113,6 +113,13 @@ class Preparing:
             task = TeachTask(self.teachers[need.teacher], need.data)
             inputs = Inputs(dataset=self._made[Need(need.data)])
         self.executor.submit(need.task_id, task, inputs, self.timeout_s, numerics)
+
+    def forget_outputs(self, keys: Iterable[str]) -> None:
+        """Lets go of what teachers said to stages: it is to be made anew, in their class of now."""
+        stages = set(keys)
+        for need in list(self._made):
+            if need.teacher is not None and self.asker(need) in stages:
+                del self._made[need]
 
     def is_ours(self, task_id: str) -> bool:
         """Whether a task was given by `submit`."""

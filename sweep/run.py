@@ -326,6 +326,8 @@ class _Run:
 
     def _bind(self) -> Binding:
         """What belongs together, and what of it was trained in which class."""
+        from trials.snapshot import numerics_of  # which brings torch
+
         done = [cell.spec for key, cell in self._demand.by_id.items() if key not in self._cells]
         known = {spec.trial_id for spec in done} | set(self._kept)
         records, _ = self._store.trials.read(["trial_id", "numerics_class"])
@@ -334,6 +336,11 @@ class _Run:
             for trial_id, numerics in tuples(records)
             if trial_id in known and numerics is not None
         }
+        for key in set(self._kept) - set(earlier):  # of a training that was not ended
+            content = self._store.read_state(key)
+            numerics = None if content is None else numerics_of(content)
+            if numerics is not None:
+                earlier[key] = machine_of(numerics)
         return Binding(self._plan, earlier, done, self._kept, self._left_of)
 
     def _left_of(self, stage: Stage) -> float:
@@ -354,7 +361,8 @@ class _Run:
         """What had begun in a class that is gone begins anew in another, so that its trees are in one."""
         assert self._binding is not None
         keys = [stage.key for stage in self._binding.stages(moved.component)]
-        self._snapshots.forget(keys)
+        self._keep(lambda: self._snapshots.forget(keys))
+        self._preparing.forget_outputs(keys)
         for key in keys:
             self._earlier_s.pop(key, None)
         left = sum(key in self._cells and key not in self._settled for key in keys)
@@ -440,6 +448,8 @@ class _Run:
             time_left_s = self._time_left_s(stage)
             if time_left_s is not None and time_left_s <= 0:
                 self._fail_unbegun(stage)
+            elif self._preparing.first_missing(stage, self._chosen) is not None:
+                self._release(ready)  # what its teachers said was forgotten since: it waits again
             elif self._snapshots.can_begin(ready):
                 self._submit(stage, time_left_s, numerics)
             else:

@@ -160,10 +160,20 @@ class Snapshots:
             self._bytes -= held.size
 
     def forget(self, keys: Iterable[str]) -> None:
-        """Lets go of everything that stages have left: they are to start again."""
+        """Lets go of everything that stages have left: they are to start again.
+
+        A later run must not go on from it either, so it goes from the disk; but for what this run
+        itself began with, before which there is nothing to train.
+        """
+        keys = list(keys)
         for key in keys:
             self.lose(key)
             self._forget_pause(key)
+            self._durable_s.pop(key, None)
+        for key in keys:
+            if key in self._files and key not in self._kept:
+                self._store.on.remove(self._files[key])
+                del self._files[key]
 
     def lose_start(self, key: str) -> None:
         """What a stage went on from is gone; if it is on disk, it is taken from there."""

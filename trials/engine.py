@@ -44,8 +44,12 @@ def lane_group(spec: TrialSpec) -> LaneGroup | None:
 
 
 def machine_of(numerics_class: str) -> str:
-    """A numerics class as results name it, without its engine, which differs from trial to trial."""
-    return numerics_class.rpartition("; engine ")[0] or numerics_class
+    """A numerics class as results name it, without its engine, which differs from trial to trial.
+
+    Of a training that was gone on with in another, the last.
+    """
+    last = numerics_class.rpartition(", then ")[2]
+    return last.rpartition("; engine ")[0] or last
 
 
 def plain_engine(device_type: str) -> Engine:

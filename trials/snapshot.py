@@ -108,10 +108,7 @@ class Snapshot:
         """
         try:
             tensors = safetensors.torch.load(content)
-            size = int.from_bytes(content[:8], "little")
-            header: dict[str, Any] = json.loads(
-                json.loads(content[8 : 8 + size])["__metadata__"][_HEADER]
-            )
+            header = _header(content)
             epoch, progress = header["epoch"], _progress(header["progress"])
             if type(epoch) is not int or epoch < 0:
                 raise ValueError(f"epoch = {epoch!r}")
@@ -127,6 +124,24 @@ class Snapshot:
         ) as error:  # fmt: skip
             raise SnapshotError(f"not a snapshot: {error!r}") from error
         return cls(epoch, model, optimizer, progress, plateau, early_stop, best)
+
+
+def numerics_of(content: bytes) -> str | None:
+    """The numerics class in which a snapshot was left; None where it does not say.
+
+    Args:
+        content: see `Snapshot.to_bytes`; its tensors are not read.
+    """
+    try:
+        return str(_header(content)["progress"]["numerics"][-1])
+    except (KeyError, IndexError, ValueError, TypeError):
+        return None
+
+
+def _header(content: bytes) -> dict[str, Any]:
+    size = int.from_bytes(content[:8], "little")
+    header: dict[str, Any] = json.loads(json.loads(content[8 : 8 + size])["__metadata__"][_HEADER])
+    return header
 
 
 def _progress(fields: dict[str, Any]) -> Progress:

@@ -34,7 +34,8 @@ def submit(
     """Has a cluster start or continue a study.
 
     Args:
-        study: a built-in study or a TOML file here.
+        study: a built-in study or a file here. Files that it names in turn stay where they are: by
+            their absolute path, at which the cluster's machines find the same ones.
         results: where the cluster's head node is to write: an absolute path, or `s3://...`.
         address: `http://HOST:PORT` of the head node's dashboard.
         settings: overrides, `KEY=VALUE`.
@@ -53,7 +54,7 @@ def submit(
     settings, only = list(settings), list(only)
     require_shared(results)
     name, is_file = _checked(study, settings, only, seeds)
-    source = f"{name}.toml" if is_file else study
+    source = f"{name}{_suffix(study)}" if is_file else study
     words = entry(source, results, settings, only, seeds, options, command)
     client = connect(address)
     with tempfile.TemporaryDirectory() as folder, refusals(address):
@@ -112,6 +113,11 @@ def require_shared(results: str) -> None:
         )
 
 
+def _suffix(study: str) -> str:
+    """What tells how a study's file is read."""
+    return ".json" if Path(study).suffix == ".json" else ".toml"
+
+
 def _checked(
     study: str, settings: list[str], only: list[str], seeds: int | None
 ) -> tuple[str, bool]:
@@ -122,9 +128,17 @@ def _checked(
     """
     from sweep.cells import demand
     from sweep.filters import parse
-    from sweep.study import load_study
-    from sweep.study.files import builtin_names
+    from sweep.study import apply_overrides, load_study
+    from sweep.study.files import builtin_names, files_named, plain_data, read_file
 
     found = load_study(study, settings)
+    plain = plain_data(read_file(study))
+    apply_overrides(plain, settings)
+    for key, file in files_named(plain):
+        if not PurePosixPath(file).is_absolute():
+            raise SweepError(
+                f"{key} = {file!r}: the run reads it on the machines of the cluster, so this must be "
+                "its absolute path in a folder that they share"
+            )
     demand(found, None, parse(only), seeds)
     return found.name, study not in builtin_names()

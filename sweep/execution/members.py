@@ -120,13 +120,13 @@ class Members:
         for node_id, agent in list(self._agents.items()):
             answer = self._reading.get(node_id)
             if answer is not None and self._ray.wait([answer], timeout=0)[0]:
+                del self._reading[node_id]
                 try:
                     self._gauges[node_id] = self._ray.get(answer)
                 except self._ray.exceptions.RayError:
                     del self._agents[node_id]
                     self._gauges.pop(node_id, None)
                     continue
-                del self._reading[node_id]
             due = time.monotonic() - self._read_at.get(node_id, -math.inf) >= devices.EVERY_S
             if node_id not in self._reading and due:
                 self._read_at[node_id] = time.monotonic()
@@ -210,6 +210,7 @@ class Members:
         for node_id in [n for n in self._agents if n not in alive]:
             del self._agents[node_id]
             self._gauges.pop(node_id, None)
+            self._reading.pop(node_id, None)
 
 
 def _last_line(error: Exception) -> str:

@@ -143,6 +143,7 @@ class RayExecutor:
         self._idle: list[_Slot] = []
         self._running: dict[Any, _Given] = {}
         self._relieved: Counter[str] = Counter()
+        self._manned: Counter[str] = Counter()
         self._names: dict[str, str] = {}
         self._lost_nodes: list[str] = []
         self._stopped = False
@@ -222,7 +223,13 @@ class RayExecutor:
 
     @property
     def free(self) -> int:
-        """How many workers wait for a stage."""
+        """How many workers wait for a stage.
+
+        On a cluster that others may use, those that have not started are not counted: what they need
+        to start may be held by another run, for as long as that takes.
+        """
+        if self._members.joined:
+            return sum(self._place(slot) is not None for slot in self._idle)
         return len(self._idle)
 
     def free_in(self, numerics: str | None) -> int:
@@ -581,7 +588,10 @@ class RayExecutor:
         self._fill()
 
     def _fill(self) -> None:
-        """Adds workers while there is room for more, on the node that is emptiest."""
+        """Adds workers while there is room for more, on the node that is emptiest.
+
+        Of those that are alike, on the one that has had most: one that died is replaced in its class.
+        """
         have = Counter(slot.node for slot in self._slots)
         room = {node["NodeID"]: self._room_on(node) for node in self._usable()}
         by_id = {node["NodeID"]: node for node in self._usable()}
@@ -590,8 +600,9 @@ class RayExecutor:
             open_nodes = [node_id for node_id in room if have[node_id] < room[node_id]]
             if not open_nodes:
                 break
-            node_id = min(open_nodes, key=lambda n: have[n] / room[n])
+            node_id = min(open_nodes, key=lambda n: (have[n] / room[n], -self._manned[n]))
             self._idle.append(self._new_worker(by_id[node_id]))
+            self._manned[node_id] += 1
             have[node_id] += 1
 
     def take_lost_nodes(self) -> tuple[str, ...]:

@@ -3,12 +3,13 @@
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, time
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from models.pretrained import SUFFIXES
 from sweep.errors import StudyError
 from sweep.section import MAX_NAME
 from sweep.study.complaints import one_of, shown_value
@@ -122,3 +123,19 @@ def plain_data(value: Any, key: str = "", depth: int = 0) -> Any:
             "false, lists and sections"
         )
     return value
+
+
+def files_named(value: object, key: str = "") -> Iterator[tuple[str, str]]:
+    """Every text of a study's content that would be read as the name of a file, with its key."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from files_named(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from files_named(inner, key)
+    elif isinstance(value, str) and _may_be_file(key, value):
+        yield key, value
+
+
+def _may_be_file(key: str, value: str) -> bool:
+    return key.rpartition(".")[2] == "pretrained" and value.strip().lower().endswith(SUFFIXES)

@@ -9,6 +9,7 @@ from sweep.filters import Condition
 from sweep.filters import parse as parse_filter
 from sweep.web.models import CellLine, Cells, Interval
 from sweep.web.paging import Column, Page, sort_column
+from sweep.web.problems import ProblemError
 from sweep.web.view import STATUSES, Statistics, View, sign_of
 from sweep.words import CELL_COLUMNS, PARAMETER_COLUMNS
 
@@ -36,12 +37,18 @@ def cells(
         filter: conditions as `sweep run --only` takes them; one on the seed is not allowed.
 
     Raises:
-        ProblemError: for another column.
+        ProblemError: for a condition on what tells trials of a configuration apart.
         FilterError: for a filter that cannot be read.
     """
     numbers = np.arange(len(view.asked.configurations))
     if filter:
-        numbers = numbers[[*map(_holds(parse_filter([filter])), _words(view))]]
+        conditions = parse_filter([filter])
+        narrower = {one.key for one in conditions} & {"seed", "trial_id"}
+        if narrower:
+            raise ProblemError(
+                400, f"filter: {min(narrower)} tells trials apart; these figures are of all seeds"
+            )
+        numbers = numbers[[*map(_holds(conditions), _words(view))]]
     if sort is not None:
         numbers = numbers[sort_column(_column(view, sort), descending, numbers)]
     shown = numbers[page.offset : page.offset + page.limit]

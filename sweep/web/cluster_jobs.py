@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.errors import SweepError
 from sweep.web.jobs import Job, Launcher, Order
+from sweep.web.letters import LONGEST, whole_letters
 from sweep.web.models import LogPart
 
 if TYPE_CHECKING:
@@ -51,15 +52,11 @@ class ClusterJobs:
             return self.here.start(order)
         from sweep import cluster
 
-        if order.source.endswith(".json"):
-            raise SweepError(
-                f"study {order.study!r} is known by its results alone: send its file, and start that"
-            )
         job_id = cluster.submit(
             order.source, self.results, self.address,
             options=(*self.options, *order.options), command=order.action,
         )  # fmt: skip
-        self._asked_at = None
+        self._ask_anew()
         found = next((job for job in self.jobs() if job.id == job_id), None)
         return found or Job(job_id, order, "running", None, datetime.now(UTC), None, 0)
 
@@ -71,7 +68,7 @@ class ClusterJobs:
 
         self._stopping.add(job_id)
         cluster.stop(self.address, job_id)
-        self._asked_at = None
+        self._ask_anew()
         return next((job for job in self._on_cluster() if job.id == job_id), None)
 
     def jobs(self) -> list[Job]:
@@ -87,9 +84,9 @@ class ClusterJobs:
         from sweep import cluster
 
         whole = cluster.logs(self.address, job_id).encode()
-        part = whole[offset : offset + limit]
-        while part and offset + len(part) < len(whole) and whole[offset + len(part)] & 0xC0 == 0x80:
-            part = part[:-1]  # not in the middle of a letter
+        part = whole[offset : offset + max(limit, LONGEST)]
+        if offset + len(part) < len(whole):
+            part = whole_letters(part)
         after = offset + len(part)
         return LogPart(
             text=part.decode("utf-8", "replace"),
@@ -105,6 +102,11 @@ class ClusterJobs:
                 self._known = self._ask()
                 self._asked_at = time.monotonic()
             return self._known
+
+    def _ask_anew(self) -> None:
+        """Has the next look ask the cluster, also where one that began earlier is under way."""
+        with self._lock:
+            self._asked_at = None
 
     def _ask(self) -> tuple[Job, ...]:
         """What the cluster says now; what it said last where it does not answer."""

@@ -26,12 +26,14 @@ def listen(settings: Settings, *, shows_token: bool) -> None:
     """
     import uvicorn
 
+    from sweep.web.connection import Connection
+
     listening = _bound(settings.host, settings.port)
     with listening:
         settings = replace(settings, port=listening.getsockname()[1])
         service = Service(settings)
         config = uvicorn.Config(
-            service, http="h11", ws="none", lifespan="on", access_log=False, server_header=False,
+            service, http=Connection, ws="none", lifespan="on", access_log=False, server_header=False,
             proxy_headers=False, h11_max_incomplete_event_size=MAX_LINE_BYTES,
             limit_concurrency=AT_ONCE, timeout_keep_alive=15, timeout_graceful_shutdown=5,
             log_level="warning",

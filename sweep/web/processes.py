@@ -21,6 +21,7 @@ from typing import Any
 from sweep.errors import SweepError
 from sweep.local_files import Disk
 from sweep.web.jobs import Job, Order
+from sweep.web.letters import LONGEST, whole_letters
 from sweep.web.models import LogPart
 from sweep.web.planning import command, environment
 from sweep.web.supervise import READY
@@ -105,7 +106,7 @@ class Processes:
             return None
         parts = self._log_parts(job_id)
         begins = parts[0][0] if parts else 0
-        at = max(offset, begins)
+        at, limit = max(offset, begins), max(limit, LONGEST)
         content = b""
         for begin, path in parts:
             with contextlib.suppress(OSError):  # let go meanwhile
@@ -113,8 +114,8 @@ class Processes:
                     with path.open("rb") as file:
                         file.seek(at + len(content) - begin)
                         content += file.read(limit - len(content))
-        while content and len(content) == limit and content[-1] & 0x80:
-            content = content[:-1]  # not in the middle of a letter
+        if len(content) == limit:
+            content = whole_letters(content)
         return LogPart(
             text=content.decode("utf-8", "replace"),
             offset=at,

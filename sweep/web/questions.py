@@ -9,9 +9,12 @@ from typing import Any
 
 from sweep.query.asking import Asking, Limits
 from sweep.web.models import QueryAnswer, QueryColumn
+from sweep.web.problems import ProblemError
 
 MAX_ROWS, MAX_TIMEOUT_S, MEMORY_MB = 10_000, 20.0, 1_000
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
+BYTES_A_LETTER = 4
+"""In memory, at most, for each byte of JSON: a number of 8 bytes is a digit and a comma at least."""
 
 
 class Questions:
@@ -26,6 +29,7 @@ class Questions:
         """Answers one SELECT statement.
 
         Raises:
+            ProblemError: where the answer is larger than may be sent.
             QueryError: see `sweep.query.Asking.query`.
             StoreError: where the results cannot be read.
         """
@@ -38,6 +42,8 @@ class Questions:
                 warnings.simplefilter("always")
                 table = asking.query(sql, Limits(timeout_s, max_rows, MEMORY_MB))
             took = time.monotonic() - began
+        if table.nbytes > BYTES_A_LETTER * MAX_ANSWER_BYTES:
+            raise too_large()
         columns = [column.to_pylist() for column in table.columns]
         return QueryAnswer(
             columns=[QueryColumn(name=f.name, type=str(f.type)) for f in table.schema],
@@ -50,6 +56,11 @@ class Questions:
         """Ends the process that reads."""
         if self._asking is not None:
             self._asking.close()
+
+
+def too_large() -> ProblemError:
+    """That an answer is larger than may be sent."""
+    return ProblemError(400, f"the answer is larger than {MAX_ANSWER_BYTES / 1e6:.0f} MB")
 
 
 def plain(value: Any) -> Any:

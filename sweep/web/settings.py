@@ -46,9 +46,15 @@ class Settings:
         """
         name = name.lower().rstrip(".")
         if is_loopback(self.host):
-            return name in (*LOOPBACK_NAMES, *self.names)
+            return name in (*LOOPBACK_NAMES, *_written(self.host), *self.names)
         own = (self.host.lower(), *_names_of_this_machine())
         return name in (*LOOPBACK_NAMES, *own, *self.names) or _is_address(name)
+
+
+def _written(host: str) -> tuple[str, str]:
+    """An address as it is given, and as it stands in an address of the web."""
+    host = host.lower().strip("[]")
+    return host, f"[{host}]"
 
 
 def is_loopback(host: str) -> bool:

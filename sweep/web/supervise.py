@@ -42,21 +42,27 @@ class Log:
             if self._size >= PART_BYTES:
                 self._next()
             room = content[: PART_BYTES - self._size]
-            with contextlib.suppress(OSError):  # a full disk: the run goes on without its log
-                os.write(self._handle or 0, room)
+            if self._handle is not None:
+                with contextlib.suppress(OSError):  # a full disk: the run goes on without its log
+                    os.write(self._handle, room)
             self._size += len(room)
             self._total += len(room)
             content = content[len(room) :]
 
     def _next(self) -> None:
-        if self._handle is not None:
-            os.close(self._handle)
+        handle, self._handle = self._handle, None
         self._begins.append(self._total)
-        path = self._folder / f"{self._id}.log.{self._total}"
-        self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         self._size = 0
+        path = self._folder / f"{self._id}.log.{self._total}"
+        with contextlib.suppress(OSError):  # the same, and where the folder is gone
+            if handle is not None:
+                os.close(handle)
+            self._handle = os.open(
+                path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644
+            )
         while len(self._begins) > PARTS:
-            (self._folder / f"{self._id}.log.{self._begins.pop(0)}").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                (self._folder / f"{self._id}.log.{self._begins.pop(0)}").unlink(missing_ok=True)
 
 
 def write(path: Path, about: dict[str, object]) -> None:

@@ -5,16 +5,15 @@ every setting that was sent with a study, may do so only within the folder that 
 server was started: reading a file, or even whether there is one, is nothing a stranger may ask for.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from models.pretrained import SUFFIXES
 from sweep.errors import StudyError
 from sweep.layout import is_study_name
 from sweep.local_files import LocalFiles
 from sweep.study import MAX_STUDY_BYTES, Study, apply_overrides, validate
-from sweep.study.files import parse_text, plain_data, read_file
+from sweep.study.files import files_named, parse_text, plain_data, read_file
 
 MAX_UPLOAD_BYTES = min(256 * 1024, MAX_STUDY_BYTES)
 MAX_UPLOADS = 500
@@ -104,7 +103,7 @@ class Uploads:
         extensions.load()
         plain = plain_data(raw)
         apply_overrides(plain, list(settings))
-        for key, named in _files_named(plain, ""):
+        for key, named in files_named(plain):
             self._refuse(key, named)
         return validate(plain)
 
@@ -118,19 +117,3 @@ class Uploads:
             f"{key}: a file must not be named by what is sent to a server, unless it lies in the "
             "folder that --uploads-may-read names, and by its absolute path"
         )
-
-
-def _files_named(value: object, key: str) -> Iterator[tuple[str, str]]:
-    """Every text of a study that would be read as the name of a file, with its key."""
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from _files_named(inner, f"{key}.{name}" if key else str(name))
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _files_named(inner, key)
-    elif isinstance(value, str) and _may_be_file(key, value):
-        yield key, value
-
-
-def _may_be_file(key: str, value: str) -> bool:
-    return key.rpartition(".")[2] == "pretrained" and value.strip().lower().endswith(SUFFIXES)

@@ -1,5 +1,6 @@
 """A run on a cluster of several numerics classes: each tree in one, and nothing is lost with a class."""
 
+import json
 import platform
 from collections import defaultdict
 from collections.abc import Mapping
@@ -38,6 +39,8 @@ class Mixed(LocalExecutor):
         self.dies: dict[str, int] = {}
         self.comes: dict[str, int] = {}
         self.held: dict[str, int] = defaultdict(int)
+        self.taught: list[tuple[Any, str]] = []
+        self.elsewhere: list[str] = []
 
     @property
     def classes(self) -> Mapping[str, int]:  # type: ignore[override]
@@ -54,6 +57,9 @@ class Mixed(LocalExecutor):
         assert self.free_in(numerics) > 0
         assert task_id not in {one for one, _, _ in self._queue}
         self.of[task_id] = numerics
+        for outputs in inputs.teachers:
+            made_in = {where for product, where in self.taught if product is outputs}
+            self.elsewhere += [task_id] * bool(made_in - {numerics})
         if isinstance(task, StageTask | TeachTask):
             self.given.append((task_id, numerics, isinstance(task, StageTask)))
         super().submit(task_id, task, inputs, timeout_s)
@@ -65,7 +71,9 @@ class Mixed(LocalExecutor):
         for numerics, after in list(self.comes.items()):
             if len(self.given) >= after:
                 self.there[numerics] = self.comes.pop(numerics)
-        return super().wait(timeout_s)
+        ended = super().wait(timeout_s)
+        self.taught += [(one.product, self.of[one.task_id]) for one in ended if one.product]
+        return ended
 
     def lose(self, numerics: str) -> list[Finished]:
         del self.dies[numerics], self.there[numerics]
@@ -144,6 +152,7 @@ def test_what_a_class_had_begun_is_started_again_elsewhere(
     assert (summary.exit_status, summary.failed) == (0, 0)
     assert any("begun on a class that is gone (b): they start again on a" in one for one in said)
     assert science(store).equals(science(undisturbed))
+    assert not executor.elsewhere, "outputs of a teacher are those of the class that learns from it"
     # What was trained after the loss, of whatever was unfinished, was trained in a from the start of
     # its tree: each stage there goes on from one that a had trained.
     whole = plan([cell.spec for cell in demand(tiny_study(**STUDY), None).todo.values()])
@@ -202,3 +211,31 @@ def test_a_later_run_goes_on_in_the_class_of_the_earlier(
     (line,) = (line for line in said if "begun on a class that is not here" in line)
     assert line.startswith("2 groups of trials that belong together")
     assert name in line
+
+
+def begun_in(name: str, epochs: int) -> bytes:
+    """A state after so many epochs of which all but its numerics classes is made up."""
+    said = {"epoch": epochs, "progress": {"numerics": ["older; engine eager", name]}}
+    about = {"epochs": str(epochs), "snapshot": json.dumps(said)}
+    header = json.dumps({"__metadata__": about}).encode()
+    return len(header).to_bytes(8, "little") + header
+
+
+@pytest.mark.parametrize("name", ["one", "other"])
+def test_a_training_goes_on_in_the_class_in_which_its_checkpoint_was_left(
+    tmp_path: Path, name: str
+) -> None:
+    """A run that was killed left no record of it: else its trial would be of two classes."""
+    store = Store(tmp_path / "mixed")
+    wanted = demand(tiny_study(**STUDY), store)
+    begun = [cell.spec for cell in wanted.todo.values() if cell.role == "baseline"]
+    assert begun
+    with store.writing():
+        for spec in begun:
+            store.write_checkpoint(spec.shortened(1), begun_in(f"{name}; engine lanes", 1))
+    executor = Mixed(FakeTraining(), {"other": 2, "one": 2})
+    summary, _, _ = go(store, executor)
+    assert summary.exit_status == 0
+    own = {spec.trial_id for spec in begun}
+    assert {one[1] for one in executor.given if one[0] in own} == {name}
+    assert {one[1] for one in executor.given} == {"one", "other"}

@@ -25,6 +25,7 @@ from sweep.errors import SweepError
 from sweep.results import Results
 from sweep.service import Where, run_study
 from sweep.store import Store
+from sweep.study import load_study
 from tests.sweep.raylets import Raylets, free_port, raylets
 from tests.sweep.test_cli import Sweep
 from tests.sweep.test_cli import sweep as sweep
@@ -123,6 +124,31 @@ def test_a_builtin_study_goes_by_its_name(server: Server) -> None:
     assert server.files == [{}]
     assert "working_dir" not in server.submitted[0]["runtime_env"]
     assert "sweep run quickstart --address auto" in server.submitted[0]["entrypoint"]
+
+
+def test_a_study_as_results_keep_it_goes_along_as_that(server: Server, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.json"
+    kept.write_text(load_study("quickstart").to_json())
+    cluster.submit(str(kept), "/shared/results", HTTP)
+    assert server.files == [{"quickstart.json": kept.read_bytes()}]
+    assert "sweep run quickstart.json " in server.submitted[0]["entrypoint"]
+
+
+def test_files_that_a_study_names_are_named_as_all_machines_find_them(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path from here on means another file, or none, where the job runs."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.pt").write_bytes(b"weights")
+    named = tmp_path / "named.toml"
+    named.write_text(STUDY.replace("[recipe]", '[recipe]\npretrained = "own.pt"', 1))
+    for setting in ([], ["recipe.pretrained=./own.pt"]):
+        with pytest.raises(SweepError, match=r"recipe\.pretrained = .*own\.pt.*absolute path"):
+            cluster.submit(str(named), "/shared/results", HTTP, settings=setting)
+    assert not server.submitted
+    whole = f"recipe.pretrained={tmp_path / 'own.pt'}"
+    cluster.submit(str(named), "/shared/results", HTTP, settings=[whole])
+    assert len(server.submitted) == 1
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,8 @@ def test_a_class_is_that_of_a_record_without_its_engine() -> None:
     assert str(whole) == f"{whole.machine}; engine lanes"
     assert machine_of(str(numerics_class(torch.device("cpu"), "eager"))) == whole.machine
     assert machine_of("test") == "test"
+    # A training that was gone on with elsewhere is of the class that it ended in.
+    assert machine_of("one; engine lanes, then two; torch 2; engine eager") == "two; torch 2"
 
 
 class OneByOne:
@@ -225,3 +227,7 @@ def test_gauges_are_read_without_waiting(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (found.gauges(), agent.asked) == ({"node": second}, 4)
     assert found.gauges() == {}
     assert found._agents == {}
+    again = found._agents["node"] = Agent([second, first])  # type: ignore[assignment]
+    assert found.gauges() == {}, "what the lost one had begun is not waited for"
+    assert found.gauges() == {"node": second}
+    assert found._agents == {"node": again}

@@ -9,6 +9,7 @@ import pytest
 from sweep.cells import demand
 from sweep.execution.base import Finished, Inputs, WorkerSetup
 from sweep.execution.local import LocalExecutor
+from sweep.plan import plan
 from sweep.run import run
 from sweep.service import Where, run_study
 from sweep.snapshots import Snapshots
@@ -230,3 +231,33 @@ def test_checkpoints_follow_the_time_of_training_over_stages(
     forks = [4, 5, 6]  # from 1, 2 and 3, three minutes later
     assert students == sorted([*baseline, *trunk, *forks])
     assert store.checkpoints() == {}
+
+
+def test_what_starts_again_in_another_class_leaves_nothing_of_the_first_on_disk(
+    store: Store,
+) -> None:
+    """A later run would go on from it, and train half of a trial in each class."""
+    whole = plan([cell.spec for cell in demand(tiny_study(**BRANCHY), store).todo.values()])
+    trunk = whole.stages[next(iter(whole.children))]
+    executor = LocalExecutor(WorkerSetup(runner=FakeTraining()))
+    snapshots = Snapshots(whole, store, executor, {}, set(), None, 600.0)
+
+    def leave(train_s: float) -> None:
+        product = state_bytes(trunk.spec.epochs)
+        outcome = StageOutcome(
+            trunk.key, trunk.spec.epochs, None, None, product=product, train_s=train_s
+        )
+        snapshots.leave(trunk.key, executor.put(product), outcome)
+
+    with store.writing():
+        leave(700.0)
+        (key,) = store.checkpoints()
+        snapshots.forget([trunk.key])
+        assert store.checkpoints() == {}
+        leave(650.0)  # of the training that was started again
+        assert list(store.checkpoints()) == [key]
+        # What this run began with stays: it has nothing that comes before it.
+        later = Snapshots(whole, store, executor, {key: trunk.spec}, set(), None, 600.0)
+        later.forget([key])
+        assert list(store.checkpoints()) == [key]
+    executor.stop()

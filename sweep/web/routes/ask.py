@@ -10,8 +10,7 @@ from sweep.query.examples import EXAMPLES
 from sweep.web.answers import JSON
 from sweep.web.forms import Question
 from sweep.web.models import QueryAnswer, QueryExample, QueryExamples
-from sweep.web.problems import ProblemError
-from sweep.web.questions import MAX_ANSWER_BYTES
+from sweep.web.questions import MAX_ANSWER_BYTES, too_large
 from sweep.web.server import Web
 
 router = APIRouter(prefix="/api", tags=["query"])
@@ -34,5 +33,5 @@ async def query(web: Web, form: Question) -> Response:
     async with web.turns.turn("query"):
         content = await run_in_threadpool(answer)
     if len(content) > MAX_ANSWER_BYTES:
-        raise ProblemError(400, f"the answer is larger than {MAX_ANSWER_BYTES / 1e6:.0f} MB")
+        raise too_large()
     return Response(content, media_type=JSON)

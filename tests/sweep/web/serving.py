@@ -19,6 +19,7 @@ from sweep.records import Attempt, FailureKind, cell_row, trial_row
 from sweep.store import Store
 from sweep.study import Study, load_study
 from sweep.web.app import Service
+from sweep.web.connection import Connection
 from sweep.web.jobs import Job, Order
 from sweep.web.listening import MAX_LINE_BYTES
 from sweep.web.models import LogPart
@@ -166,7 +167,7 @@ def served(settings: Settings, launcher: Any = None) -> Iterator[Served]:
         port = listening.getsockname()[1]
         service = Service(replace(settings, port=port), launcher)
         config = uvicorn.Config(
-            service, http="h11", ws="none", lifespan="on", log_level="error", access_log=False,
+            service, http=Connection, ws="none", lifespan="on", log_level="error", access_log=False,
             h11_max_incomplete_event_size=MAX_LINE_BYTES, timeout_graceful_shutdown=1,
         )  # fmt: skip
         server = uvicorn.Server(config)

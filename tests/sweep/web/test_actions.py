@@ -246,6 +246,20 @@ def test_a_query_is_answered(server: Served, tmp_path: Path) -> None:
     ]
 
 
+def test_an_answer_that_is_too_large_is_not_written_out_first(
+    server: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty million numbers kept the server busy for half a minute, in 1.6 GB."""
+
+    def never(value: object) -> object:
+        raise AssertionError("it was turned into objects")
+
+    ask(Store(tmp_path / "r"), study())
+    monkeypatch.setattr("sweep.web.questions.plain", never)
+    refused = server.post("/api/query", {"sql": "select range(5000000) as a"}, 400)
+    assert refused["detail"] == "the answer is larger than 8 MB"
+
+
 def test_no_other_key_of_a_study_is_about_files() -> None:
     """Who adds one that names a file has to tell `sweep.web.uploads` of it."""
     about = {

@@ -1,5 +1,7 @@
 """Runs that the server starts as jobs of a cluster, with a stand-in for the cluster."""
 
+import json
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,9 +13,10 @@ import pytest
 from sweep import cluster
 from sweep.cluster import Job
 from sweep.errors import SweepError
+from sweep.store import Store
 from sweep.web.cluster_jobs import ClusterJobs
 from sweep.web.jobs import Order
-from tests.sweep.web.serving import FakeLauncher, Served, served, settings_of
+from tests.sweep.web.serving import FakeLauncher, Served, ask, served, settings_of, study
 
 ADDRESS, RESULTS = "http://head:8265", "s3://bucket/results"
 AT = datetime(2026, 1, 2, tzinfo=UTC)
@@ -142,9 +145,30 @@ def test_a_log_is_given_in_parts(launcher: ClusterJobs, fake: FakeCluster) -> No
     assert (part.text, part.ended) == ("", True)
 
 
-def test_a_study_known_by_its_results_alone_is_not_handed_over(launcher: ClusterJobs) -> None:
-    with pytest.raises(SweepError, match="send its file"):
-        launcher.start(Order("run", "grid", "/state/handed/grid.json"))
+def test_a_study_known_by_its_results_alone_is_handed_over_as_they_keep_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that `sweep submit` began, whose failures the page is to try again."""
+    handed: list[dict[str, Any]] = []
+
+    class Jobs:
+        def submit_job(self, **about: Any) -> str:
+            folder = Path(about["runtime_env"]["working_dir"])
+            handed.append(json.loads((folder / "grid.json").read_text("utf-8")))
+            assert "sweep retry grid.json --address auto" in about["entrypoint"]
+            return "job-1"
+
+        def list_jobs(self) -> list[Any]:
+            return []
+
+    for module in ("submitting", "listing"):
+        monkeypatch.setattr(f"sweep.cluster.{module}.connect", lambda _: Jobs())
+    results = tmp_path / "results"
+    ask(Store(results), study())
+    launcher = ClusterJobs(ADDRESS, str(results), FakeLauncher())
+    with served(settings_of(results), launcher) as server:
+        server.post("/api/studies/grid/retry", {}, 202)
+    assert handed == [json.loads(study().to_json())]
 
 
 def test_a_cluster_that_does_not_answer_is_what_it_was(
@@ -161,6 +185,35 @@ def test_a_cluster_that_does_not_answer_is_what_it_was(
     assert server.get("/api/studies/quickstart/state")["job"]["status"] == "running"
     refused = server.post("/api/studies/quickstart/stop", {}, 400)
     assert refused["detail"] == f"--address {ADDRESS}: nothing answers"
+
+
+def test_a_run_is_known_though_the_cluster_was_being_asked_when_it_was_handed_over(
+    launcher: ClusterJobs, fake: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a second one could be started beside it."""
+    monkeypatch.setattr("sweep.web.cluster_jobs.ASKED_EVERY_S", 60.0)
+    asked, submitted = threading.Event(), threading.Event()
+
+    def slow(_: str) -> list[Job]:
+        found = list(fake.known)
+        asked.set()
+        assert submitted.wait(30)
+        return found
+
+    def submit(*words: str, **more: Any) -> str:
+        job = fake.submit(*words, **more)
+        monkeypatch.setattr(cluster, "jobs", fake.jobs)
+        submitted.set()
+        return job
+
+    monkeypatch.setattr(cluster, "jobs", slow)
+    monkeypatch.setattr(cluster, "submit", submit)
+    looking = threading.Thread(target=launcher.jobs)
+    looking.start()
+    assert asked.wait(30)
+    began = launcher.start(Order("run", "quickstart", "quickstart"))
+    looking.join(30)
+    assert began.id in [job.id for job in launcher.jobs()]
 
 
 def test_the_cluster_is_not_asked_all_the_time(

@@ -5,6 +5,7 @@ All go over real connections; those that no client library would send, over a ba
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -390,6 +391,34 @@ def test_a_body_that_does_not_come_is_given_up(
     head = b"POST /api/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     answer = _raw(server.port, head + b"Content-Length: 100\r\nConnection: close\r\n\r\n{")
     assert answer.status == 408
+
+
+def test_who_does_not_come_to_the_point_is_sent_away(
+    server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a few hundred connections that say nothing would keep everybody out."""
+    server.get("/healthz")  # a connection that is kept
+    monkeypatch.setattr("sweep.web.connection.HEAD_S", 0.5)
+    whole = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    unfinished = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n"
+    for sent in (b"", b"GET / HT", whole + b"GET /", unfinished):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=0.1) as one:
+            one.sendall(sent)
+            end = time.monotonic() + 30
+            while True:
+                assert time.monotonic() < end, f"{sent!r} holds its place"
+                with suppress(TimeoutError):
+                    if not one.recv(4096):
+                        break
+                if not sent:
+                    continue
+                try:
+                    one.sendall(b"a")  # a little now and then
+                except OSError:
+                    break
+    for _ in range(8):  # longer than a head may take, all in all, on one connection
+        assert server.get("/healthz") == {"status": "ok"}
+        time.sleep(0.1)
 
 
 def test_answers_tell_browsers_to_keep_to_themselves(server: Served) -> None:

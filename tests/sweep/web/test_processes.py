@@ -1,6 +1,7 @@
 """Jobs as processes: they outlive who started them, are stopped, and say how they ended."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -165,6 +166,38 @@ def test_letters_are_not_cut(started: Callable[[str], Job], later: Processes) ->
         assert part is not None
         found, offset = found + part.text, part.next_offset
     assert found == "ä" * 10 + "\n"
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 5, 6, 7])
+def test_letters_of_any_length_are_not_cut(
+    started: Callable[[str], Job], later: Processes, limit: int
+) -> None:
+    said = "─█" * 5 + "a🙂é" * 3 + "\n"  # of three, four, two bytes and one
+    job = started(f"import sys; sys.stdout.buffer.write({said.encode()!r})")
+    until(lambda: not now(later, job).at_work)
+    found, offset, ended = "", 0, False
+    while not ended:
+        part = later.log(job.id, offset, limit)
+        assert part is not None
+        assert part.next_offset > offset or part.ended, "it goes on"
+        found, offset, ended = found + part.text, part.next_offset, part.ended
+    assert found == said
+
+
+def test_a_job_outlives_the_folder_of_its_log(
+    started: Callable[[str], Job], tmp_path: Path
+) -> None:
+    """Nothing can be written there any more, as on a full disk: the run must not die of it."""
+    gone, ended = tmp_path / "gone", tmp_path / "ended"
+    started(
+        f"import pathlib, time\nwhile not pathlib.Path({str(gone)!r}).exists(): time.sleep(0.02)\n"
+        f"for _ in range(8): print('x' * {PART_BYTES // 2}, flush=True)\n"
+        f"time.sleep(0.2)\nprint('y' * {PART_BYTES}, flush=True)\n"
+        f"pathlib.Path({str(ended)!r}).touch()"
+    )
+    shutil.rmtree(tmp_path / "jobs")
+    gone.touch()
+    until(ended.exists)
 
 
 def test_what_it_leaves_running_does_not_hold_it(

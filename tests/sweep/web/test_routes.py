@@ -128,6 +128,9 @@ def test_cells_are_sorted_filtered_and_cut_into_pages(server: Served) -> None:
     assert {cell["words"]["alpha"] for cell in some["cells"]} == {0.1}
     assert some["total"] == 2
     assert "unknown key" in server.get("/api/studies/grid/cells?filter=colour%3D1", 400)["detail"]
+    for narrower in ("seed=1", "alpha=0.1 seed<3", "trial_id=abc"):  # means are of all seeds
+        refused = server.get("/api/studies/grid/cells", 400, params={"filter": narrower})
+        assert "filter: " in refused["detail"]
     assert "must be one of" in server.get("/api/studies/grid/cells?sort=colour", 400)["detail"]
 
 

@@ -94,6 +94,10 @@ def test_names_of_the_server() -> None:
     here = Settings("r")
     assert all(map(here.answers_to, ("localhost", "127.0.0.1", "[::1]", "LOCALHOST", "localhost.")))
     assert not any(map(here.answers_to, ("example.org", "10.0.0.1", "", "0.0.0.0")))
+    another = Settings("r", host="127.0.0.2")  # said to be served there, so it must answer there
+    assert all(map(another.answers_to, ("127.0.0.2", "localhost")))
+    assert not any(map(another.answers_to, ("127.0.0.3", "example.org")))
+    assert Settings("r", host="0:0:0:0:0:0:0:1").answers_to("[0:0:0:0:0:0:0:1]")
     everywhere = Settings("r", host="0.0.0.0", names=("lab.example.org",))
     # An address cannot be pointed at this machine by somebody else; a name can.
     assert all(
