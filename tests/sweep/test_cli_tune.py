@@ -45,6 +45,7 @@ switch_epoch = { low = 1, high = 2 }
 
 @pytest.fixture
 def sweep(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Sweep:
+    monkeypatch.setenv("COLUMNS", "200")  # no heading is folded
     return Sweep(capsys, monkeypatch)
 
 
