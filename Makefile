@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 READY := $(VENV)/.ready
 QUICKSTART_RESULTS ?= results/quickstart
-TEST_WORKERS ?= 2
+TEST_WORKERS ?= 3
 
 .PHONY: help setup quickstart test test-all check format bench lock image image-cuda clean
 

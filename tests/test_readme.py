@@ -26,9 +26,10 @@ COMMANDS = [
 LONG = (
     "sweep run thesis", "sweep retry thesis", "sweep data fetch", "sweep submit", "sweep logs",
     "sweep stop", "sweep status thesis", "sweep serve", "sweep run anti", "sweep report anti",
+    "sweep studies",
 )  # fmt: skip
 """Beginnings of commands that take hours, a network or a cluster, that stay, or that other tests run from
-beginning to end (`tests/sweep/test_builtin_studies.py`); their options are checked only."""
+beginning to end (`tests/sweep/test_builtin_studies.py`, `test_cli.py`); their options are checked only."""
 
 SHORTER = {
     "sweep run quickstart": "--seeds 1",

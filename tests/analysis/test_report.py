@@ -304,6 +304,7 @@ def test_no_figure_is_drawn_of_attacked_values_that_are_none():
         assert "No attack was run on this dataset" in Page(render_report(frame, None, INFO)).text
 
 
+@pytest.mark.slow
 def test_few_seeds_do_not_say_who_wins_again():
     few, enough = range(1, 6), range(1, 7)
     assert "be the best again" not in Page(render_report(grid(**FEW, seeds=few), None, INFO)).text
@@ -327,6 +328,7 @@ def test_cells_that_are_left_out_of_the_variance_are_not_said_to_be_missing():
     )
 
 
+@pytest.mark.slow
 def test_a_single_step_is_called_weak_whatever_its_settings():
     frame = grid(**FEW)
     for name, weak in (("fgsm", 1), ("fgsm-all", 1), ("pgd", 0)):

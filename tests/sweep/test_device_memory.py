@@ -80,6 +80,7 @@ def wait_until_started(executor: RayExecutor, timeout_s: float = 120.0) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_fewer_share_a_gpu_whose_memory_ran_out(tmp_path: Path, one_gpu: None) -> None:
     folder = tmp_path / "running"
     folder.mkdir()

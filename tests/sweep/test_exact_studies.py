@@ -119,7 +119,9 @@ def assert_equal_bits(study: Study, stores: Stores) -> None:
         assert len(seen) == len(ids), "every trial is a training of its own"
 
 
-@pytest.mark.parametrize("name", HOME)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n != "quickstart")) for n in HOME]
+)
 def test_forked_trials_are_those_run_alone_in_another_process(
     name: str, few: Stores, data_dir: Path
 ) -> None:

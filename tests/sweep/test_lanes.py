@@ -126,7 +126,8 @@ def test_tables_are_near_those_of_eager_steps(undisturbed: Store, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("workers", "share"), [(2, True), pytest.param(1, False, marks=pytest.mark.slow)]
+    ("workers", "share"),
+    [pytest.param(2, True, marks=pytest.mark.slow), pytest.param(1, False, marks=pytest.mark.slow)],
 )
 def test_ray_workers_give_what_this_process_gives(
     workers: int, share: bool, undisturbed: Store, tmp_path: Path
