@@ -9,6 +9,9 @@ Records arrive as a run writes them: once a second, with what the run says of it
 Reported: requests, errors, quantiles of the time to the whole answer as the page sees it, by address,
 the server's share of one core (its processor time over the time of the measurement), and its memory.
 
+Measured on 2 cores that had nothing else to do, at ordinary priority, as the second line below: 9,598 requests, no
+error, p95 20 ms, 17 % of a core, 291 MB.
+
 Measured on 2 cores of a machine with much else to do, so with real-time priority (`chrt -r 1`), 50
 pages, each every 5 s, no error:
 
