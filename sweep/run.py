@@ -33,6 +33,7 @@ from sweep.snapshots import DURABLE_EVERY_S, Snapshots
 from sweep.store import Store
 from sweep.summary import RunSummary, run_row
 from trials.engine import LaneGroup, lane_group, machine_of
+from trials.snapshot_header import numerics_of
 from trials.spec import TeacherRule
 from trials.task import ChosenTeacher, Measures, StageOutcome, StageTask, TrialResult
 
@@ -326,8 +327,6 @@ class _Run:
 
     def _bind(self) -> Binding:
         """What belongs together, and what of it was trained in which class."""
-        from trials.snapshot import numerics_of  # which brings torch
-
         done = [cell.spec for key, cell in self._demand.by_id.items() if key not in self._cells]
         known = {spec.trial_id for spec in done} | set(self._kept)
         records, _ = self._store.trials.read(["trial_id", "numerics_class"])

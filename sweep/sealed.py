@@ -8,6 +8,8 @@ import json
 import re
 from typing import Any
 
+from trials.tensor_file import header_of
+
 _KEY = "sha256"
 _HASH = re.compile(r"[0-9a-f]{32}")
 
@@ -52,13 +54,8 @@ def is_whole(content: bytes) -> bool:
 
 
 def _parts(content: bytes) -> tuple[dict[str, Any], bytes]:
-    size = int.from_bytes(content[:8], "little")
-    if len(content) < 8 or size > len(content) - 8:
-        raise ValueError("not a safetensors file")
-    header = json.loads(content[8 : 8 + size])
-    if not isinstance(header, dict):
-        raise ValueError("not a safetensors file")
-    return header, content[8 + size :]
+    header, begin = header_of(content)
+    return header, content[begin:]
 
 
 def _fills(header: dict[str, Any], tensors: bytes) -> bool:

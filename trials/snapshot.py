@@ -15,10 +15,9 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from trials import snapshot_header
 from trials.early_stop import StopState
 from trials.learning_rate import PlateauState
-
-_HEADER = "snapshot"
 
 
 class SnapshotError(ValueError):
@@ -97,7 +96,7 @@ class Snapshot:
             "plateau": dataclasses.asdict(self.plateau),
             "early_stop": dataclasses.asdict(self.early_stop),
         }
-        return safetensors.torch.save(tensors, metadata={_HEADER: json.dumps(header)})
+        return safetensors.torch.save(tensors, metadata={snapshot_header.KEY: json.dumps(header)})
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "Snapshot":
@@ -108,7 +107,7 @@ class Snapshot:
         """
         try:
             tensors = safetensors.torch.load(content)
-            header = _header(content)
+            header = snapshot_header.said_by(content)
             epoch, progress = header["epoch"], _progress(header["progress"])
             if type(epoch) is not int or epoch < 0:
                 raise ValueError(f"epoch = {epoch!r}")
@@ -124,24 +123,6 @@ class Snapshot:
         ) as error:  # fmt: skip
             raise SnapshotError(f"not a snapshot: {error!r}") from error
         return cls(epoch, model, optimizer, progress, plateau, early_stop, best)
-
-
-def numerics_of(content: bytes) -> str | None:
-    """The numerics class in which a snapshot was left; None where it does not say.
-
-    Args:
-        content: see `Snapshot.to_bytes`; its tensors are not read.
-    """
-    try:
-        return str(_header(content)["progress"]["numerics"][-1])
-    except (KeyError, IndexError, ValueError, TypeError):
-        return None
-
-
-def _header(content: bytes) -> dict[str, Any]:
-    size = int.from_bytes(content[:8], "little")
-    header: dict[str, Any] = json.loads(json.loads(content[8 : 8 + size])["__metadata__"][_HEADER])
-    return header
 
 
 def _progress(fields: dict[str, Any]) -> Progress:
