@@ -10,7 +10,7 @@ import typer
 from sweep.cli import app
 from sweep.cli.groups import with_groups, words
 from sweep.cli.options import Json, Study, fail, print_json, print_table
-from sweep.cli.run import Choosing, Giving, Training
+from sweep.cli.run import Choosing, Giving, Room, Training
 
 if TYPE_CHECKING:
     from sweep.cluster import Job
@@ -25,16 +25,9 @@ JobName = Annotated[str, typer.Argument(metavar="JOB", help="a job, or a study: 
 
 
 @dataclass(frozen=True)
-class There:
+class There(Room):
     """Where to run on the cluster."""
 
-    workers: Annotated[
-        int | None, typer.Option(help="trials at a time; default: as many as fit")
-    ] = None
-    gpus_per_trial: Annotated[
-        float | None,
-        typer.Option(help="share of a GPU for each trial, 0 for the CPU; default 0.25 with GPUs"),
-    ] = None
     data_dir: Annotated[
         Path | None, typer.Option("--data", help="data directory on the cluster's head node")
     ] = None
@@ -61,10 +54,8 @@ def submit(
 ) -> None:
     """Hand a study to a cluster and come back: the run goes on there, as `sweep run` would here."""
     from sweep import cluster
-    from sweep.cli.run import Placing
 
-    where = Placing(workers=there.workers, gpus_per_trial=there.gpus_per_trial).where()
-    training.added_to(where)  # refuses what `sweep run` would refuse
+    training.added_to(there.where())  # refuses what `sweep run` would refuse
     giving.policy()
     if there.data_dir is not None and not there.data_dir.is_absolute():
         fail(f"--data {there.data_dir}: must be an absolute path on the cluster's head node")

@@ -36,24 +36,15 @@ MINUTE_S = 60.0
 
 
 @dataclass(frozen=True)
-class Placing:
-    """Where to run."""
+class Room:
+    """What trials may take of where they run."""
 
-    address: Annotated[
-        str | None, typer.Option(help="an existing Ray cluster; without it, one is started here")
-    ] = None
-    local: Annotated[bool, typer.Option("--local", help="in this process, one trial at a time")] = (
-        False
-    )
     workers: Annotated[
         int | None, typer.Option(help="trials at a time; default: as many as fit")
     ] = None
     gpus_per_trial: Annotated[
         float | None,
         typer.Option(help="share of a GPU for each trial, 0 for the CPU; default 0.25 with GPUs"),
-    ] = None
-    data_dir: Annotated[
-        Path | None, typer.Option("--data", help="data directory; SWEEP_DATA_DIR")
     ] = None
 
     def where(self) -> "Where":
@@ -62,12 +53,32 @@ class Placing:
 
         if self.workers is not None and self.workers < 1:
             fail(f"--workers {self.workers}: must be 1 or more")
-        if self.local and self.address:
-            fail("--local and --address exclude each other")
         share = self.gpus_per_trial
         if share is not None and not 0 <= share <= 1:
             fail(f"--gpus-per-trial {share:g}: must be from 0 (the CPU) to 1")
-        return Where(self.local, self.address, self.workers, share, self.data_dir)
+        return Where(workers=self.workers, gpus_per_trial=share)
+
+
+@dataclass(frozen=True)
+class Placing(Room):
+    """Where to run."""
+
+    address: Annotated[
+        str | None, typer.Option(help="an existing Ray cluster; without it, one is started here")
+    ] = None
+    local: Annotated[bool, typer.Option("--local", help="in this process, one trial at a time")] = (
+        False
+    )
+    data_dir: Annotated[
+        Path | None, typer.Option("--data", help="data directory; SWEEP_DATA_DIR")
+    ] = None
+
+    def where(self) -> "Where":
+        """The same, checked."""
+        where = super().where()
+        if self.local and self.address:
+            fail("--local and --address exclude each other")
+        return replace(where, local=self.local, address=self.address, data_dir=self.data_dir)
 
 
 @dataclass(frozen=True)
