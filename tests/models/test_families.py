@@ -13,7 +13,6 @@ import models
 from models import ModelEntry, ModelFamily, UnknownModelError, catalog
 from models.initialise import build
 from models.layers import Dropout, DropoutStream, attach_streams
-from models.vision import DroppedLinear
 
 
 @pytest.fixture(autouse=True)
@@ -223,6 +222,8 @@ def test_all_that_drops_is_our_dropout(name: str, percents: list[float]) -> None
 
 
 def test_dropout_before_the_head_draws_from_its_stream() -> None:
+    from models.vision import DroppedLinear
+
     module = network("vit-p4-w16-d1-h2-dropout50", (1, 8, 8))
     head = module.get_submodule("heads.head")
     assert isinstance(head, DroppedLinear)
@@ -240,6 +241,8 @@ def test_dropout_before_the_head_draws_from_its_stream() -> None:
 
 
 def test_dropping_inputs_of_a_dense_layer_by_hand() -> None:
+    from models.vision import DroppedLinear
+
     dense = nn.Linear(1000, 1)
     with torch.no_grad():
         dense.weight.fill_(1.0)

@@ -9,10 +9,8 @@ from urllib.error import URLError
 
 import pytest
 import torch
-import torchvision.models
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torchvision.models import Weights, WeightsEnum
 
 import models
 from models.initialise import build
@@ -199,6 +197,8 @@ def test_identity_of_published_weights(name: str, source: str, expected: str) ->
 
 
 def test_the_files_written_down_are_those_of_torchvision() -> None:
+    import torchvision.models
+
     for known in PUBLISHED.values():
         weights = torchvision.models.get_model_weights(known.builder)
         assert weights.__name__ == known.collection
@@ -270,6 +270,9 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def publish(monkeypatch: pytest.MonkeyPatch, path: Path, content: dict[str, Tensor]) -> Path:
     """Makes a state the published weights of a small transformer, in a file as torch names them."""
+    import torchvision.models
+    from torchvision.models import Weights, WeightsEnum
+
     torch.save(content, path)
     digits = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
     path = path.rename(path.with_name(f"tiny-{digits}.pth"))
