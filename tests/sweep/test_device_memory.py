@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from sweep.cells import demand
+from sweep.execution import ray as on_ray
 from sweep.execution.base import WorkerSetup
 from sweep.execution.ray import RayExecutor
 from sweep.run import run
 from sweep.store import Store
+from tests.sweep.light import LightWorker
 from tests.sweep.tiny import FakeTraining, tiny_study
 from trials.capacity import Footprint
 from trials.spec import TrialSpec
@@ -64,6 +66,12 @@ def one_gpu() -> Iterator[None]:
     )  # fmt: skip
     yield
     ray.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def _light(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is trained here: workers that do without torch start in a fraction of the time."""
+    monkeypatch.setattr(on_ray, "Worker", LightWorker)
 
 
 def rows_of(store: Store, columns: Sequence[str]) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from sweep.execution import ray as on_ray
 from sweep.execution.base import Finished, Inputs, WorkerSetup
 from sweep.execution.ray import RayExecutor
 from sweep.records import FailureKind
+from tests.sweep.light import LightWorker
 from trials.task import Prepared
 
 
@@ -46,7 +47,9 @@ def cluster() -> Iterator[Any]:
 
 
 @pytest.fixture
-def executor(cluster: Any) -> Iterator[RayExecutor]:
+def executor(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[RayExecutor]:
+    """Of workers that do without torch: nothing is trained here."""
+    monkeypatch.setattr(on_ray, "Worker", LightWorker)
     made = RayExecutor(WorkerSetup(gpus=0.0, runner=Told()), cluster.address)
     yield made
     made.stop()
