@@ -358,9 +358,10 @@ def _in_pieces(
 
 def _conform(part: pa.Table, schema: pa.Schema, columns: Sequence[str]) -> pa.Table:
     """Adds the columns an older file does not have, as nulls."""
+    present = set(part.column_names)
     arrays = [
         part.column(name).cast(schema.field(name).type)
-        if name in part.column_names
+        if name in present
         else pa.nulls(part.num_rows, schema.field(name).type)
         for name in columns
     ]
