@@ -25,6 +25,7 @@ $(UV):
 $(READY): $(UV) pyproject.toml requirements.lock
 	VIRTUAL_ENV=$(abspath $(VENV)) $(UV) pip install --quiet --compile-bytecode --require-hashes -r requirements.lock
 	VIRTUAL_ENV=$(abspath $(VENV)) $(UV) pip install --quiet --no-deps --editable .
+	$(BIN)/python -m compileall -q sweep models data trials analysis
 	@touch $@
 
 quickstart: $(READY) ## train the quickstart study on embedded data and write its report
