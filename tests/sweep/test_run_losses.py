@@ -81,7 +81,7 @@ def test_a_record_is_durable_before_the_checkpoint_of_its_training_goes(
             removed.append(len(ended))
 
     with monkeypatch.context() as patch:
-        patch.setattr("sweep.run.FLUSH_S", 1000.0)
+        patch.setattr("sweep.journal.FLUSH_S", 1000.0)
         patch.setattr(Snapshots, "settle", settle)
         assert go(store, training, durable_every_s=5.0).exit_status == 0
     assert removed
