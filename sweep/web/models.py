@@ -434,6 +434,13 @@ class Uploaded(Answer):
     replaced: bool
 
 
+class Deleted(Answer):
+    """A study whose file was deleted; one with results goes on being listed from these."""
+
+    name: str
+    has_results: bool
+
+
 class Planned(Answer):
     """What `sweep plan --json` gives."""
 

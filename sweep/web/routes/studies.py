@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from sweep.web.models import Counts, Live, ReportState, Studies, StudyDetail, StudyLine, StudyState
+from sweep.web.problems import ProblemError
 from sweep.web.server import Server, Web
 from sweep.web.studies import About
 from sweep.web.view import STATUSES, View, sign_of
@@ -31,7 +32,9 @@ async def study(request: Request, web: Web, name: str) -> Response:
     about = web.about(name)
     moment, live = web.watch.moment, web.watch.live
     overview = web.planner.known((name, about.text))
-    version = (moment.version, _said(live), web.book.version, about.text, overview is None)
+    version = (
+        moment.version, _said(live), web.book.version, about.source, about.text, overview is None,
+    )  # fmt: skip
     return await web.answers.send(
         request, ("study", name), version, lambda: _detail(web, about, moment, live, overview)
     )  # fmt: skip
@@ -80,7 +83,11 @@ def study_state(web: Server, name: str, moment: Moment, live: Any) -> StudyState
 def _studies(web: Server, moment: Moment, live: Any) -> Studies:
     lines, said = [], _told(live or {})
     for name in web.studies.names(moment):
-        about, view = web.about(name), moment.view(name)
+        try:
+            about = web.about(name)
+        except ProblemError:  # it was deleted while we looked
+            continue
+        view = moment.view(name)
         speaks = _is_active(name, view, live)
         lines.append(
             StudyLine(

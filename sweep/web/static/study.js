@@ -37,6 +37,7 @@ export class Study {
   #state = null;
   #problem = null;
   #refused = null;
+  #acted = 0;
   #parts = new Map();
   #milestones = new Milestones();
 
@@ -95,7 +96,7 @@ export class Study {
     return [
       crumbs(),
       this.#head(context),
-      trouble(this.#refused),
+      trouble(this.#problem?.message ?? this.#refused),
       h(
         "nav",
         { "aria-label": "Parts of the study", key: "tabs" },
@@ -118,8 +119,8 @@ export class Study {
   /** What the parts are given. */
   #context() {
     const state = this.#state;
-    // What it asks for changes only when it is run with other settings.
-    const version = `${state.active} ${state.cells?.total}`;
+    // What it asks for changes only when it is run with other settings, or by what is done here.
+    const version = `${state.active} ${state.cells?.total} ${this.#acted}`;
     return {
       name: this.#name,
       state,
@@ -127,7 +128,9 @@ export class Study {
       at: this.#at,
       again: () => {
         this.#refused = null;
+        this.#acted += 1;
         this.#poll.now();
+        this.#redraw();
       },
       complain: (text) => {
         this.#refused = text;

@@ -552,6 +552,37 @@ class TestEverybody:
         assert page.evaluate("() => document.activeElement.textContent") == "Launch …"
 
 
+class TestDeleting:
+    """An uploaded study goes, asked about first; its results do not."""
+
+    def test_by_keyboard(self, finished: Server, watched: Watched) -> None:
+        page = watched.page
+        sent = page.request.post(
+            f"{finished.url}/api/studies", data={"text": study_text("brief", title="Soon gone")}
+        )
+        assert sent.status == 201
+        page.goto(f"{finished.url}/#/studies/tiny")
+        page.get_by_role("button", name="Make report").wait_for()
+        assert page.get_by_role("button", name="Delete …").count() == 0  # it was never sent
+        page.goto(f"{finished.url}/#/studies/brief")
+        button = page.get_by_role("button", name="Delete …")
+        button.focus()
+        page.keyboard.press("Enter")
+        dialog = page.get_by_role("dialog", name="Delete brief?")
+        assert "Nothing was trained of it" in dialog.inner_text()
+        page.keyboard.press("Escape")
+        dialog.wait_for(state="detached")
+        assert page.evaluate("() => document.activeElement.textContent") == "Delete …"
+        page.keyboard.press("Enter")
+        dialog.wait_for()
+        page.keyboard.press("Tab")  # from Cancel, which is first
+        page.keyboard.press("Enter")
+        page.get_by_role("link", name="tiny", exact=True).wait_for()
+        assert page.url == f"{finished.url}/#/studies"
+        assert page.get_by_role("link", name="brief", exact=True).count() == 0
+        assert page.request.get(f"{finished.url}/api/studies/brief").status == 404
+
+
 class TestAsTimeGoesBy:
     """The page goes with the results, and asks for no more than it needs."""
 
