@@ -1,12 +1,23 @@
 """Studies: the list, one whole, and what a page polls."""
 
+import logging
 from typing import Any
 
 from fastapi import APIRouter, Request
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from sweep.web.models import Counts, Live, ReportState, Studies, StudyDetail, StudyLine, StudyState
+from sweep.errors import StoreError
+from sweep.web.models import (
+    Counts,
+    Live,
+    Measure,
+    ReportState,
+    Studies,
+    StudyDetail,
+    StudyLine,
+    StudyState,
+)
 from sweep.web.problems import ProblemError
 from sweep.web.server import Server, Web
 from sweep.web.studies import About
@@ -14,6 +25,8 @@ from sweep.web.view import STATUSES, View, sign_of
 from sweep.web.watch import Moment
 
 router = APIRouter(prefix="/api", tags=["studies"])
+
+_log = logging.getLogger("sweep.web")
 
 
 @router.get("/studies", response_model=Studies)
@@ -129,9 +142,19 @@ def _detail(
         varying=[] if view is None else list(view.asked.varying),
         metric=metric,
         higher_is_better={dataset: sign_of(name) > 0 for dataset, name in metric.items()},
+        measures=[] if view is None else _measures(web, moment, view),
         overview=overview,
         state=study_state(web, about.name, moment, live),
     )
+
+
+def _measures(web: Server, moment: Moment, view: View) -> list[Measure]:
+    try:
+        found = web.measures.of(moment, view)
+    except StoreError as error:  # all else is known
+        _log.warning("what was measured under attack cannot be read: %s", error)
+        return []
+    return [Measure(measure=one.measure, title=one.title) for one in found]
 
 
 def _cell_counts(view: View) -> Counts:
