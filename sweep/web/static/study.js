@@ -8,6 +8,7 @@ import { Configurations } from "./configurations.js";
 import { h } from "./dom.js";
 import { Failures } from "./failures.js";
 import { count, duration, pace } from "./format.js";
+import { measureOf } from "./measure.js";
 import { Overview } from "./overview.js";
 import { card, note, tiles, trouble, waiting } from "./parts.js";
 import { Poll } from "./poll.js";
@@ -27,6 +28,8 @@ const TABS = [
   ["file", "Study file", StudyFile],
 ];
 const NEED_RESULTS = new Set(["configurations", "trials", "failures"]);
+/** Tabs that go on with the same measure. */
+const MEASURED = new Set(["overview", "configurations"]);
 
 export class Study {
   #redraw;
@@ -120,7 +123,9 @@ export class Study {
   #context() {
     const state = this.#state;
     // What it asks for changes only when it is run with other settings, or by what is done here.
-    const version = `${state.active} ${state.cells?.total} ${this.#acted}`;
+    // What cells can be compared by is known with the first result.
+    const begun = Boolean(state.counts?.done);
+    const version = `${state.active} ${state.cells?.total} ${begun} ${this.#acted}`;
     return {
       name: this.#name,
       state,
@@ -144,7 +149,9 @@ export class Study {
     const more = key === "failures" && failed ? ` (${count(failed)})` : "";
     const parts = key === "overview" ? ["studies", this.#name] : ["studies", this.#name, key];
     const current = here ? "page" : null;
-    return h("li", { key }, h("a", { href: link(parts), "aria-current": current }, title + more));
+    const kept = MEASURED.has(key) ? { measure: measureOf(this.#at) } : {};
+    const href = link(parts, kept);
+    return h("li", { key }, h("a", { href, "aria-current": current }, title + more));
   }
 
   #head(context) {

@@ -225,6 +225,10 @@ PAGES = [
             "trials?status=all", "trials?cell=../x", "trials?sort=trial_id)", "trials?limit=1000000000",
             "heatmap?x=__dict__", "heatmap?panel=" + "a" * 65, "heatmap?panel=%2e%2e", "compare",
             "compare?cell=x", "compare?cell=x&cell=y", "compare?" + "cell=a&" * 9, "nothing", "state/x",
+            "heatmap?measure=fgsm", "heatmap?measure=%00", "heatmap?measure=__class__",
+            "heatmap?measure=fgsm%20nan", "heatmap?measure=" + "a" * 101, "cells?measure=fgsm%201e999",
+            "cells?measure=..%2f..%2fsecret", "cells?measure=validation%20fgsm%200.05",
+            "compare?cell=x&cell=y&measure=%3Cscript%3E",
         )
     ),
     get("/api/jobs/x/log?offset=-1"), get("/api/jobs/x/log?limit=99999999"), get("/api/jobs/../jobs"),
