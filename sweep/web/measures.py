@@ -200,8 +200,8 @@ def _points(trained: pa.Table, moment: Moment) -> Points:
 
 def _rows(ids: pa.ChunkedArray, among: pa.ChunkedArray) -> Numbers:
     """The position of each id among others, -1 where it is not there."""
-    found = pc.fill_null(pc.index_in(ids, value_set=among), -1)
-    return found.to_numpy().astype(np.int64)
+    found: Numbers = pc.fill_null(pc.index_in(ids, value_set=among), -1).to_numpy()
+    return found.astype(np.int64)
 
 
 def _coded(column: pa.Array) -> tuple[list[Any], Numbers]:
@@ -212,7 +212,8 @@ def _coded(column: pa.Array) -> tuple[list[Any], Numbers]:
 
 
 def _finished(view: View) -> NDArray[np.bool_]:
-    return (view.status == DONE) & (view.row >= 0)
+    finished: NDArray[np.bool_] = (view.status == DONE) & (view.row >= 0)
+    return finished
 
 
 def _is_called(attack: Attack, measure: str) -> bool:
