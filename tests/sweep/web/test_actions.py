@@ -139,6 +139,24 @@ def test_a_study_is_deleted(server: Served, tmp_path: Path) -> None:
     assert "0.7" in server.get("/api/studies/sent")["text"]
 
 
+def test_who_knows_the_token_deletes(tmp_path: Path) -> None:
+    """A program by the header, the page by its cookie and where it came from."""
+    token = "a-token-of-sufficient-length"
+    with served(settings_of(tmp_path / "r", token=token), FakeLauncher()) as server:
+        by_header = {"Authorization": f"Bearer {token}"}
+        own = {"Origin": f"http://127.0.0.1:{server.port}", "Sec-Fetch-Site": "same-origin"}
+        for told in (by_header, own):
+            posted = server.client.post("/api/studies", content=TEXT, headers=TOML | by_header)
+            assert posted.status_code == 201
+            server.post("/api/login", {"token": token})
+            if told is by_header:
+                server.client.cookies.clear()
+            else:
+                alone = server.client.delete("/api/studies/sent")
+                assert alone.status_code == 403  # a cookie alone
+            assert server.client.delete("/api/studies/sent", headers=told).status_code == 200
+
+
 def test_results_of_a_deleted_study_stay(server: Served, tmp_path: Path) -> None:
     sent(server)
     store = Store(tmp_path / "r")
