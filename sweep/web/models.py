@@ -128,13 +128,18 @@ class ReportState(Answer):
 
 
 class StudyState(Answer):
-    """What a page polls: small, and all that changes."""
+    """What a page polls: small, and all that changes.
+
+    `evaluated` counts what was measured after trainings, of all studies: with more of it there may be
+    more to compare cells by.
+    """
 
     study: str
     version: int
     counts: Counts | None
     cells: Counts | None
     failed_attempts: dict[str, int]
+    evaluated: int
     active: bool
     live: Live | None
     job: JobState | None

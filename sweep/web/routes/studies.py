@@ -79,6 +79,7 @@ def study_state(web: Server, name: str, moment: Moment, live: Any) -> StudyState
         counts=None if view is None else Counts(**view.trials),
         cells=None if view is None else _cell_counts(view),
         failed_attempts={} if view is None else moment.failed_attempts(name),
+        evaluated=len(moment.points.rows),
         active=speaks or _at_work(web, name),
         live=_told(live) if live and speaks else None,
         job=None if job is None else job.state(),

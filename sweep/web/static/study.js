@@ -123,9 +123,9 @@ export class Study {
   #context() {
     const state = this.#state;
     // What it asks for changes only when it is run with other settings, or by what is done here.
-    // What cells can be compared by is known with the first result.
-    const begun = Boolean(state.counts?.done);
-    const version = `${state.active} ${state.cells?.total} ${begun} ${this.#acted}`;
+    // What cells can be compared by may be more with more results: it is asked for with twice as many.
+    const results = `${Math.floor(Math.log2(1 + (state.counts?.done ?? 0)))} ${state.evaluated}`;
+    const version = `${state.active} ${state.cells?.total} ${results} ${this.#acted}`;
     return {
       name: this.#name,
       state,

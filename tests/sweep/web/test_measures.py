@@ -153,6 +153,7 @@ def test_what_was_measured_later_counts_where_the_training_did_not(tmp_path: Pat
         evaluated(store, first, 0.1, 20.0)
         evaluated(store, first, 0.2, 77.0, split="validation")
         server.look()
+        assert server.get("/api/studies/grid/state")["evaluated"] == 3
         measures = [one["measure"] for one in server.get("/api/studies/grid")["measures"]]
         assert measures == ["fgsm 0.05", "fgsm 0.1"]
         params = {"filter": "role=student alpha=0.1 switch_epoch=1"}
