@@ -1,7 +1,8 @@
 """Jobs on a cluster: the run lives there (Ray Jobs), so neither this server nor its machine has to stay.
 
-They are handed over by `sweep submit`, in a process: it validates the whole grid first. Reports are made here, as processes: they only read. What is known of a job is what the cluster says;
-it is asked every few seconds.
+They are handed over by `sweep submit`, in a process: it validates the whole grid first. Reports are made
+here, as processes: they only read. What is known of a job is what the cluster says; it is asked every few
+seconds.
 """
 
 import logging

@@ -88,9 +88,8 @@ class Points:
 
     def values(self, view: View, attack: Attack) -> Floats:
         """What a study's cells are under an attack, shape (cells,); NaN where it was not measured."""
-        chosen = np.flatnonzero(self.attack == self.attacks.index(attack))[
-            ::-1
-        ]  # the first is last
+        chosen = np.flatnonzero(self.attack == self.attacks.index(attack))
+        chosen = chosen[::-1]  # the first of a trial is written last, and stays
         by_trial = np.full(len(self.trials.rows), np.nan)
         by_trial[self.row[chosen]] = self.value[chosen]
         found = np.full(len(view.row), np.nan)
