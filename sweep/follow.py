@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from sweep.section import Count, Epochs, Name, Number, Section, Seed, Values, check_seeds, distinct
+from sweep.section import Count, Epochs, Name, Number, Section, Seed, Seeds, Values, distinct
 from sweep.suggest import Range, Settings, Suggester
 
 Split = Literal["test", "validation"]
@@ -66,17 +66,10 @@ class Search(Section):
     epochs: Epochs | None = Field(
         None, description="of the students that are measured; absent: the most of the grid"
     )
-    seeds: Values[Seed] | None = Field(
+    seeds: Seeds | None = Field(
         None, description="of the students that are measured; absent: all of the study"
     )
     sampler_seed: Seed = Field(0, description="of the sampler")
-
-    @field_validator("seeds")
-    @classmethod
-    def _seeds(cls, seeds: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        if seeds is not None:
-            check_seeds(seeds)
-        return seeds
 
     @model_validator(mode="after")
     def _whole(self) -> "Search":

@@ -7,44 +7,36 @@ batches. It keeps no state of its own: whatever ends it, the next run starts fro
 
 import math
 import time
-import uuid
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
 
-from sweep.binding import Binding, Moved
+from sweep.binding import Moved
 from sweep.cells import Demand, Wanted
-from sweep.errors import LockLostError, StoreError
-from sweep.events import Event, Events, Logged, What, of_attempt
+from sweep.classes import Classes
+from sweep.errors import StoreError
+from sweep.events import Event, Events, Logged, What
 from sweep.execution.base import Executor, Failure, Finished, ProductLostError
 from sweep.expand import Cell, Role
 from sweep.interrupts import Interrupt
+from sweep.journal import Journal
 from sweep.pace import Pace, Settled, work_of
 from sweep.plan import Plan, Stage, plan
 from sweep.policy import Policy, SameFailures, WorkKind, timed_out
 from sweep.preparing import Preparing
 from sweep.progress import Progress, RunState, Silent
 from sweep.ready import Ready
-from sweep.records import Attempt, FailureKind, trial_row, tuples
+from sweep.records import FailureKind, trial_row
 from sweep.selection import Candidate, choose_teacher
 from sweep.snapshots import DURABLE_EVERY_S, Snapshots
 from sweep.store import Store
 from sweep.summary import RunSummary, run_row
-from trials.engine import LaneGroup, lane_group, machine_of
-from trials.snapshot_header import numerics_of
+from trials.engine import LaneGroup, lane_group
 from trials.spec import TeacherRule
 from trials.task import ChosenTeacher, Measures, StageOutcome, StageTask, TrialResult
 
-FLUSH_ROWS, FLUSH_S = 500, 1.0
 SHOW_S, LIVE_S = 0.2, 1.0
-BALANCE_S = 1.0
-"""How often stages that have not begun are shared out again, where a class has nothing to do."""
-WRITE_PAUSE_S, WRITE_PATIENCE_S = 5.0, 1800.0
-"""How often, and for how long, a directory that cannot be written (its disk is full) is tried again."""
-
-T = TypeVar("T")
 
 
 def run(
@@ -96,8 +88,8 @@ class _Run:
         durable_every_s: float,
     ) -> None:
         self._demand, self._store, self._executor = demand, store, executor
-        self._progress, self._events, self._interrupt = progress, events, interrupt
-        self._untold: list[Event] = []
+        self._progress, self._interrupt = progress, interrupt
+        self._journal = Journal(store, events, progress, interrupt)
         self._cells: Mapping[str, Cell] = demand.todo
         self._kept = demand.kept if share else {}
         self._plan: Plan = plan(
@@ -106,10 +98,11 @@ class _Run:
         self._candidates: dict[str, Candidate] = dict(demand.candidates)
         self._rules = {rule.key: rule for c in self._cells.values() for rule in c.spec.rules}
         self._policy, self._same = policy, SameFailures(policy.same_failure_limit)
-        self._binding: Binding | None = None
-        self._balanced = 0.0
+        self._classes = Classes(
+            self._plan, demand, store, executor, self._progress, self._kept, self._left_of
+        )
         self._preparing = Preparing(
-            executor, timeout_s=policy.stage_timeout_s, class_of=self._class_of
+            executor, timeout_s=policy.stage_timeout_s, class_of=self._classes.of
         )
         self._chosen: dict[str, str] = {}
         self._unresolved: dict[str, set[str]] = {}
@@ -131,26 +124,22 @@ class _Run:
             stage.epochs for key, stage in self._plan.stages.items() if key not in self._settled
         )
         self._published: set[str] = set()
-        self._trial_rows: list[dict[str, Any]] = []
-        self._attempt_rows: list[dict[str, Any]] = []
-        self._attempts = Counter(store.attempts.read(["trial_id"])[0]["trial_id"].to_pylist())
         self._counts = dict.fromkeys(("done", "diverged", "failed", "blocked", "held_back"), 0)
         self._failures: list[str] = []
         self._failed_stages = 0
-        self._unwritable_since: float | None = None
         self._stopped: str | None = None
         self._epochs_done = self._epochs_alone = 0
         self._slots = executor.slots
         self._busy_s = 0.0
         self._pace = Pace()
         self._began = time.monotonic()
-        self._flushed = self._shown = self._told = self._began
+        self._shown = self._told = self._began
 
     def go(self) -> RunSummary:
         """Runs to the end, or until asked to stop."""
         try:
             self._interrupt.on_ask(self._executor.interrupt)
-            self._keep(lambda: self._store.remove_checkpoints(self._demand.superseded))
+            self._journal.keep(lambda: self._store.remove_checkpoints(self._demand.superseded))
             self._open_rules()
             for key, stage in reversed(list(self._plan.stages.items())):
                 if stage.parent is None or stage.parent in self._kept:
@@ -159,16 +148,17 @@ class _Run:
             while self._unfinished and not self._ending:
                 self._step()
             if self._ending:
-                self._flush(force=True)  # before anything that a cluster in its death could hold up
+                # Before anything that a cluster in its death could hold up.
+                self._journal.flush(force=True)
                 for finished in self._executor.wait(timeout_s=0):
                     self._collect(finished)
                 now = time.monotonic()
                 self._busy_s += sum(now - began for began in self._running.values())
         finally:  # whatever ends it, what is finished is kept
-            self._flush(force=True)
+            self._journal.flush(force=True)
             summary = self._summary()
             row = run_row(self._demand.study.name, self._share, summary)
-            self._keep(lambda: self._store.runs.publish([row]))
+            self._journal.keep(lambda: self._store.runs.publish([row]))
             self._show(force=True)
             self._progress.close()
         return summary
@@ -209,8 +199,8 @@ class _Run:
         for line in self._executor.news():
             self._progress.say(line)
         for node in self._executor.take_lost_nodes():
-            self._untold.append(Event(What.NODE_LOST, f"node {node} is gone", node=node))
-        self._flush()
+            self._journal.tell(Event(What.NODE_LOST, f"node {node} is gone", node=node))
+        self._journal.flush()
         self._give_out()
         self._show()
 
@@ -270,7 +260,7 @@ class _Run:
             )
         self._chosen[rule.key] = chosen.trial_id
         what = f"{_named(self._demand.cell(chosen.trial_id))} was chosen from {len(rule.pool)}"
-        self._untold.append(Event(What.TEACHER_CHOSEN, what, trial_id=chosen.trial_id))
+        self._journal.tell(Event(What.TEACHER_CHOSEN, what, trial_id=chosen.trial_id))
         self._release_all(rule.key)
 
     def _all_diverged(self, rule: TeacherRule) -> str:
@@ -298,69 +288,30 @@ class _Run:
         self._counts["blocked"] += len(lost)
         if lost:
             self._failures.append(f"{len(lost)} trials blocked: {why}")
-        self._untold += [Event(What.TRIAL_BLOCKED, why, trial_id=trial_id) for trial_id in lost]
+        self._journal.tell(
+            *(Event(What.TRIAL_BLOCKED, why, trial_id=trial_id) for trial_id in lost)
+        )
         for trial_id in lost:  # others may begin with its weights
             self._teacher_is_gone(trial_id, "was blocked")
 
     # Numerics classes
 
-    def _class_of(self, key: str) -> str | None:
-        """The class that a stage is to be trained in; None where there is one for all."""
-        return None if self._binding is None else self._binding.of(key)
-
     def _follow_classes(self, now: float) -> Sequence[str | None]:
         """The classes there are, once every stage is in one of them; None: one for all."""
-        classes = self._executor.classes
-        if classes is None:
-            return (None,)
-        first = self._binding is None
-        if self._binding is None:
-            self._binding = self._bind()
-        changed, moved = self._binding.follow(classes, now)
-        for one in moved:
+        found = self._classes.follow(now)
+        for one in found.moved:
             self._start_again(one)
-        if changed:
+        if found.changed:
             self._sort_ready()
-        if first:
-            self._tell_of_classes(self._binding, classes)
-        return tuple(classes)
-
-    def _bind(self) -> Binding:
-        """What belongs together, and what of it was trained in which class."""
-        done = [cell.spec for key, cell in self._demand.by_id.items() if key not in self._cells]
-        known = {spec.trial_id for spec in done} | set(self._kept)
-        records, _ = self._store.trials.read(["trial_id", "numerics_class"])
-        earlier = {
-            trial_id: machine_of(numerics)
-            for trial_id, numerics in tuples(records)
-            if trial_id in known and numerics is not None
-        }
-        for key in set(self._kept) - set(earlier):  # of a training that was not ended
-            content = self._store.read_state(key)
-            numerics = None if content is None else numerics_of(content)
-            if numerics is not None:
-                earlier[key] = machine_of(numerics)
-        return Binding(self._plan, earlier, done, self._kept, self._left_of)
+        return found.classes
 
     def _left_of(self, stage: Stage) -> float:
         return 0.0 if stage.key in self._settled else self._pace.expected(stage)
 
-    def _tell_of_classes(self, binding: Binding, classes: Mapping[str, int]) -> None:
-        if len(classes) > 1:
-            count = Counter(binding.of(key) for key in self._cells)
-            parts = (f"{name}: {n} workers, {count[name]} trials" for name, n in classes.items())
-            self._progress.say("numerics classes, each tree is trained in one: " + "; ".join(parts))
-        for name, number in binding.wishes_missed().items():
-            self._progress.say(
-                f"{number} groups of trials that belong together were begun on a class that is not "
-                f"here ({name}): they go on in another"
-            )
-
     def _start_again(self, moved: Moved) -> None:
         """What had begun in a class that is gone begins anew in another, so that its trees are in one."""
-        assert self._binding is not None
-        keys = [stage.key for stage in self._binding.stages(moved.component)]
-        self._keep(lambda: self._snapshots.forget(keys))
+        keys = self._classes.stages(moved)
+        self._journal.keep(lambda: self._snapshots.forget(keys))
         self._preparing.forget_outputs(keys)
         for key in keys:
             self._earlier_s.pop(key, None)
@@ -376,16 +327,10 @@ class _Run:
         for key, _ in entries:
             self._push(key)
 
-    def _balance(self, now: float) -> None:
-        """Where a class has nothing left to do, it takes of what others have not begun."""
-        if self._binding is None or now - self._balanced < BALANCE_S:
-            return
-        classes = self._executor.classes or {}
-        idle = any(not self._ready[one] and self._executor.free_in(one) for one in classes)
-        if idle and any(self._ready.values()):
-            self._balanced = now
-            if self._binding.balance():
-                self._sort_ready()
+    def _has_nothing(self, numerics: str) -> bool:
+        """Whether a class has workers that wait, while others have more to do than they can."""
+        waits = not self._ready[numerics] and self._executor.free_in(numerics) > 0
+        return waits and any(self._ready.values())
 
     # Stages
 
@@ -424,7 +369,8 @@ class _Run:
         self._later = [(due, key) for due, key in self._later if due > now]
         for numerics in self._follow_classes(now):
             self._give_out_in(numerics)
-        self._balance(now)
+        if self._classes.balance(now, self._has_nothing):
+            self._sort_ready()
 
     def _give_out_in(self, numerics: str | None) -> None:
         """Gives out what can be done in a class; None: where there is one for all."""
@@ -435,8 +381,8 @@ class _Run:
             if need is not None:
                 self._preparing.submit(need, numerics)
                 self._running[need.task_id] = time.monotonic()
-                if self._binding is not None and need.teacher is not None:
-                    self._binding.begin(self._preparing.asker(need))
+                if need.teacher is not None:
+                    self._classes.begin(self._preparing.asker(need))
                 continue
             ready = self._next_ready(numerics, free, joinable)
             if ready is None:
@@ -456,7 +402,7 @@ class _Run:
 
     def _push(self, key: str) -> None:
         """Makes a stage ready, in its class."""
-        self._ready[self._class_of(key)].push(key, key in self._plan.children)
+        self._ready[self._classes.of(key)].push(key, key in self._plan.children)
 
     def _next_ready(
         self, numerics: str | None, free: bool, joinable: frozenset[LaneGroup]
@@ -491,8 +437,7 @@ class _Run:
         inputs = self._preparing.inputs(stage, self._chosen, start)
         task = self._task(stage, epoch, time_left_s)
         self._executor.submit(stage.key, task, inputs, time_left_s, numerics)
-        if self._binding is not None:
-            self._binding.begin(stage.key)
+        self._classes.begin(stage.key)
         self._begun_at[stage.key] = epoch
         self._running[stage.key] = time.monotonic()
 
@@ -582,7 +527,7 @@ class _Run:
             if time_left_s is not None and time_left_s <= 0:
                 self._fail(stage, finished, timed_out(self._earlier_s[stage.key]))
                 return
-            self._keep(lambda: self._snapshots.pause(stage.key, finished.product, outcome))
+            self._journal.keep(lambda: self._snapshots.pause(stage.key, finished.product, outcome))
             self._push(stage.key)
             return
         content = self._content_to_keep(stage, finished, outcome)
@@ -602,7 +547,7 @@ class _Run:
         children = self._plan.children.get(stage.key, ())
         if children:
             self._path_s[stage.key] = outcome.train_s
-            self._keep(lambda: self._snapshots.leave(stage.key, finished.product, outcome))
+            self._journal.keep(lambda: self._snapshots.leave(stage.key, finished.product, outcome))
             # The longest subtree is pushed first and so runs last: forks free their snapshot.
             for child in sorted(children, key=lambda k: -self._plan.stages[k].trials):
                 self._release(child)
@@ -611,7 +556,7 @@ class _Run:
     def _settle(self, key: str) -> None:
         """A stage is done; a record is durable before the checkpoint that could make it again goes."""
         if self._snapshots.has_files(key):
-            self._flush(force=True)
+            self._journal.flush(force=True)
         self._snapshots.settle(key)
 
     def _content_to_keep(
@@ -638,9 +583,9 @@ class _Run:
             return
         if wanted.keep_weights and outcome.weights is not None:
             weights = outcome.weights
-            self._keep(lambda: self._store.write_weights(stage.key, weights))
+            self._journal.keep(lambda: self._store.write_weights(stage.key, weights))
         if wanted.keep_snapshot and content is not None:
-            self._keep(lambda: self._store.write_snapshot(stage.key, content))
+            self._journal.keep(lambda: self._store.write_snapshot(stage.key, content))
         self._publish(stage.key, outcome.result, finished)
 
     def _publish(self, trial_id: str, result: TrialResult, finished: Finished) -> None:
@@ -649,7 +594,7 @@ class _Run:
         self._published.add(trial_id)
         cell = self._cells[trial_id]
         row = trial_row(cell, result)
-        self._trial_rows.append(row)
+        self._journal.trial(row)
         self._epochs_alone += result.epochs_run
         diverged = result.status == "diverged"
         self._counts["diverged" if diverged else "done"] += 1
@@ -658,14 +603,14 @@ class _Run:
             where = f"epoch {result.diverged_epoch}" if result.diverged_epoch is not None else "end"
             failure = Failure(FailureKind.DIVERGED, f"the loss is not finite ({where})", "")
             self._failures.append(f"{describe(cell)}: diverged ({where})")
-        self._note(trial_id, finished, failure)
+        self._journal.attempt(trial_id, finished, failure)
         if trial_id in self._demand.teacher_ids:
             self._candidates[trial_id] = Candidate.of(row)
         for rule_key in self._rules_of.get(trial_id, ()):
             waiting = self._unresolved[rule_key]
             waiting.discard(trial_id)
             if not waiting and rule_key not in self._chosen:
-                self._flush(force=True)  # a teacher is durable before anyone learns from it
+                self._journal.flush(force=True)  # a teacher is durable before anyone learns from it
                 self._resolve(self._rules[rule_key])
 
     def _try_again(self, finished: Finished, failure: Failure) -> bool:
@@ -693,7 +638,7 @@ class _Run:
         lost = [s for s in below if s.key in self._cells and s.key not in self._published]
         again = not final and self._try_again(finished, failure)
         for s in lost:
-            self._note(s.key, finished, failure, again)
+            self._journal.attempt(s.key, finished, failure, again)
         if again:
             if finished.start_lost:
                 self._snapshots.lose_start(stage.key)  # it went with its node
@@ -738,73 +683,9 @@ class _Run:
         )
         self._failures.insert(0, why)
         self._progress.say(why)
-        self._untold += [Event(What.TRIAL_HELD_BACK, why, trial_id=key) for key in held]
+        self._journal.tell(*(Event(What.TRIAL_HELD_BACK, why, trial_id=key) for key in held))
         for key in held:
             self._teacher_is_gone(key, "was left alone")
-
-    # Records
-
-    def _keep(self, write: Callable[[], T]) -> T:
-        """Writes; while that is impossible (a full disk), waits: what is finished is not given up.
-
-        Raises:
-            StoreError: where it stays impossible for `WRITE_PATIENCE_S`, or the run is to end.
-        """
-        while True:
-            try:
-                done = write()
-            except LockLostError:
-                raise
-            except StoreError as error:
-                if self._unwritable_since is None:
-                    self._unwritable_since = time.monotonic()
-                    self._progress.say(f"{error}; what is finished waits, and is tried again")
-                waited_s = time.monotonic() - self._unwritable_since
-                if self._interrupt.asked or waited_s > WRITE_PATIENCE_S:
-                    raise
-                self._interrupt.wait(WRITE_PAUSE_S)
-            else:
-                self._unwritable_since = None
-                return done
-
-    def _note(
-        self, trial_id: str, finished: Finished, failure: Failure | None, again: bool = False
-    ) -> None:
-        ended = "retried" if again else "failed"
-        self._attempts[trial_id] += 1
-        attempt = Attempt(
-            attempt_id=uuid.uuid4().hex,
-            trial_id=trial_id,
-            stage_key=finished.task_id,
-            status=ended if failure else "done",
-            kind=failure.kind if failure else None,
-            message=failure.message if failure else None,
-            traceback=failure.traceback if failure else None,
-            node=finished.node,
-            worker=finished.worker,
-            device=finished.device,
-            beside=finished.beside,
-            started_at=finished.started_at,
-            finished_at=finished.finished_at,
-            wall_s=finished.elapsed_s,
-            number=self._attempts[trial_id],
-        )
-        self._attempt_rows.append(attempt.row())
-        self._untold.append(of_attempt(attempt))
-
-    def _flush(self, force: bool = False) -> None:
-        rows = len(self._trial_rows) + len(self._attempt_rows)
-        due = time.monotonic() - self._flushed >= FLUSH_S or rows >= FLUSH_ROWS
-        if rows and (force or due):
-            self._keep(lambda: self._store.trials.publish(self._trial_rows))
-            self._trial_rows = []
-            self._keep(lambda: self._store.attempts.publish(self._attempt_rows))
-            self._attempt_rows = []
-            self._flushed = time.monotonic()
-        if not self._attempt_rows:
-            told, self._untold = self._untold, []
-            for event in told:
-                self._events.tell(event)
 
     # Progress
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, FailFast, Field
 
 from trials.attack_settings import MAX_STRENGTH
 
@@ -46,6 +46,30 @@ def _full_batch(value: object) -> object:
     return value
 
 
+def distinct(values: Sequence[Any], what: str) -> None:
+    """Refuses a value that is given twice.
+
+    Args:
+        values: of a list.
+        what: what errors call them.
+
+    Raises:
+        ValueError: naming it.
+    """
+    seen: set[Any] = set()
+    for value in values:
+        if value in seen:
+            raise ValueError(f"{what} {value!r} is given twice; each must be given once")
+        seen.add(value)
+
+
+def _some_seeds(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if not seeds:
+        raise ValueError("no seed given; at least one is needed")
+    distinct(seeds, "seed")
+    return seeds
+
+
 class FirstOnly(FailFast):
     """Reports the first bad value of a list, not each of a million; unlike its base hashable."""
 
@@ -69,6 +93,7 @@ Scaling = Literal["symmetric", "unit", "standard", "imagenet"]
 Corruption = Literal["blur", "noise", "center-black", "quarter-black"]
 Optimizer = Literal["adam", "sgd"]
 Seed = Annotated[Count, Field(ge=0, lt=2**63)]
+Seeds = Annotated[Values[Seed], AfterValidator(_some_seeds)]
 
 
 class Section(BaseModel):
@@ -77,31 +102,3 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, strict=False, ser_json_inf_nan="strings"
     )
-
-
-def check_seeds(seeds: Sequence[int]) -> None:
-    """Refuses no seeds, and a seed that is given twice.
-
-    Raises:
-        ValueError: naming it.
-    """
-    if not seeds:
-        raise ValueError("no seed given; at least one is needed")
-    distinct(seeds, "seed")
-
-
-def distinct(values: Sequence[Any], what: str) -> None:
-    """Refuses a value that is given twice.
-
-    Args:
-        values: of a list.
-        what: what errors call them.
-
-    Raises:
-        ValueError: naming it.
-    """
-    seen: set[Any] = set()
-    for value in values:
-        if value in seen:
-            raise ValueError(f"{what} {value!r} is given twice; each must be given once")
-        seen.add(value)

@@ -243,6 +243,8 @@ def _carry_out(
                 progress.say(f"{len(wanted.todo)} trials follow from what was found")
                 _fetch_data(wanted, where, progress)
                 summary = summary.then(train())
+        if wanted.courses and (summary.interrupted or summary.stopped is not None):
+            look(again=False)  # the table of the search holds what this round found, too
         progress.close()
         told.tell(_ended(summary))
         return summary

@@ -9,8 +9,8 @@ import typer
 
 from sweep.cli import app
 from sweep.cli.groups import with_groups, words
-from sweep.cli.options import Json, Study, fail, print_json, print_table
-from sweep.cli.run import Choosing, Giving, Room, Training
+from sweep.cli.options import Json, Study, fail, print_json, print_table, shard_of
+from sweep.cli.run import Choosing, Giving, Kinds, Room, Smoke, Training, check_kinds
 
 if TYPE_CHECKING:
     from sweep.cluster import Job
@@ -50,6 +50,11 @@ def submit(
             help="an absolute path that the cluster's head node has, or s3://bucket/prefix",
         ),
     ] = "results",
+    retry: Annotated[
+        bool, typer.Option("--retry", help="run failed trials again as well, as `sweep retry` does")
+    ] = False,
+    kind: Kinds = None,
+    smoke: Smoke = False,
     as_json: Json = False,
 ) -> None:
     """Hand a study to a cluster and come back: the run goes on there, as `sweep run` would here."""
@@ -57,6 +62,12 @@ def submit(
 
     training.added_to(there.where())  # refuses what `sweep run` would refuse
     giving.policy()
+    shard_of(choosing.shard)
+    check_kinds(kind)
+    if kind and not retry:
+        fail("--kind says which failures --retry is about; give both")
+    if smoke and retry:
+        fail("--smoke and --retry exclude each other")
     if there.data_dir is not None and not there.data_dir.is_absolute():
         fail(f"--data {there.data_dir}: must be an absolute path on the cluster's head node")
     job = cluster.submit(
@@ -66,8 +77,14 @@ def submit(
         settings=choosing.settings or (),
         only=choosing.only or (),
         seeds=choosing.seeds,
-        options=[*words(there), *words(training), *words(giving)],
-    )
+        options=[
+            *words(there), *words(training), *words(giving),
+            *(word for one in kind or () for word in ("--kind", one)),
+            *(["--smoke"] if smoke else []),
+            *([] if choosing.shard is None else ["--shard", choosing.shard]),
+        ],
+        command="retry" if retry else "run",
+    )  # fmt: skip
     if as_json:
         print_json({"job": job, "address": address, "results": results})
         return

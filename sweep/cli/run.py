@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 
 MINUTE_S = 60.0
 
+Smoke = Annotated[bool, typer.Option("--smoke", help="one short trial per configuration first")]
+Kinds = Annotated[
+    list[str] | None, typer.Option("--kind", metavar="KIND", help="only failures of this kind")
+]
+
 
 @dataclass(frozen=True)
 class Room:
@@ -229,9 +234,7 @@ def run(
     giving: Giving,
     log: Logging,
     results: Directory = RESULTS,
-    smoke: Annotated[
-        bool, typer.Option("--smoke", help="one short trial per configuration first")
-    ] = False,
+    smoke: Smoke = False,
     smoke_only: Annotated[
         bool, typer.Option("--smoke-only", help="one short trial per configuration, then stop")
     ] = False,
@@ -258,19 +261,12 @@ def retry(
     training: Training,
     giving: Giving,
     log: Logging,
-    kind: Annotated[
-        list[str] | None, typer.Option(metavar="KIND", help="only failures of this kind")
-    ] = None,
+    kind: Kinds = None,
     results: Directory = RESULTS,
     as_json: Json = False,
 ) -> None:
     """Run failed trials of a study again, along with what is missing."""
-    from sweep.records import FailureKind
-
-    allowed = [str(k) for k in FailureKind]
-    for given in kind or ():
-        if given not in allowed:
-            fail(f"--kind {given!r}: must be one of {', '.join(allowed)}")
+    check_kinds(kind)
     where = training.added_to(placing.where())
     policy = giving.policy()
     with log.listening():
@@ -278,6 +274,16 @@ def retry(
             study, results, where, choosing, policy, log, share=not training.no_sharing,
             retry=kind or (), as_json=as_json,
         )  # fmt: skip
+
+
+def check_kinds(kinds: list[str] | None) -> None:
+    """Ends the program where one is no kind of failure."""
+    from sweep.records import FailureKind
+
+    allowed = [str(kind) for kind in FailureKind]
+    for given in kinds or ():
+        if given not in allowed:
+            fail(f"--kind {given!r}: must be one of {', '.join(allowed)}")
 
 
 @dataclass(frozen=True)

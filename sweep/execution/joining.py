@@ -76,11 +76,21 @@ def on_loopback(address: str) -> bool:
 
 
 def check_reachable(address: str) -> None:
-    """Finds out in seconds that nothing listens at HOST:PORT, where Ray tries for minutes."""
-    host, _, port = address.rpartition(":")
-    if "//" in address or not host or not port.isdecimal():
-        return
+    """Finds out in seconds that nothing listens at HOST:PORT, where Ray tries for minutes.
+
+    Raises:
+        SweepError: for that, and for the address of something else than a head node: workers must be
+            able to reach this process, which they are not through Ray's client (`ray://`).
+    """
     wanted = "HOST:PORT of a Ray cluster's head node, or auto"
+    if "://" in address:
+        raise SweepError(
+            f"--address {address}: must be {wanted}; `sweep submit` hands a study to a cluster that is "
+            "reached by its dashboard alone, at http://HOST:8265"
+        )
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        return
     check_listening(address, host.strip("[]"), int(port), wanted)
 
 
@@ -114,7 +124,7 @@ def _agree_on_token(ray: Any, address: str) -> None:
 
     if os.environ.get(MODE, "").lower() == "token" and not _has_token():
         raise ray.exceptions.AuthenticationError("no token")
-    found = None if "//" in address else services.canonicalize_bootstrap_address(address)
+    found = services.canonicalize_bootstrap_address(address)
     if found is None:
         return
     try:

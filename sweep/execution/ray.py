@@ -13,7 +13,6 @@ worker is on a node that was chosen for it, and says when it has started which n
 """
 
 import contextlib
-import math
 import os
 import re
 import sys
@@ -41,6 +40,7 @@ from sweep.execution.base import (
 from sweep.execution.devices import DeviceUse, Gauge, GaugeReader, Seat, gpu_names, uses
 from sweep.execution.joining import connect, on_loopback
 from sweep.execution.members import Members
+from sweep.execution.room import Room, gpu_count, gpu_kind
 from sweep.execution.worker import LaneWorker, Place, Worker
 from sweep.policy import timed_out
 from sweep.records import FailureKind
@@ -142,10 +142,10 @@ class RayExecutor:
         self._within = contextlib.ExitStack()
         self._idle: list[_Slot] = []
         self._running: dict[Any, _Given] = {}
-        self._relieved: Counter[str] = Counter()
         self._manned: Counter[str] = Counter()
         self._names: dict[str, str] = {}
         self._lost_nodes: list[str] = []
+        self._said: list[str] = []
         self._stopped = False
         self._reader: GaugeReader | None = None
         self._loader: _Slot | None = None
@@ -172,24 +172,19 @@ class RayExecutor:
         joined = address is not None or (not self._started_here and len(ray.nodes()) > 1)
         self._members = Members(ray, setup, joined)
         self._members.start()
-        if setup.gpus is None:
-            any_gpu = any(node["Resources"].get("GPU", 0) >= 1 for node in self._cluster_nodes())
-            share = DEFAULT_GPU_SHARE if any_gpu else 0.0
-            if any_gpu and setup.probe:
-                share = 1 / self._measured(setup)
-            setup = replace(setup, gpus=share)
-        self._setup = setup
-        self._device_type = "cuda" if setup.gpus else "cpu"
+        self._room = self._room_for(setup)
+        self._setup = replace(setup, gpus=self._room.share)
+        self._device_type = "cuda" if self._room.share else "cpu"
         by_device = "lanes" if self._device_type == "cuda" else None
         self._has_lanes = setup.runner is None and (setup.engine or by_device) == "lanes"
-        self._gpus, self._workers = setup.gpus or 0.0, workers
+        self._workers = workers
         self._require_room()
-        self._may_differ = joined or (self._gpus > 0 and len(set(gpu_names())) > 1)
+        self._may_differ = joined or (self._room.share > 0 and len(set(gpu_names())) > 1)
         self._room_bytes = int(
             SNAPSHOT_SHARE
             * sum(n["Resources"].get("object_store_memory", 0.0) for n in self._cluster_nodes())
         )
-        if address is None and self._gpus:
+        if address is None and self._room.share:
             self._reader = GaugeReader()
             self._within.callback(self._reader.stop)
         self._lost_in_a_row = 0
@@ -279,8 +274,9 @@ class RayExecutor:
         }
 
     def news(self) -> list[str]:
-        """Of nodes that came and cannot be used."""
-        found, self._members.news = self._members.news, []
+        """Of nodes that came and cannot be used, and how many trials share a GPU where that was measured."""
+        found = [*self._said, *self._members.news]
+        self._said, self._members.news = [], []
         return found
 
     @property
@@ -468,7 +464,7 @@ class RayExecutor:
         ):
             return False
         slot.alive = False
-        self._relieved[slot.node] += 1
+        self._room.given_up[slot.node] += 1
         self._kill(slot)
         for one in running:
             one.relieved = one.relieved or self._place(one.slot) == device
@@ -526,7 +522,8 @@ class RayExecutor:
         )  # fmt: skip
 
     def _new_worker(self, node: dict[str, Any]) -> _Slot:
-        actor = self._actor_class(node).remote(self._setup)
+        setup = replace(self._setup, gpus=self._room.share_on(node))
+        actor = self._actor_class(node).remote(setup)
         return _Slot(actor, actor.place.remote(), node=node["NodeID"])
 
     def _loading(self) -> _Slot:
@@ -593,7 +590,7 @@ class RayExecutor:
         Of those that are alike, on the one that has had most: one that died is replaced in its class.
         """
         have = Counter(slot.node for slot in self._slots)
-        room = {node["NodeID"]: self._room_on(node) for node in self._usable()}
+        room = {node["NodeID"]: self._room.on(node) for node in self._usable()}
         by_id = {node["NodeID"]: node for node in self._usable()}
         missing = self._wanted() - sum(have[node_id] for node_id in room)
         for _ in range(missing):
@@ -648,25 +645,49 @@ class RayExecutor:
     def _usable(self) -> list[dict[str, Any]]:
         return self._members.usable
 
-    def _measured(self, setup: WorkerSetup) -> int:
-        """How many trials to run on each GPU, by what some take of one that is theirs alone."""
-        whole = [node for node in self._usable() if node["Resources"].get("GPU", 0) >= 1]
-        pinned = self._members.pinned(whole[0]["NodeID"])
-        actor: Any = (
-            self._ray.remote(Worker).options(num_cpus=1, num_gpus=1, **pinned).remote(setup)
+    def _room_for(self, setup: WorkerSetup) -> Room:
+        """What workers take, as it was said, as is usual, or as it is measured."""
+        if setup.gpus is not None:
+            return Room(setup.gpus)
+        nodes = [node for node in self._usable() if gpu_count(node) >= 1]
+        if not nodes:
+            return Room(0.0)
+        return (
+            Room.of_measured(self._measured(setup, nodes))
+            if setup.probe
+            else Room(DEFAULT_GPU_SHARE)
         )
+
+    def _measured(self, setup: WorkerSetup, nodes: list[dict[str, Any]]) -> dict[str, int]:
+        """How many trials to run on each kind of GPU, by what some take of one that is theirs alone."""
+        kinds: dict[str, list[dict[str, Any]]] = {}
+        for node in nodes:
+            kinds.setdefault(gpu_kind(node), []).append(node)
+        probers: dict[str, Any] = {
+            kind: self._ray.remote(Worker)
+            .options(num_cpus=1, num_gpus=1, **self._members.pinned(alike[0]["NodeID"]))
+            .remote(setup)
+            for kind, alike in kinds.items()
+        }
         try:
-            found = self._ray.get(actor.footprints.remote(*self._loaded(setup)))
+            datasets = self._loaded(setup)
+            asked = [prober.footprints.remote(*datasets) for prober in probers.values()]
+            footprints = dict(zip(probers, self._ray.get(asked), strict=True))
         except self._ray.exceptions.RayError as error:
             raise SweepError(
                 f"--trials-per-gpu auto: measuring a trial failed: {_last_line(error)}; give a number"
             ) from None
         finally:
-            with contextlib.suppress(Exception):
-                self._ray.kill(actor)
-        resources = [node["Resources"] for node in whole]
-        cores = min(int(has.get("CPU", 1) // has["GPU"]) for has in resources)
-        return trials_at_a_time(found, cores)
+            for prober in probers.values():
+                with contextlib.suppress(Exception):
+                    self._ray.kill(prober)
+        found = {}
+        for kind, alike in kinds.items():
+            cores = min(int(n["Resources"].get("CPU", 1) // gpu_count(n)) for n in alike)
+            found[kind] = trials_at_a_time(footprints[kind], cores)
+        each = "; ".join(f"{count} on each {kind or 'GPU'}" for kind, count in found.items())
+        self._said.append(f"trials at a time, as measured: {each}")
+        return found
 
     def _loaded(self, setup: WorkerSetup) -> list[Any]:
         """The datasets of what is measured, where its node may have none; else none."""
@@ -683,17 +704,7 @@ class RayExecutor:
 
     def _wanted(self) -> int:
         """How many workers there are to be, by the room on the nodes that are there now."""
-        return min(self._room(), self._workers or sys.maxsize)
-
-    def _room(self) -> int:
-        """How many workers fit."""
-        return sum(map(self._room_on, self._usable()))
-
-    def _room_on(self, node: dict[str, Any]) -> int:
-        """How many fit on a node, those not counted that were given up for memory."""
-        device, each = ("GPU", self._gpus) if self._gpus else ("CPU", 1.0)
-        fitting = _fitting(node["Resources"].get(device, 0.0), each)
-        return max(0, fitting - self._relieved[node["NodeID"]])
+        return min(sum(map(self._room.on, self._usable())), self._workers or sys.maxsize)
 
     def _require_room(self) -> None:
         """Refuses a cluster without room for a worker.
@@ -701,20 +712,15 @@ class RayExecutor:
         Raises:
             SweepError: for that.
         """
-        if self._room() == 0:
-            wanted = f"{self._gpus:g} of a GPU" if self._gpus else "one CPU"
+        if not any(map(self._room.on, self._usable())):
+            wanted = f"{self._room.share:g} of a GPU" if self._room.share else "one CPU"
             raise SweepError(f"no node of the cluster has {wanted} for a trial")
 
     def _actor_class(self, node: dict[str, Any]) -> Any:
         """The actor with the resources that one takes of a node."""
-        cpus = 1.0
-        if self._gpus:
-            # As Ray counts: in ten thousandths.
-            share = node["Resources"].get("CPU", 0.0) / max(1, self._room_on(node))
-            cpus = min(1.0, math.floor(1e4 * share) / 1e4)
         return self._ray.remote(LaneWorker if self._has_lanes else Worker).options(
-            num_cpus=cpus, num_gpus=self._gpus, max_restarts=0, max_task_retries=0,
-            **self._members.pinned(node["NodeID"]),
+            num_cpus=self._room.cpus_on(node), num_gpus=self._room.share_on(node),
+            max_restarts=0, max_task_retries=0, **self._members.pinned(node["NodeID"]),
         )  # fmt: skip
 
 
@@ -722,13 +728,6 @@ def _last_line(error: Exception) -> str:
     """The innermost message of an error that Ray wrapped, without its colours."""
     lines = re.sub(r"\x1b\[\d+m", "", str(error)).strip().splitlines()
     return lines[-1] if lines else type(error).__name__
-
-
-def _fitting(available: float, each: float) -> int:
-    """How many shares fit into whole devices: a share never spans two."""
-    if each >= 1:
-        return int(available / each + 1e-9)
-    return int(available) * int(1 / each + 1e-9)
 
 
 def _silence() -> Callable[[], None]:

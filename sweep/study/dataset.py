@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, Strict, field_validator
+from pydantic import Field, Strict
 
-from sweep.section import Name, Section, Seed, Values, check_seeds
+from sweep.section import Name, Section, Seeds
 from sweep.study.evaluation import Evaluation
 from sweep.study.grid import SPLIT_AXES, Grid
 from sweep.study.merging import merge
@@ -22,7 +22,7 @@ class Teacher(Section):
         "validation", description="split on which the best teacher is chosen"
     )
     select_by: Literal["metric", "loss"] = Field("metric", description="what is compared")
-    seeds: Values[Seed] | None = Field(
+    seeds: Seeds | None = Field(
         None, description="seeds of the teachers; absent: those of the study"
     )
     match: Literal["best", "seed"] = Field(
@@ -36,13 +36,6 @@ class Teacher(Section):
         default_factory=dict,
         description="overrides [split] for teachers, axes of the grid included",
     )
-
-    @field_validator("seeds")
-    @classmethod
-    def _seeds(cls, seeds: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        if seeds is not None:
-            check_seeds(seeds)
-        return seeds
 
 
 SECTION_MODELS: dict[str, type[Section]] = {

@@ -15,7 +15,7 @@ from sweep.presentation import (
     check_figures,
     check_published,
 )
-from sweep.section import Number, Section, Seed, Values, check_seeds
+from sweep.section import Number, Section, Seeds, Values
 from sweep.starts import Start
 from sweep.study.dataset import DatasetStudy
 from sweep.study.expected import Expected
@@ -32,7 +32,7 @@ class Study(Section):
     )
     title: str = Field("", max_length=200, description="one line")
     question: str = Field("", max_length=4000, description="what the study asks")
-    seeds: Values[Seed] = Field(..., description="repeats of every point")
+    seeds: Seeds = Field(..., description="repeats of every point")
     datasets: dict[str, DatasetStudy] = Field(..., min_length=1, description="by dataset name")
     expected: tuple[Expected, ...] = Field(
         (), max_length=100, description="settings expected to do best, [[expected]]; see there"
@@ -68,12 +68,6 @@ class Study(Section):
         if _WINDOWS_DEVICE.fullmatch(name):
             raise ValueError("must be a name that Windows takes for a file, not for a device")
         return name
-
-    @field_validator("seeds")
-    @classmethod
-    def _seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        check_seeds(seeds)
-        return seeds
 
     @model_validator(mode="after")
     def _expected(self) -> "Study":

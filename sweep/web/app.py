@@ -20,6 +20,7 @@ from sweep.web.book import Book
 from sweep.web.cluster_jobs import ClusterJobs
 from sweep.web.jobs import Launcher
 from sweep.web.limits import Turns
+from sweep.web.measures import Measures
 from sweep.web.models import Problem
 from sweep.web.planning import Planner
 from sweep.web.processes import Processes
@@ -87,6 +88,7 @@ def _server(settings: Settings, launcher: Launcher | None) -> Server:
         questions=Questions(settings.results),
         turns=Turns(),
         files=StaticFiles(),
+        measures=Measures(store),
         metrics=Scrapes(store),
         folder=folder,
     )

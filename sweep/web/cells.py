@@ -7,7 +7,8 @@ import numpy as np
 
 from sweep.filters import Condition
 from sweep.filters import parse as parse_filter
-from sweep.web.models import CellLine, Cells, Interval
+from sweep.web.measures import Attack
+from sweep.web.models import CellLine, Cells, Interval, Measure
 from sweep.web.paging import Column, Page, sort_column
 from sweep.web.problems import ProblemError
 from sweep.web.view import STATUSES, Statistics, View, sign_of
@@ -24,8 +25,9 @@ SORTED_BY = (*FIGURES, *WORDS)
 
 
 def cells(
-    view: View, version: int, page: Page, sort: str | None, descending: bool, filter: str | None
-) -> Cells:
+    view: View, version: int, page: Page, sort: str | None, descending: bool, filter: str | None,
+    attack: Attack | None = None,
+) -> Cells:  # fmt: skip
     """A page of configurations.
 
     Args:
@@ -35,6 +37,7 @@ def cells(
         sort: one of `SORTED_BY`; None for the order of the study.
         descending: largest first; what is not known is last either way.
         filter: conditions as `sweep run --only` takes them; one on the seed is not allowed.
+        attack: under which the view's figures were measured; None where they are of the metric.
 
     Raises:
         ProblemError: for a condition on what tells trials of a configuration apart.
@@ -54,12 +57,18 @@ def cells(
     shown = numbers[page.offset : page.offset + page.limit]
     return Cells(
         version=version,
+        under=under(attack),
         total=len(numbers),
         offset=page.offset,
         limit=page.limit,
         columns=list(view.asked.varying),
         cells=[line(view, int(number)) for number in shown],
     )
+
+
+def under(attack: Attack | None) -> Measure | None:
+    """An attack as answers name it."""
+    return None if attack is None else Measure(measure=attack.measure, title=attack.title)
 
 
 def line(view: View, number: int) -> CellLine:

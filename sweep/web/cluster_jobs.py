@@ -1,7 +1,8 @@
 """Jobs on a cluster: the run lives there (Ray Jobs), so neither this server nor its machine has to stay.
 
-Reports are made here, as processes: they only read. What is known of a job is what the cluster says;
-it is asked every few seconds.
+They are handed over by `sweep submit`, in a process: it validates the whole grid first. Reports are made
+here, as processes: they only read. What is known of a job is what the cluster says; it is asked every few
+seconds.
 """
 
 import logging
@@ -13,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sweep.errors import SweepError
+from sweep.web.commands import answer_of
 from sweep.web.jobs import Job, Launcher, Order
 from sweep.web.letters import LONGEST, whole_letters
 from sweep.web.models import LogPart
@@ -50,13 +52,14 @@ class ClusterJobs:
         """See `Launcher.start`."""
         if order.action == "report":
             return self.here.start(order)
-        from sweep import cluster
-
-        job_id = cluster.submit(
-            order.source, self.results, self.address,
-            options=(*self.options, *order.options), command=order.action,
-        )  # fmt: skip
-        self._ask_anew()
+        words = [
+            "submit", "--json", f"--address={self.address}", f"--results={self.results}",
+            *(["--retry"] if order.action == "retry" else []), *self.options, *order.options,
+        ]  # fmt: skip
+        try:
+            job_id = str(answer_of(words, order.source, "handing it over")["job"])
+        finally:
+            self._ask_anew()  # also what was given up may have been handed over
         found = next((job for job in self.jobs() if job.id == job_id), None)
         return found or Job(job_id, order, "running", None, datetime.now(UTC), None, 0)
 

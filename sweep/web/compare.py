@@ -6,7 +6,8 @@ from itertools import combinations
 import numpy as np
 
 from sweep.web.asked import Numbers
-from sweep.web.cells import line
+from sweep.web.cells import line, under
+from sweep.web.measures import Attack
 from sweep.web.models import Compared, Comparison, Difference
 from sweep.web.problems import ProblemError
 from sweep.web.view import View, sign_of
@@ -14,13 +15,16 @@ from sweep.web.view import View, sign_of
 LEAST, MOST = 2, 8
 
 
-def compare(view: View, version: int, keys: Sequence[str]) -> Comparison:
+def compare(
+    view: View, version: int, keys: Sequence[str], attack: Attack | None = None
+) -> Comparison:
     """Compares configurations of one dataset.
 
     Args:
         view: of the study.
         version: of the results.
         keys: of 2 to 8 configurations.
+        attack: under which the view's figures were measured; None where they are of the metric.
 
     Raises:
         ProblemError: fewer or more, one that the study does not have, or of several datasets.
@@ -70,6 +74,7 @@ def compare(view: View, version: int, keys: Sequence[str]) -> Comparison:
         version=version,
         study=asked.name,
         metric=metric,
+        under=under(attack),
         higher_is_better=sign_of(metric) > 0,
         cells=[
             Compared(

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from sweep.web.asked import Asked, Configuration
-from sweep.web.cells import interval
+from sweep.web.cells import interval, under
+from sweep.web.measures import Attack
 from sweep.web.models import Axis, BaselineLine, Heatmap, HeatmapCell, Panel
 from sweep.web.problems import ProblemError
 from sweep.web.view import BLOCKED, DONE, FAILED, RUNNING, View, sign_of
@@ -28,7 +29,10 @@ SUBJECTS = ("student", "baseline", "teacher", "start")
 """Roles in the order in which a study is about them."""
 
 
-def heatmap(view: View, version: int, panel: str | None, x: str | None, y: str | None) -> Heatmap:
+def heatmap(
+    view: View, version: int, panel: str | None, x: str | None, y: str | None,
+    attack: Attack | None = None,
+) -> Heatmap:  # fmt: skip
     """A heatmap of a study.
 
     Args:
@@ -37,6 +41,7 @@ def heatmap(view: View, version: int, panel: str | None, x: str | None, y: str |
         panel: its id; None for the first.
         x: the word on the horizontal axis; None for what suits.
         y: the word on the vertical axis.
+        attack: under which the view's figures were measured; None where they are of the metric.
 
     Raises:
         ProblemError: an unknown panel, or a word that does not vary.
@@ -65,6 +70,7 @@ def heatmap(view: View, version: int, panel: str | None, x: str | None, y: str |
         x=along,
         y=upward,
         metric=metric,
+        under=under(attack),
         higher_is_better=sign_of(metric) > 0,
         midpoint=midpoint,
         limit=limit,

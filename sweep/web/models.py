@@ -128,13 +128,18 @@ class ReportState(Answer):
 
 
 class StudyState(Answer):
-    """What a page polls: small, and all that changes."""
+    """What a page polls: small, and all that changes.
+
+    `evaluated` counts what was measured after trainings, of all studies: with more of it there may be
+    more to compare cells by.
+    """
 
     study: str
     version: int
     counts: Counts | None
     cells: Counts | None
     failed_attempts: dict[str, int]
+    evaluated: int
     active: bool
     live: Live | None
     job: JobState | None
@@ -142,10 +147,20 @@ class StudyState(Answer):
     damaged: list[str]
 
 
+class Measure(Answer):
+    """What cells can be compared by, beside the headline metric: that under an attack, on test.
+
+    `measure` is what a request calls it (`fgsm 0.05`), `title` what people do (FGSM 0.05).
+    """
+
+    measure: str
+    title: str
+
+
 class StudyDetail(Answer):
     """A study, with all that does not change while it runs.
 
-    `overview` is what `sweep plan --json` gives; null until it was asked for (POST /api/plan).
+    `measures` are the attacks under which finished trials were measured; `overview` is what `sweep plan --json` gives; null until it was asked for (POST /api/plan).
     """
 
     name: str
@@ -163,6 +178,7 @@ class StudyDetail(Answer):
     varying: list[str]
     metric: dict[str, str]
     higher_is_better: dict[str, bool]
+    measures: list[Measure]
     overview: dict[str, Any] | None
     state: StudyState
 
@@ -195,9 +211,10 @@ class CellLine(Answer):
 
 
 class Cells(Answer):
-    """A page of configurations."""
+    """A page of configurations; `under` is the attack under which they were measured, if any."""
 
     version: int
+    under: Measure | None
     total: int
     offset: int
     limit: int
@@ -253,7 +270,8 @@ class Heatmap(Answer):
     """Configurations over two axes, filling in.
 
     `midpoint` is the baseline's mean (or that of all cells), `limit` the distance from it at which
-    colours end; both null before any result.
+    colours end; both null before any result. `under` is the attack under which the cells were
+    measured, if any; `n` of a cell says how many of its trials were.
     """
 
     version: int
@@ -264,6 +282,7 @@ class Heatmap(Answer):
     x: Axis | None
     y: Axis | None
     metric: str | None
+    under: Measure | None
     higher_is_better: bool
     midpoint: float | None
     limit: float | None
@@ -391,11 +410,15 @@ class Difference(Answer):
 
 
 class Comparison(Answer):
-    """Configurations side by side; `p` is that of the paired t test, not corrected."""
+    """Configurations side by side; `p` is that of the paired t test, not corrected.
+
+    `under` is the attack under which they were measured, if any.
+    """
 
     version: int
     study: str
     metric: str | None
+    under: Measure | None
     higher_is_better: bool
     cells: list[Compared]
     differences: list[Difference]
@@ -432,6 +455,13 @@ class Uploaded(Answer):
     title: str
     cells: int
     replaced: bool
+
+
+class Deleted(Answer):
+    """A study whose file was deleted; one with results goes on being listed from these."""
+
+    name: str
+    has_results: bool
 
 
 class Planned(Answer):

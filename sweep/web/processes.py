@@ -20,10 +20,10 @@ from typing import Any
 
 from sweep.errors import SweepError
 from sweep.local_files import Disk
+from sweep.web.commands import command, environment
 from sweep.web.jobs import Job, Order
 from sweep.web.letters import LONGEST, whole_letters
 from sweep.web.models import LogPart
-from sweep.web.planning import command, environment
 from sweep.web.supervise import READY
 
 KEPT = 100

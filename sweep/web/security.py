@@ -4,7 +4,7 @@
 - Who asks knows the token, where there is one: as `Authorization: Bearer`, or by the cookie that
   logging in gave. It is compared in constant time, and wrong ones are counted.
 - What changes something comes from the server's own page, or from no page at all, and is JSON or
-  TOML, which no form of another page can send. Nothing is ever shared across origins.
+  TOML, or a DELETE, which no form of another page can send. Nothing is ever shared across origins.
 - Address, headers and body are of limited length, and the body is there in limited time.
 """
 
@@ -31,7 +31,9 @@ MAX_BODY = 320 * 1024
 """Of an uploaded study, 256 KiB, with what JSON adds to it."""
 BODY_S = 15.0
 SAFE = frozenset({"GET", "HEAD"})
-CHANGING = frozenset({"POST"})
+CHANGING = frozenset({"POST", "DELETE"})
+BODILESS = frozenset({"DELETE"})
+METHODS = ", ".join((*sorted(SAFE), "POST", "DELETE"))
 TYPES = frozenset({"application/json", "application/toml"})
 OPEN = frozenset({"/", "/healthz", "/api/session", "/api/login", "/favicon.ico"})
 """Addresses that are answered without the token: the page itself, which says nothing of results."""
@@ -150,6 +152,10 @@ class Guard:
             if isinstance(read, Response):
                 await read(scope, receive, said)
                 return
+            if read and scope["method"] in BODILESS:
+                refused = answer(400, f"a {scope['method']} has no body")
+                await refused(scope, receive, said)
+                return
             body = read
         await self._app(scope, _replayed(body, receive), said)
 
@@ -172,20 +178,19 @@ class Guard:
                 421, "the Host header is not a name of this server; --allow-host NAME adds one"
             )
         if scope["method"] not in SAFE | CHANGING:
-            return answer(
-                405, "the method is not one of GET, HEAD, POST", {"Allow": "GET, HEAD, POST"}
-            )
+            return answer(405, f"the method is not one of {METHODS}", {"Allow": METHODS})
         private = not (path in OPEN or path.startswith(STATIC))
         if private and _one(headers, b"sec-fetch-site") in ("cross-site", "same-site"):
             return answer(403, "asked for by a page of another origin")
         if scope["method"] in CHANGING:
-            refused = self._refused_to_change(headers, authority, private=private)
+            refused = self._refused_to_change(scope["method"], headers, authority, private=private)
             if refused is not None:
                 return refused
         return self._refused_entry(scope, headers) if private else None
 
     def _refused_to_change(
         self,
+        method: str,
         headers: list[tuple[bytes, bytes]],
         authority: tuple[str, int | None],
         *,
@@ -200,12 +205,8 @@ class Guard:
         by_cookie = private and self._sessions.needed and not _values(headers, b"authorization")
         if by_cookie and not origins and site is None and _values(headers, b"cookie"):
             return answer(403, "a cookie alone does not say which page sent this")
-        if len(_values(headers, b"content-type")) > 1:
-            return answer(415, "the Content-Type header is given twice")
-        kind, _, parameters = (_one(headers, b"content-type") or "").partition(";")
-        charset = parameters.replace(" ", "").replace('"', "").lower()
-        if kind.strip().lower() not in TYPES or charset not in ("", "charset=utf-8"):
-            return answer(415, f"Content-Type must be one of {', '.join(sorted(TYPES))}, in UTF-8")
+        if method not in BODILESS and (refused := _refused_type(headers)) is not None:
+            return refused
         if _values(headers, b"content-encoding"):
             return answer(415, "the body must not be compressed")
         lengths = _values(headers, b"content-length")
@@ -314,6 +315,17 @@ def _same_origin(origin: str, authority: tuple[str, int | None]) -> bool:
     if own is None or own[0] != authority[0]:
         return False
     return (port or default) == (authority[1] or default)
+
+
+def _refused_type(headers: list[tuple[bytes, bytes]]) -> Response | None:
+    """Why what a body is said to be is refused; None where it is not."""
+    if len(_values(headers, b"content-type")) > 1:
+        return answer(415, "the Content-Type header is given twice")
+    kind, _, parameters = (_one(headers, b"content-type") or "").partition(";")
+    charset = parameters.replace(" ", "").replace('"', "").lower()
+    if kind.strip().lower() not in TYPES or charset not in ("", "charset=utf-8"):
+        return answer(415, f"Content-Type must be one of {', '.join(sorted(TYPES))}, in UTF-8")
+    return None
 
 
 async def _read(receive: Receive) -> bytes | Response:

@@ -12,6 +12,7 @@ from sweep.web.answers import Answers
 from sweep.web.book import Book
 from sweep.web.jobs import Launcher
 from sweep.web.limits import Turns
+from sweep.web.measures import Attack, Measures
 from sweep.web.planning import Planner
 from sweep.web.problems import ProblemError
 from sweep.web.questions import Questions
@@ -44,6 +45,7 @@ class Server:
         questions: answers SQL.
         turns: how many of what is dear are at work.
         files: the page.
+        measures: what was measured under attack.
         metrics: the figures for Prometheus.
         folder: for what the server keeps.
         reports_at_once: how many may be in the making.
@@ -64,6 +66,7 @@ class Server:
     questions: Questions
     turns: Turns
     files: StaticFiles
+    measures: Measures
     metrics: Scrapes
     folder: Path
     reports_at_once: int = 2
@@ -102,6 +105,12 @@ class Server:
         if view is None:
             raise ProblemError(404, "this study has no results yet")
         return view
+
+    def measured_at(
+        self, moment: Moment, name: str, measure: str | None
+    ) -> tuple[View, Attack | None]:
+        """A study by a measure; see `view_at` and `sweep.web.measures.Measures.view`."""
+        return self.measures.view(moment, self.view_at(moment, name), measure)
 
 
 def state_folder(settings: Settings, store: Store) -> Path:

@@ -106,6 +106,7 @@ class Studies:
     def _of_upload(self, name: str) -> About | None:
         stamp = self._uploads.stamp(name)
         if stamp is None:
+            self._uploaded.pop(name, None)  # it was deleted, perhaps by another server
             return None
         known = self._uploaded.get(name)
         if known is None or known[0] != stamp:

@@ -75,6 +75,21 @@ class Uploads:
         self._files.put(self.path(study.name), text.encode())
         return there
 
+    def remove(self, name: str) -> bool:
+        """Removes a study.
+
+        Returns:
+            Whether there was one of that name.
+
+        Raises:
+            StoreError: where it cannot be removed.
+        """
+        if self.stamp(name) is None:
+            return False
+        self._files.remove(self.path(name))
+        self._files.settle(self._folder)
+        return True
+
     def parse(self, text: str, settings: Iterable[str] = ()) -> Study:
         """Reads and validates the text of a study, as `sweep run` does a file.
 

@@ -46,7 +46,8 @@ class View:
         asked: what it asks for.
         status: of each cell, an index into `STATUSES`; a trial that is being run is `running`.
         row: of each cell, the row of its trial among all trials, -1 without one.
-        value: the headline metric of each cell on the test split; NaN without one.
+        value: the headline metric of each cell on the test split, or what else is measured in its
+            place (`measuring`); NaN without one.
         counts: cells of each status, shape (configurations, statuses).
         own: what the seeds say of each configuration.
         pairs: of the differences to the baseline of the same seeds.
@@ -89,15 +90,30 @@ def view(asked: Asked, status: pa.ChunkedArray, trials: pa.Table) -> View:
     known = (codes == DONE) & (row >= 0)
     value = np.full(len(codes), np.nan)
     value[known] = metrics[row[known]]
-    value[~np.isfinite(value)] = np.nan
+    metric = _metrics(asked, row, trials)
+    return View(asked, codes, row, counts=_counts(asked, codes), metric=metric,
+                **_figures(asked, value, metric))  # fmt: skip
+
+
+def measuring(seen: View, value: Floats) -> View:
+    """A study by another figure of its cells: the same statistics, of that.
+
+    Args:
+        seen: see `view`.
+        value: of each cell, in the unit of the metric and as good where that is; NaN without one.
+    """
+    return replace(seen, **_figures(seen.asked, value, seen.metric))
+
+
+def _figures(asked: Asked, value: Floats, metric: dict[str, str]) -> dict[str, Any]:
+    """The figures of a view: those of the cells, and what the seeds say of each configuration."""
+    value = np.where(np.isfinite(value), value, np.nan)
     partner = np.where(asked.partner >= 0, value[asked.partner], np.nan) if len(value) else value
     groups = len(asked.configurations)
-    own = _statistics(value, asked.number, groups)
     pairs = _statistics(value - partner, asked.number, groups)
-    metric = _metrics(asked, row, trials)
     p_holm, verdict = _judged(asked, value, partner, pairs, metric)
-    counts = _counts(asked, codes)
-    return View(asked, codes, row, value, counts, own, pairs, p_holm, verdict, metric)
+    own = _statistics(value, asked.number, groups)
+    return {"value": value, "own": own, "pairs": pairs, "p_holm": p_holm, "verdict": verdict}
 
 
 def with_running(idle: View, running: frozenset[str]) -> View:

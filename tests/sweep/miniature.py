@@ -46,7 +46,7 @@ def shortened(name: str, *, epochs: int = 3, alphas: int | None = None) -> Study
 
     The learning rate of Adam is five times as high, so that something is learned in so few steps. Of
     axes that are about the data and of teachers' epochs the last value stands for all, and grids that
-    depend on answers are left out.
+    depend on answers, and searches, are left out.
 
     Args:
         name: of the study.
@@ -55,7 +55,7 @@ def shortened(name: str, *, epochs: int = 3, alphas: int | None = None) -> Study
     """
     whole = load_study(name)
     overrides: dict[str, Any] = {"seeds": whole.seeds[:1], "evaluation.keep": "weights"}
-    overrides |= {"expected": [], "then": [], "search": {}}
+    overrides |= {"expected": [], "then": [], "search": {}, "tune": None}
     for dataset, section in whole.datasets.items():
         grid, teacher = section.grid, section.teacher
         share = Fraction(epochs, max(grid.epochs, default=section.recipe.epochs))

@@ -29,6 +29,8 @@ from sweep.store import Store
 from tests.sweep.light import CLASS, LightWorker, Was, WrittenDown, at_a_time, read
 from tests.sweep.raylets import ROOT
 from tests.sweep.tiny import FakeTraining, science, tiny_study
+from trials.capacity import Footprint
+from trials.spec import TrialSpec
 
 PATIENCE_S = 240.0
 MANY: dict[str, Any] = {
@@ -46,10 +48,13 @@ class Nodes:
         about = {"include_dashboard": False, "node_ip_address": "127.0.0.1", "num_cpus": 1}
         self.cluster = Cluster(initialize_head=True, head_node_args=about | head)
 
-    def add(self, gpus: int = 0, cpus: int = 1, **environment: str) -> Any:
+    def add(
+        self, gpus: int = 0, cpus: int = 1, also: dict[str, int] | None = None, **environment: str
+    ) -> Any:
         return self.cluster.add_node(
-            num_gpus=gpus, num_cpus=cpus, node_ip_address="127.0.0.1", env_vars=environment
-        )
+            num_gpus=gpus, num_cpus=cpus, resources=also or {}, node_ip_address="127.0.0.1",
+            env_vars=environment,
+        )  # fmt: skip
 
     def kill(self, node: Any) -> None:
         self.cluster.remove_node(node, allow_graceful=False)
@@ -332,3 +337,29 @@ def test_what_a_class_had_begun_goes_on_where_there_still_are_nodes(
             assert parent is None or trained[parent] == one.numerics
             trained[one.task] = one.numerics
     assert science(store).equals(science(undisturbed(tmp_path / "alone", **study)))
+
+
+def by_kind(spec: TrialSpec, workshop: Any) -> Footprint:
+    """Stands for GPUs of several kinds: the largest trial takes 9 GB, and computes a tenth of the time."""
+    total = int(os.environ["PRETENDED_GB"])
+    return Footprint(10**9 * (9 if spec.recipe.model == "medium" else 1), 10**9 * total, 0.1)
+
+
+@pytest.mark.slow
+def test_each_kind_of_gpu_is_measured(tmp_path: Path, make_nodes: Callable[..., Nodes]) -> None:
+    nodes = make_nodes()
+    for kind, gigabytes, gpus in (("old", "24", 2), ("new", "80", 1)):
+        nodes.add(gpus, 16, {f"accelerator_type:{kind}": 1}, PRETENDED_GB=gigabytes)
+    specs = tuple(cell.spec for cell in demand(tiny_study(), None).todo.values())
+    setup = WorkerSetup(runner=FakeTraining(), probe=specs, prober=by_kind)
+    executor = RayExecutor(setup, nodes.address)
+    store = Store(tmp_path)
+    try:
+        assert (
+            executor.slots == 2 * 2 + 8
+        )  # 0.9 of their memory holds two times 9 GB, or eight times
+        assert executor.news() == ["trials at a time, as measured: 2 on each old; 8 on each new"]
+        with store.writing():
+            assert run(demand(tiny_study(), store), store, executor).exit_status == 0
+    finally:
+        executor.stop()

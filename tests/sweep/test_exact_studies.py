@@ -119,6 +119,14 @@ def assert_equal_bits(study: Study, stores: Stores) -> None:
         assert len(seen) == len(ids), "every trial is a training of its own"
 
 
+@pytest.mark.parametrize("name", miniature.names())
+def test_every_built_in_study_has_a_miniature(name: str) -> None:
+    short = miniature.shortened(name)
+    assert len(short.seeds) == 1
+    assert short.datasets.keys() == load_study(name).datasets.keys()
+    assert max(section.recipe.epochs for section in short.datasets.values()) <= 3
+
+
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[pytest.mark.slow] * (n != "quickstart")) for n in HOME]
 )

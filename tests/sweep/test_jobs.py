@@ -260,6 +260,32 @@ def test_commands_print(sweep: Sweep, server: Server, study: Path) -> None:
     assert sweep.json("submit", study, *where, "--results", "/s") == {
         "job": "raysubmit_2", "address": HTTP, "results": "/s",
     }  # fmt: skip
+    sweep(
+        "submit",
+        study,
+        *where,
+        "--results",
+        "/s",
+        "--retry",
+        "--kind",
+        "bug",
+        "--kind",
+        "timed_out",
+    )
+    again = " --address auto --results /s --kind bug --kind timed_out"
+    assert server.submitted[2]["entrypoint"] == f"exec sweep retry tiny.toml{again}"
+    sweep("submit", study, *where, "--results", "/s", "--smoke", "--shard", "1/2")
+    part = " --address auto --results /s --smoke --shard 1/2"
+    assert server.submitted[3]["entrypoint"] == f"exec sweep run tiny.toml{part}"
+    for wrong, said in (
+        (["--kind", "bug"], "--kind says which failures --retry is about"),
+        (["--retry", "--smoke"], "--smoke and --retry exclude each other"),
+        (["--retry", "--kind", "bad luck"], "--kind 'bad luck': must be one of"),
+        (["--shard", "3/2"], "--shard"),
+    ):
+        sweep("submit", study, *where, "--results", "/s", *wrong, status=2)
+        assert said in sweep.err
+    assert len(server.submitted) == 4
     sweep("submit", study, *where, status=2)
     assert "--results results" in sweep.err
     sweep("submit", study, *where, "--results", "/s", "--data", "d", status=2)

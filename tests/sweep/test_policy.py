@@ -305,7 +305,7 @@ def test_where_a_task_cannot_be_ended_it_pauses_when_its_time_is_over(store: Sto
 def test_a_full_disk_is_waited_for_and_nothing_is_lost(
     store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("sweep.run.WRITE_PAUSE_S", 0.0)
+    monkeypatch.setattr("sweep.journal.WRITE_PAUSE_S", 0.0)
     real = Shelf.publish
     left = [0]
 
@@ -318,7 +318,7 @@ def test_a_full_disk_is_waited_for_and_nothing_is_lost(
     heard = Heard()
     with monkeypatch.context() as patch:
         patch.setattr(Shelf, "publish", publish)
-        patch.setattr("sweep.run.FLUSH_ROWS", 1)
+        patch.setattr("sweep.journal.FLUSH_ROWS", 1)
         summary = go(store, FakeTraining(), progress=heard)
     assert (summary.done, summary.exit_status) == (TRIALS, 0)
     assert any("No space left on device; what is finished waits" in text for text in heard.said)
@@ -347,8 +347,8 @@ def test_a_run_whose_lock_was_taken_over_does_not_wait(
 def test_a_disk_that_stays_full_ends_the_run_in_the_end(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweep.run.WRITE_PAUSE_S", 0.01)
-    monkeypatch.setattr("sweep.run.WRITE_PATIENCE_S", 0.05)
+    monkeypatch.setattr("sweep.journal.WRITE_PAUSE_S", 0.01)
+    monkeypatch.setattr("sweep.journal.WRITE_PATIENCE_S", 0.05)
 
     def publish(self: Shelf, rows: Any) -> Any:
         raise StoreError(f"cannot write {self.fresh}: No space left on device")

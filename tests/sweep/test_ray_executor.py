@@ -15,6 +15,7 @@ from sweep.errors import SweepError
 from sweep.execution import ray as on_ray
 from sweep.execution.base import Finished, Inputs, WorkerSetup
 from sweep.execution.ray import RayExecutor
+from sweep.execution.room import Room
 from sweep.records import FailureKind
 from tests.sweep.light import LightWorker
 from trials.task import Prepared
@@ -151,8 +152,8 @@ def test_a_worker_is_replaced_on_the_node_where_it_was() -> None:
     """Its class would be gone, and what it had begun would start again, were it another one's."""
     nodes = [{"NodeID": name, "Resources": {"CPU": 4.0}} for name in "abc"]
     executor = object.__new__(RayExecutor)
-    executor._idle, executor._running, executor._relieved = [], {}, Counter()
-    executor._gpus, executor._workers, executor._manned = 0.0, 1, Counter()
+    executor._idle, executor._running, executor._manned = [], {}, Counter()
+    executor._room, executor._workers = Room(0.0), 1
     executor._new_worker = lambda node: on_ray._Slot(None, None, node=node["NodeID"])  # type: ignore[method-assign]
     for order in (nodes, nodes[::-1], nodes[1:] + nodes[:1]):  # as Ray tells of them: in any order
         executor._members = SimpleNamespace(usable=order)  # type: ignore[assignment]

@@ -1,6 +1,5 @@
 """What is lost in the middle of a run: products, snapshots, records not yet written; and who pays."""
 
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from sweep.errors import StoreError
 from sweep.execution.base import Finished, ProductLostError, WorkerSetup
 from sweep.execution.local import LocalExecutor, TaskInterrupted
 from sweep.execution.ray import Place, RayExecutor, _Slot
+from sweep.execution.room import Room
 from sweep.interrupts import Interrupt
 from sweep.policy import Policy
 from sweep.records import FailureKind
@@ -81,7 +81,7 @@ def test_a_record_is_durable_before_the_checkpoint_of_its_training_goes(
             removed.append(len(ended))
 
     with monkeypatch.context() as patch:
-        patch.setattr("sweep.run.FLUSH_S", 1000.0)
+        patch.setattr("sweep.journal.FLUSH_S", 1000.0)
         patch.setattr(Snapshots, "settle", settle)
         assert go(store, training, durable_every_s=5.0).exit_status == 0
     assert removed
@@ -270,8 +270,7 @@ def test_lanes_that_were_broken_into_are_not_gone_on_with() -> None:
 
 def bare(nodes: dict[str, float], gpus: float) -> RayExecutor:
     executor = object.__new__(RayExecutor)
-    executor._gpus, executor._workers = gpus, None
-    executor._relieved = Counter()
+    executor._room, executor._workers = Room(gpus), None
     known = [{"NodeID": n, "Alive": True, "Resources": {"GPU": g}} for n, g in nodes.items()]
     executor._cluster_nodes = lambda: known  # type: ignore[method-assign]
     executor._usable = lambda: [n for n in known if n["Alive"]]  # type: ignore[method-assign]
@@ -281,7 +280,7 @@ def bare(nodes: dict[str, float], gpus: float) -> RayExecutor:
 def test_workers_given_up_for_memory_count_for_their_node_alone() -> None:
     executor = bare({"a": 8.0, "b": 1.0}, 0.25)
     assert executor._wanted() == 36
-    executor._relieved["a"] = 24
+    executor._room.given_up["a"] = 24
     assert executor._wanted() == 8 + 4
     executor._cluster_nodes()[0]["Alive"] = False
     assert executor._wanted() == 4

@@ -20,6 +20,7 @@ from sweep import service
 from sweep.begun import begun_of
 from sweep.cells import demand
 from sweep.errors import DamagedError, StudyError
+from sweep.events import Event, What
 from sweep.expand import Role
 from sweep.findings import findings, known_to
 from sweep.garbage import free, survey
@@ -142,6 +143,24 @@ def test_a_search_that_breaks_off_goes_on_as_if_it_had_not(
     assert table_of(tmp_path) == table_of(undisturbed)
     assert science(Store(tmp_path)) == science(Store(undisturbed))
     assert tune_study(study_of(), tmp_path, HERE).total == 0
+
+
+def test_a_search_that_was_asked_to_stop_tells_of_all_that_is_done(tmp_path: Path) -> None:
+    class Asks:
+        done = 0
+
+        def tell(self, event: Event) -> None:
+            self.done += event.what is What.TRIAL_DONE
+            if self.done == 8 and event.what is What.TRIAL_DONE:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    summary = tune_study(study_of(), tmp_path, HERE, events=Asks())
+    assert summary.interrupted
+    cells = Results(tmp_path).cells("searched")
+    students = cells[(cells["role"] == "student") & (cells["status"] == "done")]
+    told = {row["trial_id"] for row in table_of(tmp_path) if row["value"] is not None}
+    assert len(told) >= 2
+    assert told == set(students["trial_id"])
 
 
 def test_a_longer_budget_goes_on_where_the_shorter_ended(undisturbed: Path, tmp_path: Path) -> None:

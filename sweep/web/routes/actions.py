@@ -1,4 +1,4 @@
-"""What changes something: studies are sent, runs are started, stopped and tried again."""
+"""What changes something: studies are sent and deleted, runs are started, stopped and tried again."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from sweep.study import Study, builtin_names, count_cells
 from sweep.web.answers import JSON
 from sweep.web.forms import Choosing, Launch, Nothing, Plan, Retry, Upload
 from sweep.web.jobs import WRITERS, Action, Job, Order
-from sweep.web.models import Jobs, LogPart, Planned, Started, Uploaded
+from sweep.web.models import Deleted, Jobs, LogPart, Planned, Started, Uploaded
 from sweep.web.problems import ProblemError
 from sweep.web.server import Server, Web
 from sweep.web.studies import About
@@ -53,6 +53,17 @@ async def upload(request: Request, web: Web) -> Uploaded:
     return Uploaded(
         name=study.name, title=study.title, cells=count_cells(study), replaced=replaced
     )  # fmt: skip
+
+
+@router.delete("/studies/{name}", response_model=Deleted)
+async def delete(web: Web, name: str) -> Deleted:
+    """Deletes the file of a study that was sent; what came back of it is never touched."""
+    async with web.starting:
+        web.about(name)
+        await run_in_threadpool(_refuse_to_delete, web, name)
+        if not await run_in_threadpool(web.uploads.remove, name):
+            raise ProblemError(404, "there is no such study")  # another server was first
+    return Deleted(name=name, has_results=name in web.watch.moment.studies)
 
 
 @router.post("/plan", response_model=Planned)
@@ -144,6 +155,8 @@ async def _start(web: Server, name: str, action: Action, form: Launch) -> Starte
     about = web.about(name)
     source = await run_in_threadpool(_source, web, about, form)
     async with web.starting:
+        if web.about(name) != about:
+            raise ProblemError(409, f"study {name!r} was changed meanwhile; look at it again")
         await run_in_threadpool(web.book.look)
         busy: Job | None = next(
             (job for job in web.book.jobs if job.at_work and job.order.action in WRITERS), None
@@ -162,6 +175,19 @@ async def _started(web: Server, order: Order) -> Started:
     job = await run_in_threadpool(web.launcher.start, order)
     await run_in_threadpool(web.book.look)
     return Started(job=job.state())
+
+
+def _refuse_to_delete(web: Server, name: str) -> None:
+    """Raises where a study was not sent, or a run of it is at work, whoever started that."""
+    if web.uploads.stamp(name) is None:
+        if name in builtin_names():
+            raise ProblemError(409, f"study {name!r} is built in: it is not deleted")
+        raise ProblemError(409, f"study {name!r} was not uploaded: it is what its results say")
+    web.book.look()
+    running = web.book.job_of(name)
+    live = web.store.read_live()
+    if (running is not None and running.at_work) or (live or {}).get("study") == name:
+        raise ProblemError(409, f"study {name!r} is being run; stop it first")
 
 
 def _source(web: Server, about: About, form: Choosing) -> Path | str:

@@ -24,18 +24,35 @@ router = APIRouter(prefix="/api", tags=["results"])
 Order = Literal["asc", "desc"]
 Filter = Annotated[str | None, Query(max_length=500)]
 Word = Annotated[str | None, Query(max_length=64)]
+MeasureName = Annotated[
+    str | None,
+    Query(
+        max_length=100,
+        description="`metric` (the default), or one of the `measures` of the study's detail: "
+        "`fgsm 0.05` is the metric under that attack",
+    ),
+]
 
 
 @router.get("/studies/{name}/heatmap", response_model=Heatmap)
 async def heatmap(
-    request: Request, web: Web, name: str, panel: Word = None, x: Word = None, y: Word = None
+    request: Request,
+    web: Web,
+    name: str,
+    panel: Word = None,
+    x: Word = None,
+    y: Word = None,
+    measure: MeasureName = None,
 ) -> Response:
     """Configurations over two axes, filling in."""
     moment = web.moment_of(name)
-    return await web.answers.send(
-        request, ("heatmap", name, panel, x, y), moment.version,
-        lambda: drawn(web.view_at(moment, name), moment.version, panel, x, y),
-    )  # fmt: skip
+
+    def make() -> Heatmap:
+        view, attack = web.measured_at(moment, name, measure)
+        return drawn(view, moment.version, panel, x, y, attack)
+
+    key = ("heatmap", name, panel, x, y, measure)
+    return await web.answers.send(request, key, moment.version, make)
 
 
 @router.get("/studies/{name}/cells", response_model=Cells)
@@ -47,16 +64,18 @@ async def cells(
     sort: Word = None,
     order: Order = "asc",
     filter: Filter = None,
+    measure: MeasureName = None,
 ) -> Response:
     """A page of configurations with what the seeds say of each."""
     _check_sort(sort, CELLS_BY)
     moment = web.moment_of(name)
-    return await web.answers.send(
-        request, ("cells", name, page, sort, order, filter), moment.version,
-        lambda: page_of_cells(
-            web.view_at(moment, name), moment.version, page, sort, order == "desc", filter
-        ),
-    )  # fmt: skip
+
+    def make() -> Cells:
+        view, attack = web.measured_at(moment, name, measure)
+        return page_of_cells(view, moment.version, page, sort, order == "desc", filter, attack)
+
+    key = ("cells", name, page, sort, order, filter, measure)
+    return await web.answers.send(request, key, moment.version, make)
 
 
 @router.get("/studies/{name}/trials", response_model=Trials)
@@ -91,13 +110,17 @@ async def compare(
     web: Web,
     name: str,
     cell: Annotated[list[str], Query(min_length=1, max_length=8)],
+    measure: MeasureName = None,
 ) -> Response:
     """Two to eight configurations side by side, and the differences between each two."""
     moment = web.moment_of(name)
-    return await web.answers.send(
-        request, ("compare", name, *cell), moment.version,
-        lambda: compared(web.view_at(moment, name), moment.version, cell),
-    )  # fmt: skip
+
+    def make() -> Comparison:
+        view, attack = web.measured_at(moment, name, measure)
+        return compared(view, moment.version, cell, attack)
+
+    key = ("compare", name, *cell, measure)
+    return await web.answers.send(request, key, moment.version, make)
 
 
 @router.get("/studies/{name}/failures", response_model=Failures)

@@ -1,18 +1,32 @@
 """Studies: the list, one whole, and what a page polls."""
 
+import logging
 from typing import Any
 
 from fastapi import APIRouter, Request
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from sweep.web.models import Counts, Live, ReportState, Studies, StudyDetail, StudyLine, StudyState
+from sweep.errors import StoreError
+from sweep.web.models import (
+    Counts,
+    Live,
+    Measure,
+    ReportState,
+    Studies,
+    StudyDetail,
+    StudyLine,
+    StudyState,
+)
+from sweep.web.problems import ProblemError
 from sweep.web.server import Server, Web
 from sweep.web.studies import About
 from sweep.web.view import STATUSES, View, sign_of
 from sweep.web.watch import Moment
 
 router = APIRouter(prefix="/api", tags=["studies"])
+
+_log = logging.getLogger("sweep.web")
 
 
 @router.get("/studies", response_model=Studies)
@@ -31,7 +45,9 @@ async def study(request: Request, web: Web, name: str) -> Response:
     about = web.about(name)
     moment, live = web.watch.moment, web.watch.live
     overview = web.planner.known((name, about.text))
-    version = (moment.version, _said(live), web.book.version, about.text, overview is None)
+    version = (
+        moment.version, _said(live), web.book.version, about.source, about.text, overview is None,
+    )  # fmt: skip
     return await web.answers.send(
         request, ("study", name), version, lambda: _detail(web, about, moment, live, overview)
     )  # fmt: skip
@@ -63,6 +79,7 @@ def study_state(web: Server, name: str, moment: Moment, live: Any) -> StudyState
         counts=None if view is None else Counts(**view.trials),
         cells=None if view is None else _cell_counts(view),
         failed_attempts={} if view is None else moment.failed_attempts(name),
+        evaluated=len(moment.points.rows),
         active=speaks or _at_work(web, name),
         live=_told(live) if live and speaks else None,
         job=None if job is None else job.state(),
@@ -80,7 +97,11 @@ def study_state(web: Server, name: str, moment: Moment, live: Any) -> StudyState
 def _studies(web: Server, moment: Moment, live: Any) -> Studies:
     lines, said = [], _told(live or {})
     for name in web.studies.names(moment):
-        about, view = web.about(name), moment.view(name)
+        try:
+            about = web.about(name)
+        except ProblemError:  # it was deleted while we looked
+            continue
+        view = moment.view(name)
         speaks = _is_active(name, view, live)
         lines.append(
             StudyLine(
@@ -122,9 +143,19 @@ def _detail(
         varying=[] if view is None else list(view.asked.varying),
         metric=metric,
         higher_is_better={dataset: sign_of(name) > 0 for dataset, name in metric.items()},
+        measures=[] if view is None else _measures(web, moment, view),
         overview=overview,
         state=study_state(web, about.name, moment, live),
     )
+
+
+def _measures(web: Server, moment: Moment, view: View) -> list[Measure]:
+    try:
+        found = web.measures.of(moment, view)
+    except StoreError as error:  # all else is known
+        _log.warning("what was measured under attack cannot be read: %s", error)
+        return []
+    return [Measure(measure=one.measure, title=one.title) for one in found]
 
 
 def _cell_counts(view: View) -> Counts:

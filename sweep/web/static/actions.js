@@ -1,7 +1,8 @@
-// What can be done with a study: launch, stop, retry, report. Each asks first where it costs.
+// What can be done with a study: launch, stop, retry, report, delete. Each asks first where it costs.
 
+import { go, link } from "./address.js";
 import { announce } from "./announce.js";
-import { api, post } from "./api.js";
+import { api, post, remove } from "./api.js";
 import { confirm } from "./dialog.js";
 import { h } from "./dom.js";
 import { counted, moment, words } from "./format.js";
@@ -34,7 +35,7 @@ export function actions(context) {
   return h(
     "div",
     { class: "actions" },
-    h("div", { class: "buttons" }, buttons, report(context)),
+    h("div", { class: "buttons" }, buttons, report(context), deleting(context)),
     refused ? note(refused) : null,
   );
 }
@@ -82,6 +83,31 @@ async function stop(context) {
   if (answer === null) return;
   announce("The run is being stopped.");
   context.again();
+}
+
+function deleting(context) {
+  const { state, detail } = context;
+  if (detail?.source !== "uploaded" || state.active) return null;
+  return button("Delete …", () => drop(context), { class: "danger", key: "delete" });
+}
+
+async function drop(context) {
+  const { name, state } = context;
+  const after =
+    state.counts === null
+      ? "Nothing was trained of it, so it will not be listed any more."
+      : "Its results stay as they are: the study goes on being listed from them.";
+  const answer = await confirm({
+    title: `Delete ${name}?`,
+    body: h("p", null, `The study file that was uploaded is deleted. ${after}`),
+    yes: "Delete the file",
+    danger: true,
+    act: () => remove(api`studies/${name}`),
+  });
+  if (answer === null) return;
+  announce(`The file of ${name} was deleted.`);
+  if (answer.has_results) context.again();
+  else go(link(["studies"]));
 }
 
 /** Runs failed trials again: those of a kind, or all. */

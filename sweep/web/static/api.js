@@ -67,6 +67,11 @@ export async function post(path, body = {}, { signal } = {}) {
   return response.status === 204 ? {} : response.json();
 }
 
+/** Deletes what is at a path; gives the answer. */
+export async function remove(path) {
+  return (await answer(path, { method: "DELETE" })).json();
+}
+
 /** A path below /api with its parts escaped: api`studies/${name}/state`. */
 export function api(texts, ...parts) {
   const escaped = parts.map((part) => encodeURIComponent(part));

@@ -1,6 +1,7 @@
 // The cells of one panel of a study, and what is said of them.
 
 import { count, dataset, difference, metric, metricTitle, plain } from "./format.js";
+import { underText } from "./measure.js";
 
 /** What a cell can show. */
 export const VALUES = [
@@ -25,9 +26,10 @@ export function panelOf(found) {
     ? `${dataset(name)}${label.slice(String(name).length)}`
     : dataset(name);
   const x = found.x;
-  const { midpoint, limit, baseline, metric: metricName } = found;
+  const { midpoint, limit, baseline, metric: metricName, under } = found;
   const better = found.higher_is_better ? "higher" : "lower";
-  return { key: found.panel, title, x, y, cells, midpoint, limit, baseline, metricName, better };
+  const scale = { midpoint, limit, baseline, metricName, under, better };
+  return { key: found.panel, title, x, y, cells, ...scale };
 }
 
 /** What a cell shows under a choice of value, in words. */
@@ -46,7 +48,9 @@ export function sentence(panel, cell) {
   const parts = [cell.label ?? "", `${count(cell.done)} of ${count(cell.asked)} seeds done`];
   if (cell.running) parts.push(`${count(cell.running)} running`);
   if (cell.failed) parts.push(`${count(cell.failed)} failed`);
-  if (cell.done) parts.push(`mean ${metric(cell.mean, panel.metricName)}`);
+  const under = underText(panel.under);
+  if (panel.under && cell.n < cell.done) parts.push(`${count(cell.n)} measured${under}`);
+  if (cell.n) parts.push(`mean ${metric(cell.mean, panel.metricName)}${under}`);
   if (cell.delta !== null && cell.done) {
     parts.push(`${difference(cell.delta, panel.metricName)} to the baseline`);
   }
@@ -63,19 +67,20 @@ export function amount(cell, value) {
 
 /** What the colours and marks mean, in words. */
 export function legend(panels, value) {
-  const marks =
-    "Grey: no result yet (seeds done / asked). ▶: a seed is being trained. ✕: a seed failed.";
+  const under = underText(panels.find((panel) => panel.under)?.under);
+  const grey = under ? `not measured${under}` : "no result yet";
+  const marks = `Grey: ${grey} (seeds done / asked). ▶: a seed is being trained. ✕: a seed failed.`;
   if (value === "done") return `Colour: share of the seeds that are done. ${marks}`;
   const based = panels.every((panel) => known(panel.baseline?.value.mean));
   const middle = value === "delta" || based ? "the baseline" : "the mean of the cells";
-  return `Blue is better than ${middle}, orange worse. ${marks}`;
+  return `Blue is better than ${middle}${under}, orange worse. ${marks}`;
 }
 
 /** What is measured, around what, and how far the colours reach. */
 export function measured(panel, value) {
   if (value === "done") return "seeds done";
   const { metricName, better, limit } = panel;
-  const name = metricTitle(metricName);
+  const name = metricTitle(metricName) + underText(panel.under);
   const reach = limit ? `; ${better} is better, colours to ±${magnitude(limit, metricName)}` : "";
   if (value === "delta") return `difference in test ${name}${reach}`;
   const base = panel.baseline?.value.mean;

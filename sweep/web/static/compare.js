@@ -3,10 +3,12 @@
 import { CATEGORIES, axis, layout, literal } from "./charts.js";
 import { h } from "./dom.js";
 import { difference, interval, metric, metricTitle, pValue } from "./format.js";
+import { underText } from "./measure.js";
 import { table } from "./table.js";
 import { verdictClass } from "./verdict.js";
 
 const ROW_PX = 34;
+const LINE_PX = 16;
 
 /** Figure and tables. */
 export function comparison(found) {
@@ -69,8 +71,10 @@ export function comparison(found) {
   ];
 }
 
-function means({ cells, metric: name }) {
+function means({ cells, metric: name, under }) {
   const known = cells.map(({ cell }) => cell).filter((cell) => cell.value.n > 0);
+  const title = [`mean test ${metricTitle(name)}, 95 % interval`];
+  if (under) title.push(underText(under).trim()); // on a line of its own: a phone is narrow
   return {
     data: known.map((cell, i) => {
       const { mean, low, high } = cell.value;
@@ -92,11 +96,11 @@ function means({ cells, metric: name }) {
       };
     }),
     layout: layout({
-      height: known.length * ROW_PX + 70,
-      margin: { l: 20, r: 16, t: 8, b: 46 },
+      height: known.length * ROW_PX + 54 + title.length * LINE_PX,
+      margin: { l: 20, r: 16, t: 8, b: 30 + title.length * LINE_PX },
       showlegend: false,
       dragmode: false,
-      xaxis: axis(`mean test ${metricTitle(name)}, 95 % interval`, { fixedrange: true }),
+      xaxis: axis(title.map(literal).join("<br>"), { fixedrange: true }),
       yaxis: axis("", {
         tickvals: known.map((_, i) => i),
         ticktext: known.map((cell) => folded(cell.label)),

@@ -5,6 +5,7 @@ import { api, withQuery } from "./api.js";
 import { comparison } from "./compare.js";
 import { h } from "./dom.js";
 import { count, counted, dataset, difference, interval, metric, plain, words } from "./format.js";
+import { measureChoice, measureOf, underText } from "./measure.js";
 import { button, card, head, held, note } from "./parts.js";
 import { Resource } from "./resource.js";
 import { nextSort, pager, sortOf, table } from "./table.js";
@@ -40,12 +41,13 @@ export class Configurations {
     this.#compared.leave();
   }
 
-  draw({ state, at }) {
+  draw({ state, detail, at }) {
     const asked = {
       filter: at.query.get("filter") ?? "",
       sort: at.query.get("sort"),
       order: at.query.get("order"),
       offset: Number(at.query.get("offset")) || null,
+      measure: measureOf(at),
     };
     const chosen = at.query.getAll("compare");
     const to = (changes) =>
@@ -56,8 +58,13 @@ export class Configurations {
       card(
         "cells",
         "Configurations",
-        h("h2", null, "Configurations"),
-        filter(asked.filter, to),
+        h("h2", null, `Configurations${underText(found.data?.under)}`),
+        h(
+          "div",
+          { class: "controls", key: "controls" },
+          filter(asked.filter, to),
+          measureChoice(detail, at, (measure) => go(to({ measure, offset: null }))),
+        ),
         held(found, ({ total, columns, cells }) => [
           this.#table(columns, cells, sortOf(at.query), chosen, to),
           pager({
@@ -69,7 +76,7 @@ export class Configurations {
           bar(chosen, to),
         ]),
       ),
-      chosen.length < 2 ? null : this.#comparison(state, chosen, to),
+      chosen.length < 2 ? null : this.#comparison(state, at, chosen, to),
     ];
   }
 
@@ -118,10 +125,12 @@ export class Configurations {
     ];
   }
 
-  #comparison(state, chosen, to) {
-    const path = withQuery(api`studies/${this.#name}/compare`, { cell: chosen });
+  #comparison(state, at, chosen, to) {
+    const asked = { cell: chosen, measure: measureOf(at) };
+    const path = withQuery(api`studies/${this.#name}/compare`, asked);
     const found = this.#compared.want(path, state.version);
-    const title = `Comparison of ${counted(chosen.length, "configuration")}`;
+    const under = underText(found.data?.under);
+    const title = `Comparison of ${counted(chosen.length, "configuration")}${under}`;
     return card(
       "compare",
       "Comparison",
@@ -136,21 +145,17 @@ export class Configurations {
 
 function filter(text, to) {
   return h(
-    "div",
-    { class: "controls", key: "filter" },
-    h(
-      "label",
-      null,
-      "Filter (conditions as for sweep run --only; Enter)",
-      h("input", {
-        type: "search",
-        value: text,
-        placeholder: "teacher=small alpha=0.1|0.6",
-        autocapitalize: "off",
-        spellcheck: "false",
-        onchange: (event) => go(to({ filter: event.target.value, offset: null })),
-      }),
-    ),
+    "label",
+    { key: "filter" },
+    "Filter (conditions as for sweep run --only; Enter)",
+    h("input", {
+      type: "search",
+      value: text,
+      placeholder: "teacher=small alpha=0.1|0.6",
+      autocapitalize: "off",
+      spellcheck: "false",
+      onchange: (event) => go(to({ filter: event.target.value, offset: null })),
+    }),
   );
 }
 

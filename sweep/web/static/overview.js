@@ -8,6 +8,7 @@ import { Cursor } from "./cursor.js";
 import { h } from "./dom.js";
 import { figure } from "./heatmap.js";
 import { Log } from "./log.js";
+import { measureChoice, measureOf } from "./measure.js";
 import { now } from "./now.js";
 import { button, card, head, held, note } from "./parts.js";
 import { Plan } from "./plan.js";
@@ -54,7 +55,7 @@ export class Overview {
     this.#log.leave();
   }
 
-  draw({ state, at }) {
+  draw({ state, detail, at }) {
     const chosen = at.query.get("cell");
     if (this.#opened && chosen !== null) {
       this.#opened = false;
@@ -65,7 +66,7 @@ export class Overview {
       return [plan, this.#log.draw(state)];
     }
     return [
-      this.#cells(state, at),
+      this.#cells(state, detail, at),
       chosen === null ? null : this.#chosen(state, chosen, at),
       h("div", { class: "pair", key: "now" }, now(state), this.#log.draw(state)),
     ];
@@ -73,16 +74,19 @@ export class Overview {
 
   /** This address with some of its query changed. */
   #with(at, changes) {
-    const known = { value: at.query.get("value"), cell: at.query.get("cell"), ...changes };
-    return link(["studies", this.#name], known);
+    const known = { value: at.query.get("value"), measure: measureOf(at), cell: at.query.get("cell") };
+    return link(["studies", this.#name], { ...known, ...changes });
   }
 
-  #cells(state, at) {
-    const path = api`studies/${this.#name}/heatmap`;
-    const found = this.#first.want(path, state.version);
+  #cells(state, detail, at) {
+    const path = (panel) =>
+      withQuery(api`studies/${this.#name}/heatmap`, { panel, measure: measureOf(at) });
+    const found = this.#first.want(path(null), state.version);
+    const refused = found.data === null && found.problem !== null;
     return card(
       "heatmap",
       "Cells",
+      refused ? this.#controls(detail, at, at.query.get("value") ?? "delta") : null,
       held(found, (first) => {
         const panels = this.#known(first, path, state.version);
         const value = at.query.get("value") ?? bestValue(panels);
@@ -91,7 +95,7 @@ export class Overview {
         const beside = this.#asTable ? BESIDE_TABLE_PX : BESIDE_PX;
         const wide = { "--panel": `${widest(panels) * WIDE_CELL_PX + beside}px` };
         return [
-          this.#controls(at, value),
+          this.#controls(detail, at, value),
           h(
             "div",
             { class: "panels", key: "panels", style: wide },
@@ -114,7 +118,7 @@ export class Overview {
         continue;
       }
       if (!this.#panels.has(id)) this.#panels.set(id, new Resource(this.#redraw));
-      const { data } = this.#panels.get(id).want(withQuery(path, { panel: id }), version);
+      const { data } = this.#panels.get(id).want(path(id), version);
       if (data !== null) panels.push(panelOf(data));
     }
     return panels;
@@ -128,7 +132,7 @@ export class Overview {
     return button(`Show more of ${total} panels`, more, { key: "more" });
   }
 
-  #controls(at, value) {
+  #controls(detail, at, value) {
     const turn = () => {
       this.#asTable = !this.#asTable;
       remember(this.#asTable);
@@ -141,9 +145,10 @@ export class Overview {
       h(
         "div",
         { class: "controls" },
+        measureChoice(detail, at, (measure) => go(this.#with(at, { measure }))),
         h(
           "label",
-          null,
+          { key: "value" },
           "Shown",
           h(
             "select",

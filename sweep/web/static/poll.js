@@ -61,7 +61,10 @@ export class Poll {
       if (this.#stopped || error.name === "AbortError") return;
       if (error.status === 401) return; // signing in starts the page afresh
       this.#misses += 1;
-      if (error.status >= 400 && error.status < 500) this.#refused(error);
+      if (error.status >= 400 && error.status < 500) {
+        this.#tag = null; // so that the next answer is a whole one
+        this.#refused(error);
+      }
       tell("sweep-unanswered", error);
     }
     this.#plan();

@@ -8,6 +8,7 @@ import { Configurations } from "./configurations.js";
 import { h } from "./dom.js";
 import { Failures } from "./failures.js";
 import { count, duration, pace } from "./format.js";
+import { measureOf } from "./measure.js";
 import { Overview } from "./overview.js";
 import { card, note, tiles, trouble, waiting } from "./parts.js";
 import { Poll } from "./poll.js";
@@ -27,6 +28,8 @@ const TABS = [
   ["file", "Study file", StudyFile],
 ];
 const NEED_RESULTS = new Set(["configurations", "trials", "failures"]);
+/** Tabs that go on with the same measure. */
+const MEASURED = new Set(["overview", "configurations"]);
 
 export class Study {
   #redraw;
@@ -37,6 +40,7 @@ export class Study {
   #state = null;
   #problem = null;
   #refused = null;
+  #acted = 0;
   #parts = new Map();
   #milestones = new Milestones();
 
@@ -95,7 +99,7 @@ export class Study {
     return [
       crumbs(),
       this.#head(context),
-      trouble(this.#refused),
+      trouble(this.#problem?.message ?? this.#refused),
       h(
         "nav",
         { "aria-label": "Parts of the study", key: "tabs" },
@@ -118,8 +122,10 @@ export class Study {
   /** What the parts are given. */
   #context() {
     const state = this.#state;
-    // What it asks for changes only when it is run with other settings.
-    const version = `${state.active} ${state.cells?.total}`;
+    // What it asks for changes only when it is run with other settings, or by what is done here.
+    // What cells can be compared by may be more with more results: it is asked for with twice as many.
+    const results = `${Math.floor(Math.log2(1 + (state.counts?.done ?? 0)))} ${state.evaluated}`;
+    const version = `${state.active} ${state.cells?.total} ${results} ${this.#acted}`;
     return {
       name: this.#name,
       state,
@@ -127,7 +133,9 @@ export class Study {
       at: this.#at,
       again: () => {
         this.#refused = null;
+        this.#acted += 1;
         this.#poll.now();
+        this.#redraw();
       },
       complain: (text) => {
         this.#refused = text;
@@ -141,7 +149,9 @@ export class Study {
     const more = key === "failures" && failed ? ` (${count(failed)})` : "";
     const parts = key === "overview" ? ["studies", this.#name] : ["studies", this.#name, key];
     const current = here ? "page" : null;
-    return h("li", { key }, h("a", { href: link(parts), "aria-current": current }, title + more));
+    const kept = MEASURED.has(key) ? { measure: measureOf(this.#at) } : {};
+    const href = link(parts, kept);
+    return h("li", { key }, h("a", { href, "aria-current": current }, title + more));
   }
 
   #head(context) {

@@ -9,17 +9,14 @@ from typing import Any
 import pytest
 
 from sweep import cli
-from sweep.cells import demand
 from sweep.errors import HandoverError, StoreError
 from sweep.handover import handing, targets
 from sweep.handover.folders import NOTE
 from sweep.handover.handed import HandedRun
 from sweep.handover.handing import hand_over
 from sweep.local_files import LocalFiles
-from sweep.records import trial_row
 from sweep.results import Results
-from tests.sweep.handover.made import FAILED, MISSING, RESULTS, STUDY, attempt, measure_more
-from tests.sweep.tiny import result, tiny_study
+from tests.sweep.handover.made import FAILED, MISSING, RESULTS, STUDY, done_after_all, measure_more
 
 ENDED = RESULTS + FAILED
 FOLDERS = ["tensorboard", "wandb-offline"]
@@ -92,12 +89,7 @@ def test_a_trial_that_failed_and_is_done_later_is_one_run(
     results: Results, tmp_path: Path, to: str
 ) -> None:
     hand_over(results, STUDY, to, tmp_path / "out")
-    store = results.store
-    (failed,) = set(results.attempts()["trial_id"]) - set(results.trials()["trial_id"])
-    cell = demand(tiny_study(), store, retry=lambda _: True).todo[failed]
-    with store.writing():
-        store.trials.publish([trial_row(cell, result(test_metric=77.25))])
-        store.attempts.publish([attempt(failed, 3).row()])
+    done_after_all(results)
     done = hand_over(results, STUDY, to, tmp_path / "out")
     assert (done.added, done.changed, done.unchanged) == (0, 1, ENDED - 1)
     hand_over(results, STUDY, to, tmp_path / "anew")

@@ -12,7 +12,7 @@ from sweep.handover import handing, mlflow_store
 from sweep.handover.handing import hand_over
 from sweep.handover.targets import About
 from sweep.results import Results
-from tests.sweep.handover.made import BEGAN, FAILED, RESULTS, STUDY, measure_more
+from tests.sweep.handover.made import BEGAN, FAILED, RESULTS, STUDY, done_after_all, measure_more
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow and what it imports warn of one another
 ENDED = RESULTS + FAILED
@@ -128,18 +128,8 @@ def test_an_interrupted_one_is_gone_on_with(
 def test_a_trial_that_failed_and_is_done_later_is_one_run(
     results: Results, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sweep.cells import demand
-    from sweep.records import trial_row
-    from tests.sweep.handover.made import attempt
-    from tests.sweep.tiny import result, tiny_study
-
     hand_over(results, STUDY, "mlflow", folder)
-    store = results.store
-    (failed,) = set(results.attempts()["trial_id"]) - set(results.trials()["trial_id"])
-    cell = demand(tiny_study(), store, retry=lambda _: True).todo[failed]
-    with store.writing():
-        store.trials.publish([trial_row(cell, result(test_metric=77.25))])
-        store.attempts.publish([attempt(failed, 3).row()])
+    failed = done_after_all(results)
     done = hand_over(results, STUDY, "mlflow", folder)
     assert (done.added, done.changed) == (0, 1)
     _, runs = found(folder)

@@ -148,6 +148,12 @@ class Served:
         assert answer.status_code == status, answer.text
         return answer.json()
 
+    def delete(self, path: str, status: int = 200) -> Any:
+        """What a DELETE answers, as JSON."""
+        answer = self.client.delete(path)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
     def post(self, path: str, body: Any = None, status: int = 200, **options: Any) -> Any:
         """What a POST of JSON answers, as JSON."""
         answer = self.client.post(path, json={} if body is None else body, **options)

@@ -2,14 +2,16 @@
 
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sweep.importing import import_table
 from sweep.store import Store
-from sweep.study import documented_keys, load_study
+from sweep.study import Study, documented_keys, load_study
 from tests.sweep.test_importing import ROWS, parquet
 from tests.sweep.web.serving import (
     STUDY,
@@ -64,6 +66,10 @@ def sent(server: Served, text: str = TEXT, status: int = 201) -> dict[str, objec
     return found
 
 
+def names(server: Served) -> list[str]:
+    return [line["name"] for line in server.get("/api/studies")["studies"]]
+
+
 def test_a_study_is_sent_planned_started_and_stopped(
     server: Served, launcher: FakeLauncher, tmp_path: Path
 ) -> None:
@@ -113,6 +119,126 @@ def test_a_study_is_replaced_by_one_of_its_name(server: Served) -> None:
     assert "0.25" in server.get("/api/studies/sent")["text"]
     body = {"text": TEXT}
     assert server.post("/api/studies", body, 201)["replaced"] is True
+
+
+def test_a_study_is_deleted(server: Served, tmp_path: Path) -> None:
+    sent(server)
+    path = tmp_path / "r" / ".server" / "studies" / "sent.toml"
+    assert server.get("/api/studies/sent")["source"] == "uploaded"
+    assert "sent" in names(server)
+    assert server.delete("/api/studies/sent") == {"name": "sent", "has_results": False}
+    assert not path.exists()
+    assert "sent" not in names(server)
+    for way in ("", "/state", "/heatmap"):
+        server.get(f"/api/studies/sent{way}", 404)
+    server.post("/api/studies/sent/launch", {}, 404)
+    server.delete("/api/studies/sent", 404)
+    # One of that name may come again, also of the same length.
+    again = sent(server, TEXT.replace("0.5", "0.7"))
+    assert again["replaced"] is False
+    assert "0.7" in server.get("/api/studies/sent")["text"]
+
+
+def test_who_knows_the_token_deletes(tmp_path: Path) -> None:
+    """A program by the header, the page by its cookie and where it came from."""
+    token = "a-token-of-sufficient-length"
+    with served(settings_of(tmp_path / "r", token=token), FakeLauncher()) as server:
+        by_header = {"Authorization": f"Bearer {token}"}
+        own = {"Origin": f"http://127.0.0.1:{server.port}", "Sec-Fetch-Site": "same-origin"}
+        for told in (by_header, own):
+            posted = server.client.post("/api/studies", content=TEXT, headers=TOML | by_header)
+            assert posted.status_code == 201
+            server.post("/api/login", {"token": token})
+            if told is by_header:
+                server.client.cookies.clear()
+            else:
+                alone = server.client.delete("/api/studies/sent")
+                assert alone.status_code == 403  # a cookie alone
+            assert server.client.delete("/api/studies/sent", headers=told).status_code == 200
+
+
+def test_results_of_a_deleted_study_stay(server: Served, tmp_path: Path) -> None:
+    sent(server)
+    store = Store(tmp_path / "r")
+    of = load_study(tomllib.loads(TEXT))
+    finish(store, ask(store, of), figure)
+    server.look()
+    before = {path: path.read_bytes() for path in (tmp_path / "r").rglob("*.parquet")}
+    assert len(before) == 2
+    about = server.get("/api/studies/sent")
+    assert (about["source"], about["state"]["counts"]["done"]) == ("uploaded", 6)
+    assert server.delete("/api/studies/sent") == {"name": "sent", "has_results": True}
+    about = server.get("/api/studies/sent")
+    assert (about["source"], about["text_format"]) == ("results", "json")
+    assert about["state"]["counts"]["done"] == 6
+    assert "sent" in names(server)
+    assert {path: path.read_bytes() for path in (tmp_path / "r").rglob("*.parquet")} == before
+    assert "not uploaded" in server.delete("/api/studies/sent", 409)["detail"]
+
+
+def test_only_what_was_uploaded_and_is_not_at_work_is_deleted(
+    server: Served, launcher: FakeLauncher, tmp_path: Path
+) -> None:
+    server.delete("/api/studies/nothing", 404)
+    assert "built in" in server.delete("/api/studies/thesis", 409)["detail"]
+    import_table(parquet(tmp_path, ROWS), "old", tmp_path / "r")
+    server.look()
+    assert "not uploaded" in server.delete("/api/studies/old", 409)["detail"]
+    sent(server)
+    job = server.post("/api/studies/sent/launch", {}, 202)["job"]
+    assert "stop it first" in server.delete("/api/studies/sent", 409)["detail"]
+    launcher.end(job["id"])  # which this server has not seen yet
+    store = Store(tmp_path / "r")
+    with store.writing():  # a run that was not started here
+        store.write_live({"study": "sent", "at": "now"})
+        assert "stop it first" in server.delete("/api/studies/sent", 409)["detail"]
+        store.write_live({"study": "other", "at": "now"})
+        server.delete("/api/studies/sent")
+
+
+def test_two_servers_see_what_the_other_deletes(
+    server: Served, launcher: FakeLauncher, tmp_path: Path
+) -> None:
+    with served(settings_of(tmp_path / "r"), FakeLauncher()) as other:
+        sent(server)
+        assert other.get("/api/studies/sent")["text"] == TEXT
+        sent(other, TEXT.replace("0.5", "0.25"))
+        assert "0.25" in server.get("/api/studies/sent")["text"]
+        server.delete("/api/studies/sent")
+        other.get("/api/studies/sent", 404)
+        assert "sent" not in names(other)
+        other.delete("/api/studies/sent", 404)
+        assert other.service.web.studies._uploaded == {}
+
+
+def test_a_study_that_goes_while_it_is_asked_about(
+    server: Served, launcher: FakeLauncher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another server deletes it between two looks of this one at its file."""
+    sent(server)
+    uploads = server.service.web.uploads
+    listed = uploads.names
+
+    def listed_then_deleted() -> list[str]:
+        found = listed()
+        uploads.remove("sent")
+        return found
+
+    monkeypatch.setattr(uploads, "names", listed_then_deleted)
+    assert "sent" not in names(server)
+    monkeypatch.undo()
+    sent(server)
+    validated = uploads.load
+
+    def validated_then_replaced(*given: Any) -> Study:
+        found = validated(*given)
+        uploads.keep(found, TEXT.replace("0.5", "0.25"))
+        return found
+
+    monkeypatch.setattr(uploads, "load", validated_then_replaced)
+    refused = server.post("/api/studies/sent/launch", {}, 409)
+    assert "changed meanwhile" in refused["detail"]
+    assert launcher.orders == []
 
 
 def test_what_is_wrong_is_said_as_the_command_line_says_it(server: Served, tmp_path: Path) -> None:

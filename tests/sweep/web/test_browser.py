@@ -90,14 +90,22 @@ def _rows(server: Server, study: str = "tiny") -> list[dict[str, Any]]:
         for row in pq.read_table(path).to_pylist()
     }
     cells = pq.read_table(server.results / "studies" / f"{study}.parquet").to_pylist()
-    return [{**cell, "test_metric": trials[cell["trial_id"]]["test_metric"]} for cell in cells]
+    found = []
+    for cell in cells:
+        trial = trials[cell["trial_id"]]
+        (point,) = trial["robustness"]
+        assert (point["attack"], point["epsilon"]) == ("fgsm", 0.05)
+        found.append({**cell, "test_metric": trial["test_metric"], "attacked": point["value"]})
+    return found
 
 
-def _mean_difference(rows: list[dict[str, Any]], alpha: float, switch: int) -> float:
+def _mean_difference(
+    rows: list[dict[str, Any]], alpha: float, switch: int, of: str = "test_metric"
+) -> float:
     """Mean over seeds of a student's accuracy minus that of the baseline of its seed."""
-    base = {row["seed"]: row["test_metric"] for row in rows if row["role"] == "baseline"}
+    base = {row["seed"]: row[of] for row in rows if row["role"] == "baseline"}
     own = [
-        row["test_metric"] - base[row["seed"]]
+        row[of] - base[row["seed"]]
         for row in rows
         if row["role"] == "student" and (row["alpha"], row["switch_epoch"]) == (alpha, switch)
     ]
@@ -262,6 +270,35 @@ class TestNumbers:
         assert (drawn["x"], drawn["y"]) == (["0", "1", "3"], ["0.1", "1"])
         for column, switch in ((1, 1), (2, 3)):
             assert drawn["z"][0][column] == pytest.approx(_mean_difference(rows, 0.1, switch))
+
+    def test_cells_by_what_is_left_under_an_attack(
+        self, finished: Server, watched: Watched
+    ) -> None:
+        page, rows = watched.page, _rows(finished)
+        page.goto(f"{finished.url}/#/studies/tiny?value=delta")
+        page.get_by_role("button", name="As tables").click()
+        page.get_by_label("Measured").select_option("under FGSM 0.05")
+        caption = page.locator("figcaption")
+        caption.get_by_text("difference in test accuracy (%) under FGSM 0.05").wait_for()
+        assert "measure=fgsm+0.05" in page.url
+        said = page.get_by_text("Blue is better than the baseline under FGSM 0.05, orange worse.")
+        assert said.is_visible()
+        expected = _mean_difference(rows, 0.1, 3, "attacked")
+        assert f"{expected:.2f}" != f"{_mean_difference(rows, 0.1, 3):.2f}"
+        cell = page.get_by_role(
+            "link", name=re.compile("alpha 0.1, switch epoch 3.* under FGSM 0.05")
+        )
+        assert cell.inner_text() == f"{expected:+.2f}".replace("-", "−")
+        page.get_by_role("link", name="Configurations").click()
+        page.get_by_role("heading", name="Configurations under FGSM 0.05").wait_for()
+        page.reload()  # the address says it all
+        row = page.get_by_role("row").filter(
+            has=page.get_by_label(re.compile("alpha 0.1, switch 3$"))
+        )
+        row.get_by_text(f"{expected:+.2f} points".replace("-", "−")).wait_for()
+        page.get_by_label("Measured").select_option("test accuracy (%), no attack")
+        page.get_by_role("heading", name="Configurations", exact=True).wait_for()
+        assert "measure" not in page.url
 
     def test_a_click_on_the_figure_opens_a_cell(self, finished: Server, watched: Watched) -> None:
         page = watched.page
@@ -550,6 +587,37 @@ class TestEverybody:
         page.keyboard.press("Escape")
         dialog.wait_for(state="detached")
         assert page.evaluate("() => document.activeElement.textContent") == "Launch …"
+
+
+class TestDeleting:
+    """An uploaded study goes, asked about first; its results do not."""
+
+    def test_by_keyboard(self, finished: Server, watched: Watched) -> None:
+        page = watched.page
+        sent = page.request.post(
+            f"{finished.url}/api/studies", data={"text": study_text("brief", title="Soon gone")}
+        )
+        assert sent.status == 201
+        page.goto(f"{finished.url}/#/studies/tiny")
+        page.get_by_role("button", name="Make report").wait_for()
+        assert page.get_by_role("button", name="Delete …").count() == 0  # it was never sent
+        page.goto(f"{finished.url}/#/studies/brief")
+        button = page.get_by_role("button", name="Delete …")
+        button.focus()
+        page.keyboard.press("Enter")
+        dialog = page.get_by_role("dialog", name="Delete brief?")
+        assert "Nothing was trained of it" in dialog.inner_text()
+        page.keyboard.press("Escape")
+        dialog.wait_for(state="detached")
+        assert page.evaluate("() => document.activeElement.textContent") == "Delete …"
+        page.keyboard.press("Enter")
+        dialog.wait_for()
+        page.keyboard.press("Tab")  # from Cancel, which is first
+        page.keyboard.press("Enter")
+        page.get_by_role("link", name="tiny", exact=True).wait_for()
+        assert page.url == f"{finished.url}/#/studies"
+        assert page.get_by_role("link", name="brief", exact=True).count() == 0
+        assert page.request.get(f"{finished.url}/api/studies/brief").status == 404
 
 
 class TestAsTimeGoesBy:

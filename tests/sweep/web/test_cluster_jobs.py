@@ -1,21 +1,30 @@
 """Runs that the server starts as jobs of a cluster, with a stand-in for the cluster."""
 
 import json
+import os
+import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from sweep import cluster
+from sweep.cli import app, register
 from sweep.cluster import Job
 from sweep.errors import SweepError
 from sweep.store import Store
 from sweep.web.cluster_jobs import ClusterJobs
+from sweep.web.commands import answer_of
 from sweep.web.jobs import Order
+from tests.sweep.raylets import raylets
+from tests.sweep.test_object_store import STUDY
+from tests.sweep.web.browsing import free_port
 from tests.sweep.web.serving import FakeLauncher, Served, ask, served, settings_of, study
 
 ADDRESS, RESULTS = "http://head:8265", "s3://bucket/results"
@@ -33,7 +42,8 @@ class FakeCluster:
 
     def submit(self, study: str, results: str, address: str, **more: Any) -> str:
         assert address == ADDRESS
-        self.words.append((more["command"], study, *more["options"]))
+        settings = [f"--set={one}" for one in more.get("settings", ())]
+        self.words.append((more["command"], study, *settings, *more["options"]))
         at = AT + timedelta(minutes=len(self.known))
         name = Path(study).stem
         self.known.append(
@@ -55,8 +65,24 @@ class FakeCluster:
         self.known = [replace(j, **changes) if j.job == job_id else j for j in self.known]
 
 
+def in_this_process(words: Sequence[str], source: str, what: str) -> dict[str, Any]:
+    """What the command says, without a process: what it would ask is stood in for here."""
+    register()
+    done = CliRunner().invoke(app, [*words, "--", source])
+    if isinstance(done.exception, SweepError):
+        raise done.exception
+    assert done.exit_code == 0, (what, done.output)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
+def here_and_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sweep.web.cluster_jobs.answer_of", in_this_process)
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch, here_and_now: None) -> FakeCluster:
     found = FakeCluster()
     for name in ("submit", "jobs", "stop", "logs"):
         monkeypatch.setattr(cluster, name, getattr(found, name))
@@ -146,7 +172,7 @@ def test_a_log_is_given_in_parts(launcher: ClusterJobs, fake: FakeCluster) -> No
 
 
 def test_a_study_known_by_its_results_alone_is_handed_over_as_they_keep_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here_and_now: None
 ) -> None:
     """One that `sweep submit` began, whose failures the page is to try again."""
     handed: list[dict[str, Any]] = []
@@ -156,6 +182,7 @@ def test_a_study_known_by_its_results_alone_is_handed_over_as_they_keep_it(
             folder = Path(about["runtime_env"]["working_dir"])
             handed.append(json.loads((folder / "grid.json").read_text("utf-8")))
             assert "sweep retry grid.json --address auto" in about["entrypoint"]
+            assert about["entrypoint"].endswith(" --kind bug --kind timed_out")
             return "job-1"
 
         def list_jobs(self) -> list[Any]:
@@ -167,7 +194,7 @@ def test_a_study_known_by_its_results_alone_is_handed_over_as_they_keep_it(
     ask(Store(results), study())
     launcher = ClusterJobs(ADDRESS, str(results), FakeLauncher())
     with served(settings_of(results), launcher) as server:
-        server.post("/api/studies/grid/retry", {}, 202)
+        server.post("/api/studies/grid/retry", {"kind": ["bug", "timed_out"]}, 202)
     assert handed == [json.loads(study().to_json())]
 
 
@@ -225,3 +252,106 @@ def test_the_cluster_is_not_asked_all_the_time(
     assert fake.asked == 1
     launcher.start(Order("run", "thesis", "thesis"))
     assert [job.id for job in launcher.jobs()] == ["job-0"]
+
+
+def test_a_grid_is_expanded_in_another_process(here: FakeLauncher, tmp_path: Path) -> None:
+    """What it refuses is what it would refuse here, in the same words."""
+    path = tmp_path / "wrong.toml"
+    path.write_text('name = "wrong"\n[recipe]\nepoch = 3\n')
+    nobody = f"http://127.0.0.1:{free_port()}"
+    for address, source, options in (
+        (nobody, str(path), ()), (nobody, "quickstart", ("--only=alpha=7",)),
+        (nobody, "quickstart", ()),
+    ):  # fmt: skip
+        only = [option.removeprefix("--only=") for option in options]
+        with pytest.raises(SweepError) as told:
+            cluster.submit(source, RESULTS, address, only=only)
+        with pytest.raises(SweepError) as refused:
+            ClusterJobs(address, RESULTS, here).start(Order("run", "quickstart", source, options))
+        assert str(refused.value) == str(told.value).replace(str(path), path.name)
+
+
+def a_command(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    """Has other code in the place of the commands."""
+    monkeypatch.setattr(
+        "sweep.web.commands.command", lambda *words: [sys.executable, "-P", "-c", code, *words]
+    )
+
+
+def test_what_is_handed_over_knows_the_token_of_ray_and_not_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "SWEEP_TOKEN", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, f"the {name}")
+    a_command(
+        monkeypatch,
+        "import json, os, sys; print(json.dumps({**os.environ, 'words': sys.argv[1:]}))",
+    )
+    known = answer_of(["submit", "--seeds=1"], "thesis", "handing it over")
+    assert "SWEEP_TOKEN" not in known
+    assert "the SWEEP_TOKEN" not in str(known)
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "AWS_SECRET_ACCESS_KEY", "HOME", "PATH"):
+        assert known[name] == os.environ[name]
+    assert known["words"] == ["submit", "--seeds=1", "--", "thesis"]
+
+
+@pytest.mark.parametrize(
+    ("code", "timeout_s", "said"),
+    [
+        ("import time; time.sleep(60)", 0.5, "handing it over took longer than 0.5 s"),
+        ("bytes(3 * 10**8)", 60, "handing it over did not come to an end"),
+        ("import os; os.kill(os.getpid(), 9)", 60, "handing it over did not come to an end"),
+        ("print('not JSON')", 60, "handing it over did not come to an end"),
+    ],
+)
+def test_one_that_takes_too_much_is_given_up(
+    server: Served,
+    fake: FakeCluster,
+    monkeypatch: pytest.MonkeyPatch,
+    code: str,
+    timeout_s: float,
+    said: str,
+) -> None:
+    monkeypatch.setattr("sweep.web.cluster_jobs.answer_of", answer_of)
+    monkeypatch.setattr("sweep.web.commands.TIMEOUT_S", timeout_s)
+    monkeypatch.setattr("sweep.web.commands.MEMORY_BYTES", 2 * 10**8)
+    a_command(monkeypatch, code)
+    assert server.post("/api/studies/quickstart/launch", {}, 503)["detail"] == said
+    # It may have been handed over before: what the cluster says counts.
+    fake.submit("quickstart", RESULTS, ADDRESS, command="run", options=())
+    monkeypatch.setattr("sweep.web.cluster_jobs.answer_of", in_this_process)
+    server.post("/api/studies/quickstart/launch", {}, 409)
+
+
+def test_what_is_wrong_is_found_behind_what_a_library_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "import sys; print('W: old\\nsweep: alpha: 7\\nis not allowed', file=sys.stderr); sys.exit(2)"
+    a_command(monkeypatch, code)
+    with pytest.raises(SweepError) as refused:
+        answer_of(["plan"], "thesis", "planning")
+    assert str(refused.value) == "alpha: 7\nis not allowed"
+
+
+@pytest.mark.slow
+def test_a_cluster_takes_what_is_launched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real one, which asks for Ray's token; the server has it, and one of its own."""
+    data = {k: v for k, v in os.environ.items() if k == "SWEEP_DATA_DIR"}
+    results = tmp_path / "results"
+    with raylets(**data) as live:
+        live.head(cpus=1, jobs=True)
+        monkeypatch.setenv("RAY_AUTH_TOKEN", str(live.token))
+        monkeypatch.setenv("SWEEP_TOKEN", "none of the cluster's business")
+        launcher = ClusterJobs(live.jobs, str(results), FakeLauncher())
+        with served(settings_of(results), launcher) as server:
+            server.post("/api/studies", {"text": STUDY}, 201)
+            server.post("/api/studies/tiny/launch", {"settings": ["seeds=[3]"]}, 202)
+            until = time.monotonic() + 300
+            while (job := server.get("/api/studies/tiny/state")["job"])["status"] == "running":
+                assert time.monotonic() < until
+                time.sleep(0.5)
+            log = server.get(f"/api/jobs/{job['id']}/log")["text"]
+            assert (job["status"], "3 trained" in log) == ("done", True), log
+            server.look()
+            assert server.get("/api/studies/tiny/state")["counts"]["done"] == 3
+            monkeypatch.setenv("RAY_AUTH_TOKEN", "f" * 64)
+            refused = server.post("/api/studies/tiny/launch", {}, 400)["detail"]
+            assert "asks for another token" in refused

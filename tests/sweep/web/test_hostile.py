@@ -6,6 +6,7 @@ All go over real connections; those that no client library would send, over a ba
 import json
 import socket
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from typing import Any
 import pytest
 
 from sweep.store import Store
+from sweep.study import load_study
+from sweep.web.uploads import Uploads
 from tests.sweep.web.serving import (
     FakeLauncher,
     Served,
@@ -39,6 +42,8 @@ batch_size = 32
 [datasets.digits]
 student = "medium"
 """
+KEPT_TEXT = VALID.replace("sent", "kept")
+KEPT = tomllib.loads(KEPT_TEXT)
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,10 @@ def get(path: str, *refused: int, **headers: str) -> Bad:
 def post(path: str, body: Any, *refused: int, **headers: str) -> Bad:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     return Bad("POST", path, refused or (400, 404, 409, 415, 422), content, JSON | _named(headers))
+
+
+def delete(path: str, *refused: int, **headers: str) -> Bad:
+    return Bad("DELETE", path, refused or (400, 404, 409), headers=_named(headers))
 
 
 def toml(text: str | bytes, *refused: int) -> Bad:
@@ -91,11 +100,21 @@ TRAVERSAL = [
     *(get(f"/api/studies/{name}/heatmap") for name in NAMES[:6]),
     *(post(f"/api/studies/{name}/launch", {}) for name in NAMES[:12]),
     *(post(f"/api/studies/{name}/stop", {}) for name in NAMES[:4]),
+    *(delete(f"/api/studies/{name}") for name in NAMES),
+    delete("/api/studies/kept.toml"), delete("/api/studies/kept%2etoml%00"), delete("/api/studies/"),
+    delete("/api/studies/..%2fstudies%2fkept"), delete("/api/studies/thesis", 409),
+    delete("/api/studies/grid", 409), delete("/api/studies/nothing", 404),
     *(post("/api/plan", {"study": name}) for name in ("../secret", "/etc/passwd", "a/b", "x.toml", "\0", "..", "~root", "s3://bucket/x")),
     get("/static/..%2f..%2fapp.py"), get("/static/%2e%2e/app.py"), get("/static/app.py"),
     get("/static/index.html%00.js"), get("/static//etc/passwd"), get("/static/.hidden.js"),
     get("/api/studies/grid/../../../etc/passwd", 400, 404),
 ]  # fmt: skip
+
+ORIGINS = (
+    "http://evil.example", "https://evil.example", "null", "http://127.0.0.1:1",
+    "http://localhost.evil.example", "http://127.0.0.1@evil.example", "file://", "http://",
+    "chrome-extension://abc", "http://127.0.0.1/path", "http://[::1", "", "http://127.0.0.1:99999",
+)  # fmt: skip
 
 ELSEWHERE = [
     get("/api/studies", 421, Host="evil.example"),
@@ -107,22 +126,21 @@ ELSEWHERE = [
     get("/api/session", 421, Host="127.0.0.1:99999999"),
     get("/api/studies", 403, Sec_Fetch_Site="cross-site"),
     get("/api/studies/grid/state", 403, Sec_Fetch_Site="same-site"),
-    *(
-        post("/api/studies/grid/launch", {}, 403, Origin=origin)
-        for origin in (
-            "http://evil.example", "https://evil.example", "null", "http://127.0.0.1:1",
-            "http://localhost.evil.example", "http://127.0.0.1@evil.example", "file://", "http://",
-            "chrome-extension://abc", "http://127.0.0.1/path", "http://[::1", "",
-            "http://127.0.0.1:99999",
-        )
-    ),
+    *(post("/api/studies/grid/launch", {}, 403, Origin=origin) for origin in ORIGINS),
+    *(delete("/api/studies/kept", 403, Origin=origin) for origin in ORIGINS),
+    *(delete("/api/studies/kept", 403, Sec_Fetch_Site=site) for site in ("cross-site", "same-site", "none")),
+    delete("/api/studies/kept", 421, Host="evil.example"),
+    delete("/api/studies/kept", 415, Content_Encoding="gzip"),
+    delete("/api/studies/kept", 413, Content_Length="99999999999"),
+    delete("/api/studies", 405), delete("/api/studies/grid/state", 405), delete("/api/jobs/x/log", 405),
+    delete("/api/trials/x", 405), delete("/reports/grid", 405), delete("/", 405), delete("/api/login", 405),
     post("/api/studies/grid/stop", {}, 403, Sec_Fetch_Site="cross-site"),
     post("/api/studies/grid/stop", {}, 403, Sec_Fetch_Site="none"),
     post("/api/query", {"sql": "SELECT 1"}, 403, Origin="http://evil.example"),
     post("/api/login", {"token": TOKEN}, 403, Origin="http://evil.example"),
     Bad("OPTIONS", "/api/studies", (405,), headers={
         "Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}),
-    Bad("DELETE", "/api/studies/grid", (405,)), Bad("PUT", "/api/studies/grid", (405,)),
+    Bad("PUT", "/api/studies/grid", (405,)),
     Bad("PATCH", "/api/studies/grid", (405,)), Bad("TRACE", "/", (405,)), Bad("PROPFIND", "/", (405,)),
 ]  # fmt: skip
 
@@ -207,6 +225,10 @@ PAGES = [
             "trials?status=all", "trials?cell=../x", "trials?sort=trial_id)", "trials?limit=1000000000",
             "heatmap?x=__dict__", "heatmap?panel=" + "a" * 65, "heatmap?panel=%2e%2e", "compare",
             "compare?cell=x", "compare?cell=x&cell=y", "compare?" + "cell=a&" * 9, "nothing", "state/x",
+            "heatmap?measure=fgsm", "heatmap?measure=%00", "heatmap?measure=__class__",
+            "heatmap?measure=fgsm%20nan", "heatmap?measure=" + "a" * 101, "cells?measure=fgsm%201e999",
+            "cells?measure=..%2f..%2fsecret", "cells?measure=validation%20fgsm%200.05",
+            "compare?cell=x&cell=y&measure=%3Cscript%3E",
         )
     ),
     get("/api/jobs/x/log?offset=-1"), get("/api/jobs/x/log?limit=99999999"), get("/api/jobs/../jobs"),
@@ -254,6 +276,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "secret").write_text(SECRET)
     store = Store(place / "results")
     finish(store, ask(store, study()), figure)
+    for state in (place / "results" / ".server", place / "state"):
+        Uploads(state / "studies", None).keep(load_study(KEPT), KEPT_TEXT)
     return place
 
 
@@ -292,7 +316,7 @@ def test_refused(server: Served, launcher: FakeLauncher, folder: Path, kind: str
     assert server.get("/api/studies/grid/state")["counts"]["done"] == 18
 
 
-def test_nothing_is_told_without_the_token(guarded: Served) -> None:
+def test_nothing_is_told_without_the_token(guarded: Served, folder: Path) -> None:
     asked = [
         get("/api/studies", 401), get("/api/studies/grid", 401), get("/api/jobs", 401),
         get("/openapi.json", 401), get("/reports/grid", 401), get("/metrics", 401),
@@ -304,12 +328,19 @@ def test_nothing_is_told_without_the_token(guarded: Served) -> None:
         post("/api/studies/grid/launch", {}, 401), post("/api/query", {"sql": "SELECT 1"}, 401),
         post("/api/plan", {"study": "thesis"}, 401),
         Bad("POST", "/api/studies", (401,), VALID.encode(), TOML),
+        delete("/api/studies/kept", 401), delete("/api/studies/nothing", 401),
+        delete("/api/studies/kept", 401, Authorization="Bearer wrong"),
+        delete("/api/studies/kept", 401, Authorization=f"Basic {TOKEN}"),
+        delete(f"/api/studies/kept?token={TOKEN}", 401),
+        delete("/api/studies/kept", 403, Cookie=f"sweep-session-{guarded.port}=x"),
+        delete("/api/studies/kept", 403, Authorization=f"Bearer {TOKEN}", Origin="http://evil.example"),
         post("/api/logout", {}, 401),
     ]  # fmt: skip
     for bad in asked:
         answer = _sent(guarded.port, bad)
         assert answer.status in bad.refused, f"{bad}: {answer}"
         assert b"grid" not in answer.body
+    assert (folder / "state" / "studies" / "kept.toml").read_text() == KEPT_TEXT
     # Addresses that do not exist are not told apart from those that do.
     assert _sent(guarded.port, get("/api/nothing")).status == 401
     about = guarded.get("/api/session")
@@ -341,8 +372,14 @@ def test_wrong_tokens_are_refused_and_then_not_looked_at(folder: Path) -> None:
         )
 
 
+DELETED = b"DELETE /api/studies/kept HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
 POSTED = b"POST /api/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 BARE: tuple[tuple[bytes, tuple[int, ...]], ...] = (
+    (DELETED + b"Content-Length: 2\r\n\r\n{}", (400,)),
+    (DELETED + b"Content-Type: text/plain\r\nContent-Length: 1\r\n\r\nx", (400,)),
+    (DELETED + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", (400,)),
+    (DELETED + b"Content-Length: 2\r\nContent-Length: 0\r\n\r\n{}", (400,)),
+    (DELETED + b"Origin: http://localhost\r\nOrigin: http://evil.example\r\n\r\n", (403,)),
     (b"GET /api/studies HTTP/1.1\r\n\r\n", (400, 421)),
     (b"GET /api/studies HTTP/1.0\r\n\r\n", (400, 421)),
     (b"GET /api/studies HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n", (400, 421)),
@@ -382,6 +419,7 @@ def test_bare_bytes(server: Served, folder: Path) -> None:
         assert answer.status in refused, f"{sent[:120]!r}: {answer}"
         _is_safe(answer, folder, sent[:120])
     assert server.get("/healthz") == {"status": "ok"}
+    assert server.get("/api/studies/kept")["source"] == "uploaded"
 
 
 def test_a_body_that_does_not_come_is_given_up(

@@ -386,6 +386,11 @@ def test_openapi_describes_every_answer(server: Served) -> None:
             kind = next(code for code in method["responses"] if code.startswith("2"))
             content = method["responses"][kind]["content"]
             assert path == "/metrics" or "$ref" in content["application/json"]["schema"], path
+    paths = described["paths"]
+    assert {"get", "delete"} <= set(paths["/api/studies/{name}"])
+    for what in ("heatmap", "cells", "compare"):
+        taken = [one["name"] for one in paths[f"/api/studies/{{name}}/{what}"]["get"]["parameters"]]
+        assert "measure" in taken, what
 
 
 def test_figures_for_prometheus(server: Served, tmp_path: Path) -> None:
