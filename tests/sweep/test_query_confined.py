@@ -18,9 +18,9 @@ import pytest
 from sweep.errors import QueryError, StoreError
 from sweep.query import Asking, Limits, asking
 from sweep.records import trial_row
+from tests.sweep.signals import as_in_a_terminal
 from tests.sweep.test_query_hostile import children
 from tests.sweep.test_results import Asked
-from tests.sweep.signals import as_in_a_terminal
 from tests.sweep.tiny import result
 
 ENDLESS = "SELECT sum(hash(range)) FROM range(1000000000000)"
