@@ -663,12 +663,11 @@ class RayExecutor:
         kinds: dict[str, list[dict[str, Any]]] = {}
         for node in nodes:
             kinds.setdefault(gpu_kind(node), []).append(node)
-        probers: dict[str, Any] = {
-            kind: self._ray.remote(Worker)
-            .options(num_cpus=1, num_gpus=1, **self._members.pinned(alike[0]["NodeID"]))
-            .remote(setup)
-            for kind, alike in kinds.items()
-        }
+        probers: dict[str, Any] = {}
+        for kind, (node, *_) in kinds.items():
+            cpus = min(1.0, node["Resources"].get("CPU", 0.0))  # some nodes give none away
+            options = {"num_cpus": cpus, "num_gpus": 1, **self._members.pinned(node["NodeID"])}
+            probers[kind] = self._ray.remote(Worker).options(**options).remote(setup)
         try:
             datasets = self._loaded(setup)
             asked = [prober.footprints.remote(*datasets) for prober in probers.values()]

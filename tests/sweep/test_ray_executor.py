@@ -17,6 +17,7 @@ from sweep.execution.base import Finished, Inputs, WorkerSetup
 from sweep.execution.ray import RayExecutor
 from sweep.execution.room import Room
 from sweep.records import FailureKind
+from trials.capacity import Footprint
 from trials.task import Prepared
 
 
@@ -160,3 +161,32 @@ def test_a_worker_is_replaced_on_the_node_where_it_was() -> None:
     executor._members = SimpleNamespace(usable=nodes[1:])  # type: ignore[assignment]
     executor._fill()
     assert [slot.node for slot in executor._idle] == ["b"], "its node is gone"
+
+
+def test_gpus_of_a_node_that_gives_no_cpus_are_measured_too() -> None:
+    """Its workers take none, as `Room.cpus_on` has it; one that asked for a CPU would wait for ever."""
+    taken: dict[str, tuple[float, float]] = {}
+
+    class Prober:
+        footprints = SimpleNamespace(remote=lambda *_: [Footprint(10**9, 8 * 10**9, 0.1)])
+
+        def options(self, node: str, num_cpus: float, num_gpus: float) -> "Prober":
+            taken[node] = (num_cpus, num_gpus)
+            return self
+
+        def remote(self, *_: Any) -> "Prober":
+            return self
+
+    executor = object.__new__(RayExecutor)
+    executor._ray = SimpleNamespace(
+        remote=lambda _: Prober(), get=list, kill=lambda _: None,
+        exceptions=SimpleNamespace(RayError=RuntimeError),
+    )  # fmt: skip
+    executor._members = SimpleNamespace(joined=False, pinned=lambda node: {"node": node})  # type: ignore[assignment]
+    executor._said = []
+    nodes = [
+        {"NodeID": "a", "Resources": {"CPU": 8.0, "GPU": 2.0, "accelerator_type:new": 1.0}},
+        {"NodeID": "b", "Resources": {"GPU": 1.0, "accelerator_type:old": 1.0}},
+    ]
+    assert executor._measured(WorkerSetup(), nodes) == {"new": 4, "old": 1}
+    assert taken == {"a": (1.0, 1), "b": (0.0, 1)}
