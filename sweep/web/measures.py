@@ -5,7 +5,6 @@ Results name an attack and its strength, and so do requests: `fgsm 0.05`, as fig
 file holds, its name says, so a file is read once.
 """
 
-import math
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -219,6 +218,7 @@ def _is_called(attack: Attack, measure: str) -> bool:
     """Whether a request means an attack; 0.050 is 0.05."""
     name, _, number = measure.strip().rpartition(" ")
     try:
-        return name == attack.name and math.isclose(float(number), attack.epsilon, rel_tol=1e-9)
+        asked = Attack(name, round(float(number), DECIMALS))
     except ValueError:
         return False
+    return asked.measure == attack.measure
