@@ -11,6 +11,7 @@ import pytest
 
 import analysis
 from sweep import store as stores
+from sweep.errors import StoreError
 from sweep.expand import Cell
 from sweep.importing import import_table
 from sweep.records import evaluation_id, trial_row
@@ -141,6 +142,19 @@ def test_an_unknown_measure_is_refused_by_name(server: Served) -> None:
     assert server.get("/api/studies/grid/cells?measure=fgsm%200.0500")["under"]
     long = server.get(f"/api/studies/grid/cells?measure={'a' * 101}", 422)
     assert "measure" in long["detail"]
+
+
+def test_what_could_not_be_read_is_read_when_somebody_asks_again(
+    server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: Any) -> Any:
+        raise StoreError("the object store does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stores.Shelf, "read_on", refuses)
+        for _ in range(2):
+            assert server.get("/api/studies/grid")["measures"] == []
+    assert [one["measure"] for one in server.get("/api/studies/grid")["measures"]] == ["fgsm 0.05"]
 
 
 def test_what_was_measured_later_counts_where_the_training_did_not(tmp_path: Path) -> None:
