@@ -40,7 +40,7 @@ from sweep.execution.base import (
 from sweep.execution.devices import DeviceUse, Gauge, GaugeReader, Seat, gpu_names, uses
 from sweep.execution.joining import connect, on_loopback
 from sweep.execution.members import Members
-from sweep.execution.room import Room, gpu_count, gpu_kind
+from sweep.execution.room import Room, gpu_count
 from sweep.execution.worker import LaneWorker, Place, Worker
 from sweep.policy import timed_out
 from sweep.records import FailureKind
@@ -653,7 +653,7 @@ class RayExecutor:
         if not nodes:
             return Room(0.0)
         return (
-            Room.of_measured(self._measured(setup, nodes))
+            Room.of_measured(self._measured(setup, nodes), self._members.gpu_kind)
             if setup.probe
             else Room(DEFAULT_GPU_SHARE)
         )
@@ -662,7 +662,7 @@ class RayExecutor:
         """How many trials to run on each kind of GPU, by what some take of one that is theirs alone."""
         kinds: dict[str, list[dict[str, Any]]] = {}
         for node in nodes:
-            kinds.setdefault(gpu_kind(node), []).append(node)
+            kinds.setdefault(self._members.gpu_kind(node), []).append(node)
         probers: dict[str, Any] = {}
         for kind, (node, *_) in kinds.items():
             cpus = min(1.0, node["Resources"].get("CPU", 0.0))  # some nodes give none away

@@ -15,7 +15,7 @@ from sweep.errors import SweepError
 from sweep.execution import ray as on_ray
 from sweep.execution.base import Finished, Inputs, WorkerSetup
 from sweep.execution.ray import RayExecutor
-from sweep.execution.room import Room
+from sweep.execution.room import Room, gpu_kind
 from sweep.records import FailureKind
 from trials.capacity import Footprint
 from trials.task import Prepared
@@ -182,7 +182,9 @@ def test_gpus_of_a_node_that_gives_no_cpus_are_measured_too() -> None:
         remote=lambda _: Prober(), get=list, kill=lambda _: None,
         exceptions=SimpleNamespace(RayError=RuntimeError),
     )  # fmt: skip
-    executor._members = SimpleNamespace(joined=False, pinned=lambda node: {"node": node})  # type: ignore[assignment]
+    executor._members = SimpleNamespace(  # type: ignore[assignment]
+        joined=False, pinned=lambda node: {"node": node}, gpu_kind=gpu_kind
+    )
     executor._said = []
     nodes = [
         {"NodeID": "a", "Resources": {"CPU": 8.0, "GPU": 2.0, "accelerator_type:new": 1.0}},
