@@ -36,7 +36,7 @@ def attacked(cells: pd.DataFrame) -> pd.DataFrame:
     """The nested `robustness` column as a long table.
 
     Returns:
-        One row per finished cell, attack and epsilon with a finite figure: the parameters, `seed`, `trial_id`,
+        One row per finished cell, attack and epsilon (to 12 decimals) with a finite figure: the parameters, `seed`, `trial_id`,
         `metric_name`, `attack`, `epsilon`, `value`, `clean` (the metric without an attack), `drop`
         (how much worse than that) and `drop_percent` (the same in percent of clean; null where clean
         is zero). Empty where nothing was attacked.
@@ -57,14 +57,17 @@ def attacked(cells: pd.DataFrame) -> pd.DataFrame:
             if point["value"] is not None and math.isfinite(point["value"]):
                 rows.append(position)
                 entries.append((point["attack"], point["epsilon"], point["value"]))
-    clean = frame["test_metric"].to_numpy(dtype=np.float64)[rows]
     long = frame.iloc[rows][kept].reset_index(drop=True)
     long["attack"] = pd.Series([entry[0] for entry in entries], dtype="str")
     epsilon = np.array([entry[1] for entry in entries], dtype=np.float64)
     long["epsilon"] = np.round(epsilon, 12)
     long["value"] = np.array([entry[2] for entry in entries], dtype=np.float64)
-    long["clean"] = clean
-    long["drop"] = (clean - long["value"]) * signs(long["metric_name"])
+    clean = frame["test_metric"].to_numpy(dtype=np.float64)
+    long["clean"] = clean[rows]
+    # Strengths of one trial may have become one: it counts once.
+    again = long[["attack", "epsilon"]].assign(position=rows).duplicated()
+    long = long[~again].reset_index(drop=True)
+    long["drop"] = (long["clean"] - long["value"]) * signs(long["metric_name"])
     long["drop_percent"] = 100 * long["drop"] / long["clean"].where(long["clean"] != 0)
     return long
 

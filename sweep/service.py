@@ -117,7 +117,7 @@ def run_study(
 
     tuning = None if study.tune is None else Tuning(study, store)
 
-    def look(again: bool = True) -> Demand:
+    def look(again: bool = True, stopped: bool = False) -> Demand:
         def wanted() -> Demand:
             return demand(
                 study, store, only, seeds,
@@ -125,7 +125,7 @@ def run_study(
                 shard=shard,
             )  # fmt: skip
 
-        return wanted() if tuning is None else tuning.seen(wanted)
+        return wanted() if tuning is None else tuning.seen(wanted, stopped)
 
     return _carry_out(study, store, look, where, policy, share, shard, progress, told)
 
@@ -161,12 +161,12 @@ def tune_study(
     tuning = Tuning(study, store)
     begun = False
 
-    def look(**_: bool) -> Demand:
+    def look(stopped: bool = False, **_: bool) -> Demand:
         nonlocal begun
         if not begun:
             tuning.begin()
             begun = True
-        return tuning.seen(lambda: demand(study, store, searched_alone=True))
+        return tuning.seen(lambda: demand(study, store, searched_alone=True), stopped)
 
     return _carry_out(study, store, look, where, policy, share, None, progress, told)
 
@@ -187,7 +187,8 @@ def _carry_out(
     Args:
         study: what it is of.
         store: for the results.
-        look: finds what is wanted by now; `again` says whether what failed is to be tried again.
+        look: finds what is wanted by now; `again` says whether what failed is to be tried again,
+            `stopped` whether the run is over before it was at its end.
         where: on what.
         policy: what to do about failures.
         share: whether trials share what they train alike.
@@ -244,7 +245,8 @@ def _carry_out(
                 _fetch_data(wanted, where, progress)
                 summary = summary.then(train())
         if wanted.courses and (summary.interrupted or summary.stopped is not None):
-            look(again=False)  # the table of the search holds what this round found, too
+            # The table of the search holds what this round found, too.
+            look(again=False, stopped=True)
         progress.close()
         told.tell(_ended(summary))
         return summary

@@ -59,10 +59,18 @@ class Tuning:
         """Goes on with the search, or begins it."""
         begin(self._study, self._store)
 
-    def seen(self, look: "Callable[[], Demand]") -> "Demand":
-        """What is wanted by now, after `looked`; where no search has begun, there is nothing to see to."""
+    def seen(self, look: "Callable[[], Demand]", stopped: bool = False) -> "Demand":
+        """What is wanted by now, after `looked`; where no search has begun, there is nothing to see to.
+
+        Args:
+            look: finds it.
+            stopped: whether the run was stopped, so that what was begun may not be done: the table is
+                kept, and the search stays open, whatever its time.
+        """
         wanted = look()
-        if wanted.courses and self.looked(wanted):
+        if wanted.courses and stopped:
+            self._tell(wanted)
+        elif wanted.courses and self.looked(wanted):
             wanted = look()
             self.looked(wanted)
         return wanted
@@ -73,9 +81,7 @@ class Tuning:
         Returns:
             Whether it was closed just now, so that what is wanted is something else.
         """
-        findings = known_to(self._study, self._store)
-        table = search_table(self._tune, wanted.courses, findings)
-        self._store.write_search_table(self._study.name, to_parquet(table))
+        self._tell(wanted)
         minutes = self._tune.minutes
         if minutes is None or self._clock() - self._began_s < MINUTE_S * minutes:
             return False
@@ -85,6 +91,12 @@ class Tuning:
         # What was suggested in this moment is not done: it is not begun any more.
         self._close(begun, wanted)
         return True
+
+    def _tell(self, wanted: "Demand") -> None:
+        """Keeps the table of what is known."""
+        findings = known_to(self._study, self._store)
+        table = search_table(self._tune, wanted.courses, findings)
+        self._store.write_search_table(self._study.name, to_parquet(table))
 
     def _close(self, begun: Begun, wanted: "Demand") -> None:
         done = {

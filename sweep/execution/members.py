@@ -17,6 +17,7 @@ from sweep.execution import devices, nodes
 from sweep.execution.base import WorkerSetup
 from sweep.execution.devices import Gauge, read_gauges
 from sweep.execution.nodes import NodeFacts
+from sweep.execution.room import gpu_kind
 
 ANSWER_S = 120.0
 """How long a node may take to say what it is."""
@@ -106,6 +107,14 @@ class Members:
         name = names.get(node_id, "unknown")
         alone = Counter(names.values())[name] == 1
         return name if alone else f"{name} ({node_id[:8]})"
+
+    def gpu_kind(self, node: Mapping[str, Any]) -> str:
+        """The kind of a node's GPUs: the models that it said it has, else what Ray calls them.
+
+        Ray has one name for models that differ in memory alone.
+        """
+        known = self._facts.get(node["NodeID"])
+        return ", ".join(sorted(set(known.gpus if known else ()))) or gpu_kind(node)
 
     def pinned(self, node_id: str) -> dict[str, Any]:
         """Options of an actor or task that is to be on a node; none where there is but one."""

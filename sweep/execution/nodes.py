@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import data
-from sweep.execution.devices import read_gauges
+from sweep.execution.devices import gpu_names, read_gauges
 from sweep.records import code_version
 from trials.identity import NUMERICS_VERSION
 
@@ -51,12 +51,14 @@ class NodeFacts:
         versions: by what they are of.
         datasets: those it holds, of those it was asked about.
         gauged: whether its GPUs say how busy they are.
+        gpus: the models of its GPUs, as far as they are known.
     """
 
     name: str
     versions: Mapping[str, str]
     datasets: Mapping[str, Held] = field(default_factory=dict)
     gauged: bool = False
+    gpus: tuple[str, ...] = ()
 
 
 def facts(
@@ -83,7 +85,8 @@ def facts(
             file = _mark(present[name].path)
             same = known is None or (name in known and known[name].file == file is not None)
             held[name] = Held(file) if same else _read(name, folder, file)
-    return NodeFacts(platform.node(), versions(), held, bool(known is not None and read_gauges()))
+    gauged = bool(known is not None and read_gauges())
+    return NodeFacts(platform.node(), versions(), held, gauged, gpu_names())
 
 
 def versions() -> dict[str, str]:

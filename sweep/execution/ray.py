@@ -40,7 +40,7 @@ from sweep.execution.base import (
 from sweep.execution.devices import DeviceUse, Gauge, GaugeReader, Seat, gpu_names, uses
 from sweep.execution.joining import connect, on_loopback
 from sweep.execution.members import Members
-from sweep.execution.room import Room, gpu_count, gpu_kind
+from sweep.execution.room import Room, gpu_count
 from sweep.execution.worker import LaneWorker, Place, Worker
 from sweep.policy import timed_out
 from sweep.records import FailureKind
@@ -653,7 +653,7 @@ class RayExecutor:
         if not nodes:
             return Room(0.0)
         return (
-            Room.of_measured(self._measured(setup, nodes))
+            Room.of_measured(self._measured(setup, nodes), self._members.gpu_kind)
             if setup.probe
             else Room(DEFAULT_GPU_SHARE)
         )
@@ -662,17 +662,17 @@ class RayExecutor:
         """How many trials to run on each kind of GPU, by what some take of one that is theirs alone."""
         kinds: dict[str, list[dict[str, Any]]] = {}
         for node in nodes:
-            kinds.setdefault(gpu_kind(node), []).append(node)
-        probers: dict[str, Any] = {
-            kind: self._ray.remote(Worker)
-            .options(num_cpus=1, num_gpus=1, **self._members.pinned(alike[0]["NodeID"]))
-            .remote(setup)
-            for kind, alike in kinds.items()
-        }
+            kinds.setdefault(self._members.gpu_kind(node), []).append(node)
+        probers: dict[str, Any] = {}
+        for kind, (node, *_) in kinds.items():
+            cpus = min(1.0, node["Resources"].get("CPU", 0.0))  # some nodes give none away
+            options = {"num_cpus": cpus, "num_gpus": 1, **self._members.pinned(node["NodeID"])}
+            probers[kind] = self._ray.remote(Worker).options(**options).remote(setup)
         try:
+            free = self._begun({kind: prober.place.remote() for kind, prober in probers.items()})
             datasets = self._loaded(setup)
-            asked = [prober.footprints.remote(*datasets) for prober in probers.values()]
-            footprints = dict(zip(probers, self._ray.get(asked), strict=True))
+            asked = [probers[kind].footprints.remote(*datasets) for kind in free]
+            footprints = dict(zip(free, self._ray.get(asked), strict=True))
         except self._ray.exceptions.RayError as error:
             raise SweepError(
                 f"--trials-per-gpu auto: measuring a trial failed: {_last_line(error)}; give a number"
@@ -682,12 +682,30 @@ class RayExecutor:
                 with contextlib.suppress(Exception):
                     self._ray.kill(prober)
         found = {}
-        for kind, alike in kinds.items():
-            cores = min(int(n["Resources"].get("CPU", 1) // gpu_count(n)) for n in alike)
+        for kind in free:
+            cores = min(int(n["Resources"].get("CPU", 1) // gpu_count(n)) for n in kinds[kind])
             found[kind] = trials_at_a_time(footprints[kind], cores)
-        each = "; ".join(f"{count} on each {kind or 'GPU'}" for kind, count in found.items())
-        self._said.append(f"trials at a time, as measured: {each}")
+        each = [f"{count} on each {kind or 'GPU'}" for kind, count in found.items()]
+        each += [
+            f"{kind or 'GPU'} is in use: as on the others, at most"
+            for kind in kinds
+            if kind not in free
+        ]
+        self._said.append(f"trials at a time, as measured: {'; '.join(each)}")
         return found
+
+    def _begun(self, answers: Mapping[str, Any]) -> list[str]:
+        """The kinds of GPU of which one is to be had soon; others may be held by another run.
+
+        Args:
+            answers: of a worker on each, once it has started. Where none has soon, the first is waited for.
+        """
+        all_of_them = list(answers.values())
+        number = len(all_of_them)
+        ready, _ = self._ray.wait(all_of_them, num_returns=number, timeout=FIRST_WORKER_S)
+        if not ready:
+            ready, _ = self._ray.wait(all_of_them, num_returns=1)
+        return [kind for kind, answer in answers.items() if answer in ready]
 
     def _loaded(self, setup: WorkerSetup) -> list[Any]:
         """The datasets of what is measured, where its node may have none; else none."""

@@ -5,6 +5,7 @@ given up.
 """
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -19,6 +20,10 @@ TIMEOUT_S, MEMORY_BYTES = 120.0, 8 * 10**9
 SECRETS = ("SWEEP_TOKEN",)
 """Variables that no process of ours inherits. Ray's token is none of them: with it a process reaches
 the cluster."""
+MAX_SAID = 4_000
+"""Letters of what a command that broke said, at its end: as many go into the server's log."""
+
+_log = logging.getLogger("sweep.web")
 
 
 def command(*words: str) -> list[str]:
@@ -58,6 +63,8 @@ def answer_of(words: Sequence[str], source: str | Path, what: str) -> dict[str, 
             return found
     except ValueError:
         pass
+    said = done.stderr.decode(errors="replace").strip()[-MAX_SAID:]
+    _log.error("%s ended with status %d: %s", what, done.returncode, said)
     raise ProblemError(503, f"{what} did not come to an end")
 
 

@@ -66,13 +66,12 @@ class Plan(Choosing):
     workers: int | None = Field(None, ge=1, le=10_000)
 
 
-class Launch(Choosing):
-    """How a study is to be run."""
+class Running(Choosing):
+    """How a study is to be run, whatever is run of it."""
 
     workers: int | None = Field(None, ge=1, le=10_000)
     gpus_per_trial: float | None = Field(None, ge=0, le=1)
     max_failures: int | None = Field(None, ge=1, le=10**6)
-    smoke: bool = False
 
     def words(self) -> tuple[str, ...]:
         """As arguments; see `Choosing.words`."""
@@ -82,10 +81,20 @@ class Launch(Choosing):
             "max-failures": self.max_failures,
         }
         given = [f"--{name}={value}" for name, value in options.items() if value is not None]
-        return (*super().words(), *given, *(["--smoke"] if self.smoke else []))
+        return (*super().words(), *given)
 
 
-class Retry(Launch):
+class Launch(Running):
+    """How a study is to be started, or gone on with."""
+
+    smoke: bool = False
+
+    def words(self) -> tuple[str, ...]:
+        """As arguments; see `Choosing.words`."""
+        return (*super().words(), *(["--smoke"] if self.smoke else []))
+
+
+class Retry(Running):
     """What is to be tried again: failures of these kinds, or of every kind."""
 
     kind: list[Kind] = Field(default_factory=list, max_length=len(FailureKind))

@@ -5,7 +5,6 @@ Results name an attack and its strength, and so do requests: `fgsm 0.05`, as fig
 file holds, its name says, so a file is read once.
 """
 
-import math
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from sweep.errors import StoreError
 from sweep.results import POINT
 from sweep.store import Reading, Store
 from sweep.web.asked import Numbers
@@ -99,10 +99,15 @@ class Points:
 
 
 class Measures:
-    """What was measured under attack, of the latest moment that somebody asked about."""
+    """What was measured under attack, of the latest moment that somebody asked about.
+
+    Attributes:
+        missed: how often the results could not be read; what was said then is not to be kept.
+    """
 
     def __init__(self, store: Store) -> None:
         """Reads nothing yet."""
+        self.missed = 0
         self._store = store
         self._reading = threading.Lock()
         self._parts: Mapping[PurePath, pa.Table] = {}
@@ -159,7 +164,11 @@ class Measures:
             known = self._points
             same = known is not None and known.trials is moment.trials
             if known is None or not same or known.later is not moment.points:
-                read = self._store.trials.read_on(COLUMNS, self._parts)
+                try:
+                    read = self._store.trials.read_on(COLUMNS, self._parts)
+                except StoreError:
+                    self.missed += 1
+                    raise
                 self._parts = read.parts
                 known = self._points = _points(read.rows, moment)
             return known
@@ -219,6 +228,7 @@ def _is_called(attack: Attack, measure: str) -> bool:
     """Whether a request means an attack; 0.050 is 0.05."""
     name, _, number = measure.strip().rpartition(" ")
     try:
-        return name == attack.name and math.isclose(float(number), attack.epsilon, rel_tol=1e-9)
+        asked = Attack(name, round(float(number), DECIMALS))
     except ValueError:
         return False
+    return asked.measure == attack.measure

@@ -30,6 +30,20 @@ def test_robustness_by_hand():
     assert pd.isna(table_.loc[("baseline", 0.05), "difference"])
 
 
+def test_strengths_that_are_one_count_once_for_each_trial():
+    """0.1 + 0.2 was measured by the training, 0.3 later: three seeds, not six."""
+
+    def twice(value: float) -> list[dict[str, object]]:
+        return [{"attack": "fgsm", "epsilon": e, "value": value} for e in (0.3, 0.1 + 0.2)]
+
+    rows = [cell("baseline", s, 80.0, robustness=twice(40.0)) for s in SEEDS]
+    gains = dict(zip(SEEDS, (1.0, 2.0, 3.0), strict=True))
+    rows += [cell("student", s, 81.0, robustness=twice(40.0 + gains[s])) for s in SEEDS]
+    student = robustness(table(rows)).set_index("role").loc["student"]
+    assert (student["n"], student["mean"], student["deviation"]) == (3, 42.0, 1.0)
+    assert (student["n_pairs"], student["verdict"]) == (3, "cannot say")
+
+
 def test_averages_by_hand():
     averages = robustness_averages(study()).set_index("epsilon")
     assert averages["students"].tolist() == [52.0, 8.0]

@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,24 @@ def test_a_late_node_is_used_once_it_has_answered_well() -> None:
     found._asked["b" * 12] = HERE, time.monotonic()
     assert found._hear(patient=True) == []
     assert [node["NodeID"] for node in found.usable] == ["a" * 12, "b" * 12]
+
+
+def test_gpus_of_one_name_are_told_apart_by_their_models() -> None:
+    """Ray calls both A100; a node whose library says nothing is what Ray says."""
+    models = {"a": ("NVIDIA A100-SXM4-40GB",) * 2, "b": ("NVIDIA A100-SXM4-80GB",), "c": ()}
+    answers = {name * 12: replace(HERE, gpus=gpus) for name, gpus in models.items()}
+    found = members(OneByOne(dict.fromkeys(answers, True)), answers)
+    assert found._hear(patient=True) == []
+    for one in found.usable:
+        one["Resources"]["accelerator_type:A100"] = 1.0
+    assert [found.gpu_kind(one) for one in found.usable] == [
+        "NVIDIA A100-SXM4-40GB", "NVIDIA A100-SXM4-80GB", "A100",
+    ]  # fmt: skip
+
+
+def test_a_node_says_what_its_gpus_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nodes, "gpu_names", lambda: ("NVIDIA L4",))
+    assert facts([], None, known={}).gpus == ("NVIDIA L4",)
 
 
 def test_a_node_that_does_not_answer_at_the_start_is_named() -> None:

@@ -15,9 +15,10 @@ from sweep.errors import SweepError
 from sweep.execution import ray as on_ray
 from sweep.execution.base import Finished, Inputs, WorkerSetup
 from sweep.execution.ray import RayExecutor
-from sweep.execution.room import Room
+from sweep.execution.room import Room, gpu_kind
 from sweep.records import FailureKind
 from tests.sweep.light import LightWorker
+from trials.capacity import Footprint
 from trials.task import Prepared
 
 
@@ -163,3 +164,67 @@ def test_a_worker_is_replaced_on_the_node_where_it_was() -> None:
     executor._members = SimpleNamespace(usable=nodes[1:])  # type: ignore[assignment]
     executor._fill()
     assert [slot.node for slot in executor._idle] == ["b"], "its node is gone"
+
+
+class Prober:
+    """Stands for workers that measure: each trial takes 1 of 8 GB, and computes a tenth of the time."""
+
+    def __init__(self, taken: dict[str, tuple[float, float]]) -> None:
+        self.taken, self.node = taken, ""
+        self.place = SimpleNamespace(remote=lambda: self.node)
+        self.footprints = SimpleNamespace(remote=lambda *_: [Footprint(10**9, 8 * 10**9, 0.1)])
+
+    def options(self, node: str, num_cpus: float, num_gpus: float) -> "Prober":
+        self.taken[node] = (num_cpus, num_gpus)
+        self.node = node
+        return self
+
+    def remote(self, *_: Any) -> "Prober":
+        return self
+
+
+def measuring(taken: dict[str, tuple[float, float]], in_use: tuple[str, ...] = ()) -> RayExecutor:
+    """An executor of a cluster that stands in for Ray's, where some nodes have no GPU to give now."""
+
+    def wait(
+        answers: list[str], num_returns: int, timeout: float | None = None
+    ) -> tuple[list[str], list[str]]:
+        if timeout is None:  # until they have ended, one after the other
+            return answers[:num_returns], answers[num_returns:]
+        return [a for a in answers if a not in in_use], [a for a in answers if a in in_use]
+
+    executor = object.__new__(RayExecutor)
+    executor._ray = SimpleNamespace(
+        remote=lambda _: Prober(taken), get=list, wait=wait, kill=lambda _: None,
+        exceptions=SimpleNamespace(RayError=RuntimeError),
+    )  # fmt: skip
+    executor._members = SimpleNamespace(  # type: ignore[assignment]
+        joined=False, pinned=lambda node: {"node": node}, gpu_kind=gpu_kind
+    )
+    executor._said = []
+    return executor
+
+
+KINDS = [
+    {"NodeID": "a", "Resources": {"CPU": 8.0, "GPU": 2.0, "accelerator_type:new": 1.0}},
+    {"NodeID": "b", "Resources": {"GPU": 1.0, "accelerator_type:old": 1.0}},
+]
+
+
+def test_gpus_of_a_node_that_gives_no_cpus_are_measured_too() -> None:
+    """Its workers take none, as `Room.cpus_on` has it; one that asked for a CPU would wait for ever."""
+    taken: dict[str, tuple[float, float]] = {}
+    executor = measuring(taken)
+    assert executor._measured(WorkerSetup(), KINDS) == {"new": 4, "old": 1}
+    assert taken == {"a": (1.0, 1), "b": (0.0, 1)}
+
+
+def test_a_kind_of_gpu_that_is_in_use_is_not_waited_for_but_where_all_are() -> None:
+    """Another run may hold them for days; on the others this one begins."""
+    executor = measuring({}, in_use=("b",))
+    assert executor._measured(WorkerSetup(), KINDS) == {"new": 4}
+    assert executor.__dict__["_said"] == [
+        "trials at a time, as measured: 4 on each new; old is in use: as on the others, at most"
+    ]
+    executor = measuring({}, in_use=("a", "b"))
+    assert executor._measured(WorkerSetup(), KINDS) == {"new": 4}

@@ -55,6 +55,14 @@ def test_each_kind_of_gpu_has_what_was_measured_and_others_the_fewest() -> None:
     assert Room.of_measured({"": 5}).on(node(GPU=2.0)) == 10
 
 
+def test_kinds_may_be_told_apart_by_more_than_ray_says() -> None:
+    """Of two sizes of memory that have one name, each holds what was measured on it."""
+    models = {"a": "A100-40GB", "b": "A100-80GB"}
+    room = Room.of_measured({"A100-40GB": 3, "A100-80GB": 6}, lambda one: models[one["NodeID"]])
+    assert room.on(node("a", GPU=1.0, kind="A100")) == 3
+    assert room.on(node("b", GPU=1.0, kind="A100")) == 6
+
+
 def test_kinds_are_what_ray_names_them() -> None:
     assert gpu_kind(node(GPU=1.0)) == ""
     assert gpu_kind(node(GPU=1.0, kind="H100")) == "H100"

@@ -1,5 +1,6 @@
 """`sweep tune` in earnest, on 64 digits: one store, goes on after anything, and is seen by all readers."""
 
+import functools
 import json
 import os
 import shutil
@@ -145,22 +146,34 @@ def test_a_search_that_breaks_off_goes_on_as_if_it_had_not(
     assert tune_study(study_of(), tmp_path, HERE).total == 0
 
 
-def test_a_search_that_was_asked_to_stop_tells_of_all_that_is_done(tmp_path: Path) -> None:
+def test_a_search_that_was_asked_to_stop_tells_of_all_that_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where its time is up by then: that is no reason to leave out what it had begun."""
+
     class Asks:
         done = 0
 
         def tell(self, event: Event) -> None:
             self.done += event.what is What.TRIAL_DONE
             if self.done == 8 and event.what is What.TRIAL_DONE:
+                now[0] = 120.0
                 os.kill(os.getpid(), signal.SIGINT)
 
-    summary = tune_study(study_of(), tmp_path, HERE, events=Asks())
+    now = [0.0]
+    timed = functools.partial(Tuning, clock=lambda: now[0])
+    monkeypatch.setattr(service, "Tuning", timed)
+    study, store = study_of(**{"tune.minutes": 1.0}), Store(tmp_path)
+    summary = tune_study(study, tmp_path, HERE, events=Asks())
     assert summary.interrupted
     cells = Results(tmp_path).cells("searched")
     students = cells[(cells["role"] == "student") & (cells["status"] == "done")]
     told = {row["trial_id"] for row in table_of(tmp_path) if row["value"] is not None}
     assert len(told) >= 2
     assert told == set(students["trial_id"])
+    begun = begun_of(study, store)
+    assert begun is not None
+    assert begun.closed == {}, "what was begun and is not done is gone on with"
 
 
 def test_a_longer_budget_goes_on_where_the_shorter_ended(undisturbed: Path, tmp_path: Path) -> None:

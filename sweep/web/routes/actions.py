@@ -13,7 +13,7 @@ from sweep.errors import StudyError
 from sweep.filters import parse as parse_filter
 from sweep.study import Study, builtin_names, count_cells
 from sweep.web.answers import JSON
-from sweep.web.forms import Choosing, Launch, Nothing, Plan, Retry, Upload
+from sweep.web.forms import Choosing, Launch, Nothing, Plan, Retry, Running, Upload
 from sweep.web.jobs import WRITERS, Action, Job, Order
 from sweep.web.models import Deleted, Jobs, LogPart, Planned, Started, Uploaded
 from sweep.web.problems import ProblemError
@@ -151,7 +151,7 @@ async def log(
     return found
 
 
-async def _start(web: Server, name: str, action: Action, form: Launch) -> Started:
+async def _start(web: Server, name: str, action: Action, form: Running) -> Started:
     about = web.about(name)
     source = await run_in_threadpool(_source, web, about, form)
     async with web.starting:

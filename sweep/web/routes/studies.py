@@ -47,6 +47,7 @@ async def study(request: Request, web: Web, name: str) -> Response:
     overview = web.planner.known((name, about.text))
     version = (
         moment.version, _said(live), web.book.version, about.source, about.text, overview is None,
+        web.measures.missed,
     )  # fmt: skip
     return await web.answers.send(
         request, ("study", name), version, lambda: _detail(web, about, moment, live, overview)

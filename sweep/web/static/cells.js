@@ -67,7 +67,8 @@ export function amount(cell, value) {
 
 /** What the colours and marks mean, in words. */
 export function legend(panels, value) {
-  const under = underText(panels.find((panel) => panel.under)?.under);
+  const attack = value === "done" ? null : panels.find((panel) => panel.under)?.under;
+  const under = underText(attack);
   const grey = under ? `not measured${under}` : "no result yet";
   const marks = `Grey: ${grey} (seeds done / asked). ▶: a seed is being trained. ✕: a seed failed.`;
   if (value === "done") return `Colour: share of the seeds that are done. ${marks}`;

@@ -112,6 +112,17 @@ def test_a_study_is_sent_planned_started_and_stopped(
     assert (log["text"], log["next_offset"]) == ("two\n", 8)
 
 
+def test_what_the_command_does_not_take_is_refused_before_it_is_started(
+    server: Served, launcher: FakeLauncher
+) -> None:
+    refused = server.post("/api/studies/thesis/retry", {"smoke": True}, 422)
+    assert "smoke" in refused["detail"]
+    assert "kind" in server.post("/api/studies/thesis/launch", {"kind": ["bug"]}, 422)["detail"]
+    assert launcher.orders == []
+    server.post("/api/studies/thesis/launch", {"smoke": True}, 202)
+    assert launcher.orders[-1].options == ("--smoke",)
+
+
 def test_a_study_is_replaced_by_one_of_its_name(server: Served) -> None:
     sent(server)
     again = sent(server, TEXT.replace("0.5", "0.25"))

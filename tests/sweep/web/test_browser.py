@@ -289,6 +289,8 @@ class TestNumbers:
             "link", name=re.compile("alpha 0.1, switch epoch 3.* under FGSM 0.05")
         )
         assert cell.inner_text() == f"{expected:+.2f}".replace("-", "−")
+        page.get_by_label("Shown").select_option("seeds done")
+        page.get_by_text("Colour: share of the seeds that are done. Grey: no result yet").wait_for()
         page.get_by_role("link", name="Configurations").click()
         page.get_by_role("heading", name="Configurations under FGSM 0.05").wait_for()
         page.reload()  # the address says it all

@@ -22,6 +22,7 @@ from sweep.store import Store
 from sweep.web.cluster_jobs import ClusterJobs
 from sweep.web.commands import answer_of
 from sweep.web.jobs import Order
+from sweep.web.problems import ProblemError
 from tests.sweep.raylets import raylets
 from tests.sweep.test_object_store import STUDY
 from tests.sweep.web.browsing import free_port
@@ -329,6 +330,16 @@ def test_what_is_wrong_is_found_behind_what_a_library_says(monkeypatch: pytest.M
     with pytest.raises(SweepError) as refused:
         answer_of(["plan"], "thesis", "planning")
     assert str(refused.value) == "alpha: 7\nis not allowed"
+
+
+def test_what_a_command_that_broke_said_is_in_the_log_of_the_server(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    a_command(monkeypatch, "raise KeyError('a fault of ours')")
+    with pytest.raises(ProblemError, match="planning did not come to an end"):
+        answer_of(["plan"], "thesis", "planning")
+    assert "planning ended with status 1" in caplog.text
+    assert "KeyError: 'a fault of ours'" in caplog.text
 
 
 @pytest.mark.slow

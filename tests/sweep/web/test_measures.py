@@ -11,6 +11,7 @@ import pytest
 
 import analysis
 from sweep import store as stores
+from sweep.errors import StoreError
 from sweep.expand import Cell
 from sweep.importing import import_table
 from sweep.records import evaluation_id, trial_row
@@ -143,6 +144,19 @@ def test_an_unknown_measure_is_refused_by_name(server: Served) -> None:
     assert "measure" in long["detail"]
 
 
+def test_what_could_not_be_read_is_read_when_somebody_asks_again(
+    server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: Any) -> Any:
+        raise StoreError("the object store does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stores.Shelf, "read_on", refuses)
+        for _ in range(2):
+            assert server.get("/api/studies/grid")["measures"] == []
+    assert [one["measure"] for one in server.get("/api/studies/grid")["measures"]] == ["fgsm 0.05"]
+
+
 def test_what_was_measured_later_counts_where_the_training_did_not(tmp_path: Path) -> None:
     store = Store(tmp_path)
     asked = ask(store, study())
@@ -161,6 +175,32 @@ def test_what_was_measured_later_counts_where_the_training_did_not(tmp_path: Pat
             page = server.get("/api/studies/grid/cells", params=params | {"measure": measure})
             value = page["cells"][0]["value"]
             assert (value["mean"], value["n"]) == (mean, n)
+
+
+def test_strengths_that_are_nearly_one_are_two(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    points = [point(0.1, 5.0), point(0.1 + 5e-11, 6.0)]
+    attacked(store, ask(store, study()), lambda cell: points)
+    moment, measures = Watch(store).moment, Measures(store)
+    view = moment.view("grid")
+    assert view is not None
+    names = [one.measure for one in measures.of(moment, view)]
+    assert names == ["fgsm 0.1", "fgsm 0.10000000005"]
+    for name, value in zip(names, (5.0, 6.0), strict=True):
+        assert set(measures.view(moment, view, name)[0].value) == {value}
+
+
+def test_a_strength_may_be_asked_for_with_all_its_digits(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    attacked(store, ask(store, study()), lambda cell: [point(8 / 255, 5.0)])
+    moment, measures = Watch(store).moment, Measures(store)
+    view = moment.view("grid")
+    assert view is not None
+    (attack,) = measures.of(moment, view)
+    for number in (attack.measure.split()[1], repr(8 / 255), "3.137254902e-2"):
+        assert measures.view(moment, view, f"fgsm {number}")[1] == attack
+    with pytest.raises(ProblemError, match=r"measure: 'fgsm 0\.0313725' is not one of"):
+        measures.view(moment, view, "fgsm 0.0313725")
 
 
 def test_other_studies_of_the_results_have_their_own(tmp_path: Path) -> None:
