@@ -661,7 +661,7 @@ class RayExecutor:
     def _measured(self, setup: WorkerSetup, nodes: list[dict[str, Any]]) -> dict[str, int]:
         """How many trials to run on each kind of GPU, by what some take of one that is theirs alone."""
         kinds: dict[str, list[dict[str, Any]]] = {}
-        for node in nodes:
+        for node in sorted(nodes, key=self._members.gpu_kind):  # Ray has them in any order
             kinds.setdefault(self._members.gpu_kind(node), []).append(node)
         probers: dict[str, Any] = {}
         for kind, (node, *_) in kinds.items():

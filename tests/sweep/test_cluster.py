@@ -355,10 +355,9 @@ def test_each_kind_of_gpu_is_measured(tmp_path: Path, make_nodes: Callable[..., 
     executor = RayExecutor(setup, nodes.address)
     store = Store(tmp_path)
     try:
-        assert (
-            executor.slots == 2 * 2 + 8
-        )  # 0.9 of their memory holds two times 9 GB, or eight times
-        assert executor.news() == ["trials at a time, as measured: 2 on each old; 8 on each new"]
+        # 0.9 of their memory holds two times 9 GB, or eight times.
+        assert executor.slots == 2 * 2 + 8
+        assert executor.news() == ["trials at a time, as measured: 8 on each new; 2 on each old"]
         with store.writing():
             assert run(demand(tiny_study(), store), store, executor).exit_status == 0
     finally:
