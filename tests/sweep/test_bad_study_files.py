@@ -251,12 +251,12 @@ def refused(file: Path, content: bytes) -> str:
     """The message with which a file is refused, after the checks that hold for all."""
     file.write_bytes(content)
     around = sorted(path.name for path in file.parent.iterdir())
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(StudyError) as caught:
         load_study(file)
-    took = time.monotonic() - began
+    took = time.process_time() - began
     message = str(caught.value)
-    assert took < 2, f"{content[:80]!r} took {took:.2f} s"
+    assert took < 2, f"{content[:80]!r} took {took:.2f} s of a processor"
     assert len(message) < 2000, message[:300]
     assert all(line.isprintable() for line in message.splitlines()), repr(message[:300])
     assert sorted(path.name for path in file.parent.iterdir()) == around
