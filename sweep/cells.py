@@ -1,5 +1,6 @@
 """What a run wants: the cells that were asked for, and what the store holds of them."""
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -74,7 +75,7 @@ class Demand:
     repeated: frozenset[str] = frozenset()
     courses: Mapping[str, Course] = field(default_factory=dict)
 
-    @property
+    @functools.cached_property
     def resumed(self) -> frozenset[str]:
         """Trials from whose snapshots later ones of a search go on."""
         return frozenset[str]().union(*(one.resumed for one in self.courses.values()))
@@ -95,12 +96,23 @@ class Demand:
 
     def measures(self, trial_id: str) -> Wanted:
         """What to measure and keep of a trial; teachers' weights are always kept."""
-        section = self.study.datasets[self.by_id[trial_id].dataset].evaluation
+        dataset = self.by_id[trial_id].dataset
+        section = self.study.datasets[dataset].evaluation
         return Wanted(
-            Measures(section.attacks, section.every_epochs, section.validation),
+            self._measures[dataset],
             section.keep != "none" or trial_id in self.teacher_ids,
             section.keep == "snapshot" or trial_id in self.resumed,
         )
+
+    @functools.cached_property
+    def _measures(self) -> Mapping[str, Measures]:
+        """What is measured of trials of a dataset."""
+        return {
+            name: Measures(
+                one.evaluation.attacks, one.evaluation.every_epochs, one.evaluation.validation
+            )
+            for name, one in self.study.datasets.items()
+        }
 
 
 def choose(
