@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.cells import configuration_keys, matching_keys, parameters, tidy
-from analysis.columns import KEY, direction
+from analysis.columns import EPSILON_DECIMALS, KEY, direction
 from analysis.intervals import t_interval
 from analysis.pairs import pair_up
 
@@ -36,10 +36,10 @@ def attacked(cells: pd.DataFrame) -> pd.DataFrame:
     """The nested `robustness` column as a long table.
 
     Returns:
-        One row per finished cell, attack and epsilon (to 12 decimals) with a finite figure: the parameters, `seed`, `trial_id`,
-        `metric_name`, `attack`, `epsilon`, `value`, `clean` (the metric without an attack), `drop`
-        (how much worse than that) and `drop_percent` (the same in percent of clean; null where clean
-        is zero). Empty where nothing was attacked.
+        One row per finished cell, attack and epsilon (to `EPSILON_DECIMALS`) with a finite figure: the
+        parameters, `seed`, `trial_id`, `metric_name`, `attack`, `epsilon`, `value`, `clean` (the metric
+        without an attack), `drop` (how much worse than that) and `drop_percent` (the same in percent of
+        clean; null where clean is zero). Empty where nothing was attacked.
 
     Raises:
         ValueError: See `analysis.cells.tidy`; or a metric whose direction is not known.
@@ -60,7 +60,7 @@ def attacked(cells: pd.DataFrame) -> pd.DataFrame:
     long = frame.iloc[rows][kept].reset_index(drop=True)
     long["attack"] = pd.Series([entry[0] for entry in entries], dtype="str")
     epsilon = np.array([entry[1] for entry in entries], dtype=np.float64)
-    long["epsilon"] = np.round(epsilon, 12)
+    long["epsilon"] = np.round(epsilon, EPSILON_DECIMALS)
     long["value"] = np.array([entry[2] for entry in entries], dtype=np.float64)
     clean = frame["test_metric"].to_numpy(dtype=np.float64)
     long["clean"] = clean[rows]

@@ -26,6 +26,9 @@ either, also where only some students do (a later grid sweeps one that the first
 KEY = ("dataset", "role", "model", *GUIDANCE)
 """The columns that always tell configurations apart (the seed does not)."""
 
+EPSILON_DECIMALS = 12
+"""To which strengths of an attack are one: 0.1 + 0.2 and 0.3 are."""
+
 REQUIRED = ("dataset", "role", "model", "seed", "metric_name", "test_metric")
 
 RESULTS = frozenset(

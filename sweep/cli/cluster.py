@@ -10,7 +10,7 @@ import typer
 from sweep.cli import app
 from sweep.cli.groups import with_groups, words
 from sweep.cli.options import Json, Study, fail, print_json, print_table, shard_of
-from sweep.cli.run import Choosing, Giving, Kinds, Room, Smoke, Training, check_kinds
+from sweep.cli.run import Choosing, Giving, Kinds, Resources, Smoke, Training, check_kinds
 
 if TYPE_CHECKING:
     from sweep.cluster import Job
@@ -25,7 +25,7 @@ JobName = Annotated[str, typer.Argument(metavar="JOB", help="a job, or a study: 
 
 
 @dataclass(frozen=True)
-class There(Room):
+class There(Resources):
     """Where to run on the cluster."""
 
     data_dir: Annotated[

@@ -41,7 +41,7 @@ Kinds = Annotated[
 
 
 @dataclass(frozen=True)
-class Room:
+class Resources:
     """What trials may take of where they run."""
 
     workers: Annotated[
@@ -65,7 +65,7 @@ class Room:
 
 
 @dataclass(frozen=True)
-class Placing(Room):
+class Placing(Resources):
     """Where to run."""
 
     address: Annotated[

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from analysis.columns import EPSILON_DECIMALS
 from sweep.errors import StoreError
 from sweep.results import POINT
 from sweep.store import Reading, Store
@@ -29,8 +30,6 @@ METRIC = "metric"
 """The name of the headline metric among measures."""
 
 COLUMNS = ("trial_id", "robustness")
-DECIMALS = 12
-"""To which strengths are one: 0.1 + 0.2 and 0.3 are; see `analysis.attacks`."""
 MOST_VIEWS = 8
 
 
@@ -49,7 +48,7 @@ class Attack:
     @property
     def measure(self) -> str:
         """What a request calls it: "fgsm 0.05"."""
-        return f"{self.name} {self.epsilon:.{DECIMALS}g}"
+        return f"{self.name} {self.epsilon:.{EPSILON_DECIMALS}g}"
 
     @property
     def title(self) -> str:
@@ -185,7 +184,7 @@ def _points(trained: pa.Table, moment: Moment) -> Points:
     rows_of_trained = _rows(trained["trial_id"], ids)[pc.list_parent_indices(lists).to_numpy()]
     row = np.concatenate([rows_of_trained, _rows(later["trial_id"], ids)])
     names, name = _coded(points["attack"].combine_chunks())
-    rounded = np.round(points["epsilon"].to_numpy(), DECIMALS)
+    rounded = np.round(points["epsilon"].to_numpy(), EPSILON_DECIMALS)
     epsilons, epsilon = _coded(pa.array(rounded, from_pandas=True))
     value: Floats = points["value"].to_numpy()
     good = (row >= 0) & (name >= 0) & (epsilon >= 0)
@@ -228,7 +227,7 @@ def _is_called(attack: Attack, measure: str) -> bool:
     """Whether a request means an attack; 0.050 is 0.05."""
     name, _, number = measure.strip().rpartition(" ")
     try:
-        asked = Attack(name, round(float(number), DECIMALS))
+        asked = Attack(name, round(float(number), EPSILON_DECIMALS))
     except ValueError:
         return False
     return asked.measure == attack.measure

@@ -160,7 +160,8 @@ class Measure(Answer):
 class StudyDetail(Answer):
     """A study, with all that does not change while it runs.
 
-    `measures` are the attacks under which finished trials were measured; `overview` is what `sweep plan --json` gives; null until it was asked for (POST /api/plan).
+    `measures` are the attacks under which finished trials were measured; `overview` is what
+    `sweep plan --json` gives; null until it was asked for (POST /api/plan).
     """
 
     name: str
